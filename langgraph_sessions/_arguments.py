@@ -1,0 +1,145 @@
+"""Checks of what callers pass: each names the argument and says what is allowed."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+ID_LENGTH: Final = 255
+TITLE_LENGTH: Final = 255
+PAGE_LIMIT: Final = 1000
+METADATA_DEPTH: Final = 32
+
+
+def text(name: str, value: object, length: int = ID_LENGTH) -> str:
+    """Return *value* if it is text that the database can hold.
+
+    Raises:
+        TypeError: It is not a `str`.
+        ValueError: It is blank, longer than *length* characters, or holds NUL or a lone surrogate.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    if not value.strip():
+        raise ValueError(f"{name} must not be empty or blank")
+    if len(value) > length:
+        raise ValueError(f"{name} must have at most {length} characters, not {len(value)}")
+    if "\0" in value:
+        raise ValueError(f"{name} must not contain NUL characters")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} must be valid Unicode, without lone surrogates") from None
+    return str(value)
+
+
+def user_id(value: object, name: str = "user_id") -> str:
+    """Return *value* as a user id: a non-empty `str`, or an `int` or `UUID` as its `str`.
+
+    Raises:
+        TypeError: It is something else; `None` too: not signed in is not nobody.
+        ValueError: As in `text`.
+    """
+    if isinstance(value, UUID) or (isinstance(value, int) and not isinstance(value, bool)):
+        value = str(value)
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a non-empty str, int or UUID, not {_shown(value)}")
+    return text(name, value)
+
+
+def title(value: object) -> str:
+    """Return *value* as a title of 1 to 255 characters.
+
+    Raises:
+        TypeError: It is not a `str`.
+        ValueError: As in `text`.
+    """
+    return text("title", value, TITLE_LENGTH)
+
+
+def boolean(name: str, value: object) -> bool:
+    """Return *value* if it is a `bool`; else raise `TypeError`."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be a bool, not {_shown(value)}")
+    return value
+
+
+def limit(value: object) -> int:
+    """Return *value* if it is a page size from 1 to 1000.
+
+    Raises:
+        TypeError: It is not an `int`.
+        ValueError: It is out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"limit must be an int, not {_shown(value)}")
+    if not 1 <= value <= PAGE_LIMIT:
+        raise ValueError(f"limit must be from 1 to {PAGE_LIMIT}, not {value}")
+    return value
+
+
+def moment(name: str, value: object) -> datetime:
+    """Return *value* if it is an aware `datetime`.
+
+    Raises:
+        TypeError: It is not a `datetime`.
+        ValueError: It has no time zone.
+    """
+    if not isinstance(value, datetime):
+        raise TypeError(f"{name} must be a datetime, not {_shown(value)}")
+    if value.utcoffset() is None:
+        raise ValueError(f"{name} must be an aware datetime (with a time zone)")
+    return value
+
+
+def metadata(value: object, name: str = "metadata") -> dict[str, Any]:
+    """Return a JSON copy of *value*, a dict with `str` keys.
+
+    Raises:
+        TypeError: It is not a dict, has a key that is no `str`, or holds what JSON has no word for.
+        ValueError: It nests deeper than 32, holds NaN or infinity, NUL or a lone surrogate.
+    """
+    if not isinstance(value, dict):
+        raise TypeError(f"{name} must be a dict, not {_shown(value)}")
+    _check_json(value, name)
+    copy = json.loads(json.dumps(value, allow_nan=False))
+    assert isinstance(copy, dict)
+    return copy
+
+
+def _check_json(value: object, where: str, depth: int = 0) -> None:
+    if depth > METADATA_DEPTH:
+        raise ValueError(f"{where.split('[')[0]} must not nest deeper than {METADATA_DEPTH}")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"{where} must have str keys, not {_shown(key)}")
+            _check_json(key, where, depth)
+            _check_json(item, f"{where}[{key!r}]", depth + 1)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check_json(item, f"{where}[{index}]", depth + 1)
+    elif isinstance(value, str):
+        if "\0" in value or not _encodes(value):
+            raise ValueError(f"{where} must not contain NUL characters or lone surrogates")
+    elif isinstance(value, float):
+        if value != value or value in (float("inf"), float("-inf")):
+            raise ValueError(f"{where} must be a finite number, not {value}")
+    elif value is not None and not isinstance(value, bool | int):
+        raise TypeError(
+            f"{where} must be JSON (dict, list, str, number, bool, None), not {_shown(value)}"
+        )
+
+
+def _encodes(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(value: object) -> str:
+    return "None" if value is None else type(value).__name__

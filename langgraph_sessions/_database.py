@@ -1,0 +1,342 @@
+"""What the savers and managers stand on: connections, the tables, and running plans.
+
+A `Database` is shared by a saver, its copies and its manager, so that there is one lock,
+one pool and one set-up between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
+from typing import Any, Final
+
+import psycopg
+from langgraph.checkpoint.postgres.base import MIGRATIONS as LANGGRAPH_MIGRATIONS
+from psycopg import AsyncConnection, AsyncPipeline, Connection, Pipeline
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from langgraph_sessions import _schema
+from langgraph_sessions._drive import Plan, T, adrive, drive
+from langgraph_sessions.embedded import DEFAULT_PATH, EmbeddedServer
+from langgraph_sessions.errors import SessionError
+
+Conn = Connection[Any] | ConnectionPool[Connection[Any]]
+AsyncConn = AsyncConnection[Any] | AsyncConnectionPool[AsyncConnection[Any]]
+Path = str | os.PathLike[str]
+
+# Not prepared: behind a pooler that knows nothing of prepared statements, one client's
+# could answer another's query.
+CONNECTION_OPTIONS: Final = {"autocommit": True, "prepare_threshold": None}
+URL_VARIABLE: Final = "DATABASE_URL"
+
+
+class Source:
+    """Where connections come from: given ones, or a pool of our own on some server.
+
+    Attributes:
+        given: The caller's connection or pool, if that is what it is.
+        conninfo: Of the pool of our own; empty for the embedded server until it is started.
+        server: The embedded server, if that is what it is.
+    """
+
+    def __init__(self, conn: object, path: Path | None, kinds: tuple[type, type]) -> None:
+        """Choose: *conn*, else the folder *path*, else DATABASE_URL, else the default folder.
+
+        Raises:
+            TypeError: *conn* is none of what is allowed.
+            ValueError: *conn* is a string but no conninfo or URL, is not in autocommit mode,
+                or *path* is given beside it.
+        """
+        self.given: Any = None
+        self.conninfo = ""
+        self.server: EmbeddedServer | None = None
+        if conn is not None and path is not None:
+            raise ValueError("path is the embedded server's folder: give it without conn")
+        if conn is None and path is None:
+            conn = os.environ.get(URL_VARIABLE) or None
+        if conn is None:
+            self.server = EmbeddedServer(path or DEFAULT_PATH)
+        elif isinstance(conn, str):
+            self.conninfo = _checked_conninfo(conn)
+        elif isinstance(conn, kinds):
+            _check_autocommit(conn)
+            self.given = conn
+        else:
+            allowed = ", ".join(kind.__name__ for kind in kinds)
+            raise TypeError(
+                f"conn must be a conninfo string or URL, {allowed} or None, "
+                f"not {type(conn).__name__}"
+            )
+
+
+def _checked_conninfo(conninfo: str) -> str:
+    with suppress(psycopg.ProgrammingError):
+        if conninfo.strip() and conninfo_to_dict(conninfo) is not None:
+            return conninfo
+    # Without what was wrong: it would quote the string, password and all.
+    raise ValueError(
+        "conn must be a PostgreSQL URL such as 'postgresql://localhost/app' or a "
+        "conninfo string such as 'host=localhost dbname=app'"
+    )
+
+
+def _check_autocommit(conn: Any) -> None:
+    """Refuse what would keep checkpoints in a transaction that nobody commits."""
+    if isinstance(conn, ConnectionPool | AsyncConnectionPool):
+        options = conn.kwargs if isinstance(conn.kwargs, dict) else {}
+        if options.get("autocommit") or callable(conn.kwargs) or getattr(conn, "_configure", None):
+            return  # What a callable does is checked on the first connection.
+    elif conn.autocommit:
+        return
+    raise ValueError(NO_AUTOCOMMIT)
+
+
+NO_AUTOCOMMIT: Final = (
+    "conn must be in autocommit mode: connect with autocommit=True, or make the pool with "
+    'kwargs={"autocommit": True}'
+)
+
+
+def _missing(conninfo: str) -> SessionError:
+    return SessionError(
+        f"the tables of langgraph-sessions are missing or out of date in {conninfo}: call "
+        "setup() once, or leave auto_setup on"
+    )
+
+
+def _where(conn: Connection[Any] | AsyncConnection[Any]) -> str:
+    return f"database {conn.info.dbname!r} at {conn.info.host or 'localhost'}"
+
+
+class Database:
+    """A PostgreSQL database for synchronous use.
+
+    Attributes:
+        conn: The connection or pool.
+        pipe: The pipeline that the connection is in, if any.
+        lock: Held during a use of a single connection; of a pool, no lock at all.
+    """
+
+    def __init__(
+        self,
+        conn: str | Conn | None,
+        pipe: Pipeline | None = None,
+        *,
+        path: Path | None = None,
+        pool_size: int = 10,
+        auto_setup: bool = True,
+    ) -> None:
+        """Choose the database; it is opened on first use. Raises as `Source`."""
+        source = Source(conn, path, (Connection, ConnectionPool))
+        self.conn: Conn = source.given or ConnectionPool(
+            source.conninfo,
+            kwargs=CONNECTION_OPTIONS,
+            min_size=1,
+            max_size=pool_size,
+            open=False,
+            name="langgraph-sessions",
+        )
+        self.pipe = pipe
+        is_pool = isinstance(self.conn, ConnectionPool)
+        self.lock: AbstractContextManager[Any] = nullcontext() if is_pool else threading.Lock()
+        self._source = source
+        self._auto_setup = auto_setup
+        self._opening = threading.Lock()
+        self._is_open = source.given is not None
+        self._is_ready = False
+        self._closer = weakref.finalize(self, _close, None if source.given else self.conn, source)
+
+    def ready(self) -> None:
+        """Open what is ours and see to the tables, the first time.
+
+        Raises:
+            SessionError: The tables are missing and `auto_setup` is off, they are newer than
+                this package, or the embedded server cannot be started.
+            ValueError: The connection is not in autocommit mode.
+            psycopg.OperationalError: There is no such server or database, or no way in.
+        """
+        if self._is_ready:
+            return
+        with self._opening:
+            if self._is_ready:
+                return
+            self._open()
+            with self.connection() as conn:
+                if not conn.autocommit:
+                    raise ValueError(NO_AUTOCOMMIT)
+                if not drive(conn, _schema.is_current(LANGGRAPH_MIGRATIONS)):
+                    if not self._auto_setup:
+                        raise _missing(_where(conn))
+                    self._migrate(conn)
+            self._is_ready = True
+
+    def setup(self) -> None:
+        """Create or upgrade the tables, whatever `auto_setup` says. Raises as `ready`."""
+        with self._opening:
+            self._open()
+            with self.connection() as conn:
+                self._migrate(conn)
+            self._is_ready = True
+
+    def _migrate(self, conn: Connection[Any]) -> None:
+        if self.pipe:
+            self.pipe.sync()
+        with conn.transaction():
+            drive(conn, _schema.migrate(LANGGRAPH_MIGRATIONS))
+
+    def _open(self) -> None:
+        if self._is_open:
+            return
+        assert isinstance(self.conn, ConnectionPool)
+        if self._source.server:
+            self._source.conninfo = self.conn.conninfo = self._source.server.start()
+        # A pool keeps to itself why it cannot connect, and tries for half a minute.
+        psycopg.connect(self._source.conninfo, autocommit=True).close()
+        self.conn.open()
+        self._is_open = True
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection[Any]]:
+        """Lend a connection."""
+        with self.lock:
+            if isinstance(self.conn, ConnectionPool):
+                with self.conn.connection() as conn:
+                    yield conn
+            else:
+                try:
+                    yield self.conn
+                finally:
+                    if self.pipe:
+                        self.pipe.sync()
+
+    def run(self, plan: Plan[T]) -> T:
+        """Run *plan*. Raises what it raises, and as `ready`."""
+        self.ready()
+        with self.connection() as conn:
+            return drive(conn, plan)
+
+    def close(self) -> None:
+        """Close what this opened, and nothing else."""
+        self._closer()
+
+
+def _close(pool: ConnectionPool[Any] | None, source: Source) -> None:
+    if pool is not None:
+        pool.close()
+    if source.server:
+        source.server.release()
+
+
+class AsyncDatabase:
+    """Async version of `Database`."""
+
+    def __init__(
+        self,
+        conn: str | AsyncConn | None,
+        pipe: AsyncPipeline | None = None,
+        *,
+        path: Path | None = None,
+        pool_size: int = 10,
+        auto_setup: bool = True,
+    ) -> None:
+        """Async version of `Database.__init__`."""
+        source = Source(conn, path, (AsyncConnection, AsyncConnectionPool))
+        self.conn: AsyncConn = source.given or AsyncConnectionPool(
+            source.conninfo,
+            kwargs=CONNECTION_OPTIONS,
+            min_size=1,
+            max_size=pool_size,
+            open=False,
+            name="langgraph-sessions",
+        )
+        self.pipe = pipe
+        is_pool = isinstance(self.conn, AsyncConnectionPool)
+        self.lock: AbstractAsyncContextManager[Any] = nullcontext() if is_pool else asyncio.Lock()
+        self._source = source
+        self._auto_setup = auto_setup
+        self._opening = asyncio.Lock()
+        self._is_open = source.given is not None
+        self._is_ready = False
+
+    async def ready(self) -> None:
+        """Async version of `Database.ready`."""
+        if self._is_ready:
+            return
+        async with self._opening:
+            if self._is_ready:
+                return
+            await self._open()
+            async with self.connection() as conn:
+                if not conn.autocommit:
+                    raise ValueError(NO_AUTOCOMMIT)
+                if not await adrive(conn, _schema.is_current(LANGGRAPH_MIGRATIONS)):
+                    if not self._auto_setup:
+                        raise _missing(_where(conn))
+                    await self._migrate(conn)
+            self._is_ready = True
+
+    async def setup(self) -> None:
+        """Async version of `Database.setup`."""
+        async with self._opening:
+            await self._open()
+            async with self.connection() as conn:
+                await self._migrate(conn)
+            self._is_ready = True
+
+    async def _migrate(self, conn: AsyncConnection[Any]) -> None:
+        if self.pipe:
+            await self.pipe.sync()
+        async with conn.transaction():
+            await adrive(conn, _schema.migrate(LANGGRAPH_MIGRATIONS))
+
+    async def _open(self) -> None:
+        if self._is_open:
+            return
+        assert isinstance(self.conn, AsyncConnectionPool)
+        if self._source.server:
+            conninfo = await asyncio.to_thread(self._source.server.start)
+            self._source.conninfo = self.conn.conninfo = conninfo
+        probe = await AsyncConnection.connect(self._source.conninfo, autocommit=True)
+        await probe.close()
+        await self.conn.open()
+        self._is_open = True
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+        """Async version of `Database.connection`."""
+        async with self.lock:
+            if isinstance(self.conn, AsyncConnectionPool):
+                async with self.conn.connection() as conn:
+                    yield conn
+            else:
+                try:
+                    yield self.conn
+                finally:
+                    if self.pipe:
+                        await self.pipe.sync()
+
+    async def run(self, plan: Plan[T]) -> T:
+        """Async version of `Database.run`."""
+        await self.ready()
+        async with self.connection() as conn:
+            return await adrive(conn, plan)
+
+    async def close(self) -> None:
+        """Async version of `Database.close`."""
+        if self._source.given is None:
+            assert isinstance(self.conn, AsyncConnectionPool)
+            await self.conn.close()
+        if self._source.server:
+            self._source.server.release()

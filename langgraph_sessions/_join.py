@@ -1,0 +1,66 @@
+"""A statement to be queued beside what the parent's `put` and `put_writes` save."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.rows import DictRow
+
+from langgraph_sessions import _sql
+from langgraph_sessions._drive import Fetch
+from langgraph_sessions._run import ActiveRun
+from langgraph_sessions.errors import SessionNotFoundError
+
+
+@dataclass(slots=True)
+class Joined:
+    """A statement that shares a save's transaction and round trip.
+
+    The savers' `_cursor` executes it after the parent's statements, on a cursor of its own:
+    its error then surfaces when the pipeline is left, where psycopg raises it, and not while
+    more is being sent, where psycopg would log a second one.
+    """
+
+    fetch: Fetch
+    cursor: psycopg.Cursor[DictRow] | psycopg.AsyncCursor[DictRow] | None = None
+
+
+# How a save's statement reaches `_cursor`, which the parent's methods call without it.
+_current: ContextVar[Joined | None] = ContextVar("langgraph_sessions_joined", default=None)
+
+
+def current() -> Joined | None:
+    """Return the statement to join to the save under way in this thread or task."""
+    return _current.get()
+
+
+@contextmanager
+def joined(fetch: Fetch, user_id: str | None, thread_id: str) -> Iterator[Joined]:
+    """Join *fetch* to the save in this block.
+
+    Raises:
+        SessionNotFoundError: The thread is not that user's; nothing was saved.
+    """
+    statement = Joined(fetch)
+    token = _current.set(statement)
+    try:
+        yield statement
+    except psycopg.Error as error:
+        if error.sqlstate == _sql.NOT_FOUND:
+            raise SessionNotFoundError(user_id, thread_id) from None
+        raise
+    finally:
+        _current.reset(token)
+
+
+def guard(run: ActiveRun | None, configurable: Mapping[str, Any]) -> Fetch:
+    """Return the statement that refuses a save to a thread that is not the run's user's."""
+    if run is not None:
+        return Fetch(_sql.GUARD_THREAD, run.guard_params())
+    params = {"user_id": None, "thread_id": configurable["thread_id"], "known": False}
+    return Fetch(_sql.GUARD_THREAD, params)

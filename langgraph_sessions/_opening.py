@@ -1,0 +1,83 @@
+"""Where a run goes: the plan that settles it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from psycopg.rows import DictRow
+
+from langgraph_sessions import _sql
+from langgraph_sessions._drive import Fetch, Plan
+from langgraph_sessions._run import ActiveRun, Request
+from langgraph_sessions._thread_ids import ThreadIdFactory, new_thread_id
+from langgraph_sessions.errors import SessionNotFoundError
+from langgraph_sessions.models import Session
+
+
+class Opened(NamedTuple):
+    """Where a run goes: the run, `None` without a user, and its checkpoint's row, if any."""
+
+    run: ActiveRun | None
+    head: DictRow | None
+
+
+def open_run(request: Request, factory: ThreadIdFactory, select: str | None) -> Plan[Opened]:
+    """Find the thread that *request* is for, and load its checkpoint with *select*, if given.
+
+    Raises:
+        SessionNotFoundError: The thread is another user's, or a user's and none was given.
+        ValueError: `thread_id_factory` returned an id that is in use.
+    """
+    if request.user_id is None or request.thread_id is not None:
+        return (yield from _open_thread(request, select, request.thread_id))
+    if request.new_session:
+        thread_id = new_thread_id(factory, request.user_id)
+        opened = yield from _open_thread(request, select, thread_id)
+        if opened.run is None or opened.run.known or opened.head is not None:
+            raise ValueError(f"thread_id_factory returned {thread_id!r}, which is in use")
+        return opened
+    return (yield from _open_current(request, select, factory))
+
+
+def _open_thread(request: Request, select: str | None, thread_id: str | None) -> Plan[Opened]:
+    addressed = request.checkpoint_id is not None
+    sql = _sql.open_thread(select, addressed=addressed)
+    (row,) = yield Fetch(sql, {**_head_params(request), "thread_id": thread_id})
+    owner = row["session_user_id"] or row["newest_user_id"]
+    # A thread without a session is the user's when it is new, or when its newest
+    # checkpoint names them; the first save then adopts it.
+    mine = owner == request.user_id
+    new = row["session_id"] is None and row["newest_thread_id"] is None
+    if not (mine or new):
+        raise SessionNotFoundError(request.user_id, thread_id)
+    return _opened(request, thread_id, row)
+
+
+def _open_current(request: Request, select: str | None, factory: ThreadIdFactory) -> Plan[Opened]:
+    assert request.user_id is not None
+    addressed = request.checkpoint_id is not None
+    params = _head_params(request)
+    for row in (yield Fetch(_sql.open_current(select, addressed=addressed), params)):
+        return _opened(request, row["session_thread_id"], row)
+    params["new_thread_id"] = new_thread_id(factory, request.user_id)
+    (row,) = yield Fetch(_sql.open_reserved(select, addressed=addressed), params)
+    return _opened(request, row["reserved_thread_id"], row)
+
+
+def _head_params(request: Request) -> dict[str, Any]:
+    return {
+        "user_id": request.user_id,
+        "checkpoint_ns": request.checkpoint_ns,
+        "checkpoint_id": request.checkpoint_id,
+    }
+
+
+def _opened(request: Request, thread_id: str | None, row: DictRow) -> Opened:
+    head = row if row.get("checkpoint") is not None else None
+    if request.user_id is None or thread_id is None:
+        return Opened(None, head)
+    session = None if row["session_id"] is None else Session.from_row(row, "session_")
+    run = ActiveRun.start(request, thread_id, session)
+    if session is not None:
+        run.untitled = row["session_title_source"] == "default"
+    return Opened(run, head)

@@ -1,0 +1,185 @@
+"""The session manager's operations, one plan for each.
+
+Arguments are checked when a plan is made, before the database is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from psycopg.types.json import Jsonb
+
+from langgraph_sessions import _arguments, _sql
+from langgraph_sessions._drive import Fetch, Plan
+from langgraph_sessions._pages import Listing
+from langgraph_sessions._schema import DEFAULT_TITLE
+from langgraph_sessions._thread_ids import ThreadIdFactory, new_thread_id
+from langgraph_sessions.errors import SessionNotFoundError
+from langgraph_sessions.models import Session, SessionPage
+
+UPDATABLE: Final = ("title", "is_active", "metadata")
+
+
+def create(
+    user_id: object, title: object, thread_id: object, metadata: object, factory: ThreadIdFactory
+) -> Plan[Session]:
+    """Insert a session, which becomes current by being the newest."""
+    user = _arguments.user_id(user_id)
+    name = _arguments.title(title)
+    return _create(
+        {
+            "user_id": user,
+            "thread_id": new_thread_id(factory, user)
+            if thread_id is None
+            else _arguments.text("thread_id", thread_id),
+            "title": name,
+            "title_source": _title_source(name),
+            "metadata": Jsonb({} if metadata is None else _arguments.metadata(metadata)),
+        }
+    )
+
+
+def _create(params: Mapping[str, Any]) -> Plan[Session]:
+    for row in (yield Fetch(_sql.CREATE_SESSION, params)):
+        return Session.from_row(row)
+    raise ValueError(f"thread_id {params['thread_id']!r} is already in use")
+
+
+def _title_source(title: str) -> str:
+    """Say who titled it: a session that was left at the default may yet be titled."""
+    return "default" if title == DEFAULT_TITLE else "user"
+
+
+def get_or_create(user_id: object, title: object, factory: ThreadIdFactory) -> Plan[Session]:
+    """Return the current session; else make one, the same one as a run at this moment makes."""
+    user = _arguments.user_id(user_id)
+    return _get_or_create(user, _arguments.title(title), new_thread_id(factory, user))
+
+
+def _get_or_create(user_id: str, title: str, thread_id: str) -> Plan[Session]:
+    for row in (yield Fetch(_sql.GET_CURRENT, {"user_id": user_id})):
+        return Session.from_row(row)
+    (reserved,) = yield Fetch(_sql.RESERVE_THREAD, {"user_id": user_id, "new_thread_id": thread_id})
+    (row,) = yield Fetch(
+        _sql.PUT_SESSION,
+        {
+            "user_id": user_id,
+            "thread_id": reserved["reserved_thread_id"],
+            "known": False,
+            "first": False,
+            "title": title if _title_source(title) == "user" else None,
+            "message_title": None,
+            "is_active": None,
+        },
+    )
+    return Session.from_row(row)
+
+
+def get_current(user_id: object) -> Plan[Session]:
+    """Return the current session."""
+    return _session(_sql.GET_CURRENT, user_id)
+
+
+def get(user_id: object, thread_id: object) -> Plan[Session]:
+    """Return a certain session."""
+    return _session(_sql.GET_SESSION, user_id, _arguments.text("thread_id", thread_id))
+
+
+def switch(user_id: object, thread_id: object) -> Plan[Session]:
+    """Make a session current, and active."""
+    return _session(_sql.SWITCH_SESSION, user_id, _arguments.text("thread_id", thread_id))
+
+
+def update(user_id: object, updates: object, thread_id: object) -> Plan[Session]:
+    """Change a session."""
+    if not isinstance(updates, Mapping):
+        raise TypeError(f"updates must be a dict, not {type(updates).__name__}")
+    for key in updates:
+        if key not in UPDATABLE:
+            raise ValueError(f"updates has {key!r}; allowed are {', '.join(UPDATABLE)}")
+    checked = {
+        "title": _arguments.title(updates["title"]) if "title" in updates else None,
+        "is_active": _arguments.boolean("is_active", updates["is_active"])
+        if "is_active" in updates
+        else None,
+        "metadata": Jsonb(_arguments.metadata(updates["metadata"]))
+        if "metadata" in updates
+        else None,
+    }
+    return _session(_sql.UPDATE_SESSION, user_id, _optional_thread_id(thread_id), checked)
+
+
+def _session(
+    sql: str, user_id: object, thread_id: str | None = None, params: Mapping[str, Any] | None = None
+) -> Plan[Session]:
+    """Return the session that *sql* gives; without one, raise `SessionNotFoundError`."""
+    user = _arguments.user_id(user_id)
+    return _one(Fetch(sql, {"user_id": user, "thread_id": thread_id, **(params or {})}))
+
+
+def _one(fetch: Fetch) -> Plan[Session]:
+    for row in (yield fetch):
+        return Session.from_row(row)
+    assert fetch.params is not None
+    raise SessionNotFoundError(fetch.params["user_id"], fetch.params["thread_id"])
+
+
+def _optional_thread_id(thread_id: object) -> str | None:
+    return None if thread_id is None else _arguments.text("thread_id", thread_id)
+
+
+def deactivate(user_id: object, thread_id: object) -> Plan[int]:
+    """Deactivate one session, or all of the user's; return how many."""
+    user = _arguments.user_id(user_id)
+    params = {"user_id": user, "thread_id": _optional_thread_id(thread_id)}
+    return _number(Fetch(_sql.DEACTIVATE_SESSIONS, params))
+
+
+def has(user_id: object) -> Plan[int]:
+    """Say, by 1 or 0, whether the user has an active session."""
+    return _number(Fetch(_sql.HAS_SESSION, {"user_id": _arguments.user_id(user_id)}))
+
+
+def _number(fetch: Fetch) -> Plan[int]:
+    (row,) = yield fetch
+    return int(row["count"])
+
+
+def delete(user_id: object, thread_id: object) -> Plan[None]:
+    """Delete a session and its thread."""
+    return _delete(_arguments.user_id(user_id), _arguments.text("thread_id", thread_id))
+
+
+def _delete(user_id: str, thread_id: str) -> Plan[None]:
+    if not (yield from delete_threads([thread_id], user_id)):
+        raise SessionNotFoundError(user_id, thread_id)
+
+
+def delete_threads(thread_ids: list[str], user_id: str | None = None) -> Plan[int]:
+    """Delete threads with their sessions, of *user_id* only if given; count the sessions."""
+    return _number(Fetch(_sql.DELETE_THREADS, {"thread_ids": thread_ids, "user_id": user_id}))
+
+
+def list_page(listing: Listing, limit: object) -> Plan[SessionPage]:
+    """Return a page of *listing*: *limit* sessions and, if there are more, where they begin."""
+    return _list_page(listing, _arguments.limit(limit))
+
+
+def _list_page(listing: Listing, limit: int) -> Plan[SessionPage]:
+    sql = _sql.list_sessions(listing.conditions, limited=True)
+    rows = yield Fetch(sql, {**listing.params, "limit": limit + 1})
+    sessions = tuple(Session.from_row(row) for row in rows[:limit])
+    more = len(rows) > limit
+    return SessionPage(sessions, listing.cursor_after(sessions[-1]) if more else None)
+
+
+def list_all(listing: Listing) -> Plan[list[Session]]:
+    """Return every session of *listing*."""
+    rows = yield Fetch(_sql.list_sessions(listing.conditions, limited=False), listing.params)
+    return [Session.from_row(row) for row in rows]
+
+
+def count(listing: Listing) -> Plan[int]:
+    """Count the sessions of *listing*."""
+    return _number(Fetch(_sql.count_sessions(listing.conditions), listing.params))

@@ -1,0 +1,106 @@
+"""Listings: their filters, and the cursors of their pages."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from langgraph_sessions import _arguments, _sql
+from langgraph_sessions.models import Session
+
+
+class Listing:
+    """The sessions that some filters select, in the order newest first.
+
+    Attributes:
+        conditions: The SQL conditions, to be joined with AND.
+        params: Their parameters.
+    """
+
+    def __init__(
+        self,
+        user_id: object = None,
+        *,
+        active: object = None,
+        title: object = None,
+        metadata: object = None,
+        updated_after: object = None,
+        updated_before: object = None,
+        cursor: object = None,
+    ) -> None:
+        """Check the filters; `None` filters nothing.
+
+        Raises:
+            TypeError: A filter has the wrong type.
+            ValueError: A filter is out of range, or *cursor* is not one of this listing's.
+        """
+        self.conditions: list[str] = []
+        self.params: dict[str, Any] = {}
+        filters: dict[str, Any] = {}
+        if user_id is not None:
+            filters["user_id"] = _arguments.user_id(user_id)
+        if title is not None:
+            filters["title"] = f"%{_escape_like(_arguments.title(title))}%"
+        if metadata is not None:
+            filters["metadata"] = _arguments.metadata(metadata)
+        if updated_after is not None:
+            filters["updated_after"] = _arguments.moment("updated_after", updated_after)
+        if updated_before is not None:
+            filters["updated_before"] = _arguments.moment("updated_before", updated_before)
+        for name, value in filters.items():
+            self._add(name, Jsonb(value) if name == "metadata" else value)
+        if active is not None:
+            filters["active"] = _arguments.boolean("active", active)
+            self.conditions.append(_sql.ACTIVE[filters["active"]])
+        self._fingerprint = _digest(json.dumps(filters, sort_keys=True, default=str))
+        if cursor is not None:
+            self._start_after(cursor)
+
+    def _add(self, name: str, value: object) -> None:
+        self.conditions.append(_sql.FILTERS[name])
+        self.params[name] = value
+
+    def cursor_after(self, session: Session) -> str:
+        """Return the cursor of the page that begins after *session*."""
+        place = json.dumps([session.updated_at.isoformat(), session.id])
+        text = f"{_digest(self._fingerprint + place)}{place}"
+        return base64.urlsafe_b64encode(text.encode()).decode()
+
+    def _start_after(self, cursor: object) -> None:
+        """Continue where *cursor* says; the digest tells another listing's, or a mangled one."""
+        if not isinstance(cursor, str):
+            raise TypeError(f"cursor must be a str, not {type(cursor).__name__}")
+        after = self._place(cursor)
+        if after is None:
+            raise ValueError(
+                "cursor must be the next_cursor of a page listed with the same filters"
+            )
+        self.conditions.append(_sql.FILTERS["after"])
+        self.params.update(after)
+
+    def _place(self, cursor: str) -> dict[str, Any] | None:
+        try:
+            text = base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
+            digest, place = text[:_DIGEST_LENGTH], text[_DIGEST_LENGTH:]
+            time, number = json.loads(place)
+            after = {"after_time": datetime.fromisoformat(time), "after_id": int(number)}
+        except (ValueError, TypeError):  # What base64, UTF-8, JSON and dates complain with.
+            return None
+        return after if digest == _digest(self._fingerprint + place) else None
+
+
+_DIGEST_LENGTH = 16
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
+
+
+def _escape_like(text: str) -> str:
+    """Take the special meaning from LIKE's wildcards and its escape character."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

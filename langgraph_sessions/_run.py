@@ -1,0 +1,250 @@
+"""What a run's configurable asks for, and what a run knows of its session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple
+
+from langgraph_sessions import _arguments
+from langgraph_sessions.errors import SessionNotFoundError
+from langgraph_sessions.models import Session
+
+INSTRUCTIONS: Final = ("title", "new_session", "is_active")
+AUTH_USER_ID: Final = "langgraph_auth_user_id"
+# LangGraph keeps keys with this prefix out of stream events, and those that begin with two
+# underscores out of checkpoint metadata. Subgraphs inherit it with the rest.
+RUN_KEY: Final = "__pregel_langgraph_sessions_run"
+# LangGraph puts its runtime into the configurable of runs only, and that one is the run's
+# own copy: a configurable without it may be the caller's own dict.
+RUNTIME_KEY: Final = "__pregel_runtime"
+
+
+class AuthorizedThreadId(str):
+    """The thread id of a checkpoint that its owner has read.
+
+    `get_state(subgraphs=True)` asks for subgraphs by the thread id of the checkpoint it got
+    and a namespace, without the user. This says whose it is, in this process only, and
+    only for a subgraph's namespace: by itself, a thread id opens nothing.
+    """
+
+    user_id: str
+
+    def __new__(cls, thread_id: str, user_id: str) -> AuthorizedThreadId:
+        """Remember *user_id* with *thread_id*."""
+        self = super().__new__(cls, thread_id)
+        self.user_id = user_id
+        return self
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        """Copy and pickle as a plain `str`."""
+        return str, (str(self),)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a configurable asks for, checked.
+
+    Attributes:
+        user_id: Who asks; `None` for a plain LangGraph thread.
+        thread_id: The thread asked for; `None` for the user's current session.
+        checkpoint_ns: A subgraph's namespace; `""` for the root graph.
+        checkpoint_id: A certain checkpoint; `None` for the newest.
+        new_session: Whether to start a new session.
+        title: The title to give.
+        is_active: Whether to activate or deactivate the session; `None` for neither.
+    """
+
+    user_id: str | None
+    thread_id: str | None
+    checkpoint_ns: str
+    checkpoint_id: str | None
+    new_session: bool
+    title: str | None
+    is_active: bool | None
+
+    @classmethod
+    def of(cls, config: RunnableConfig) -> Request:
+        """Read *config*.
+
+        Raises:
+            TypeError: A key has the wrong type, or `user_id` is `None`.
+            ValueError: A key is blank, too long or not text; a session key has no `user_id`;
+                `new_session` is given with `thread_id`.
+            SessionNotFoundError: `user_id` is not who the server says is signed in.
+        """
+        configurable = config["configurable"]
+        thread_id = configurable.get("thread_id")
+        checkpoint_ns = configurable.get("checkpoint_ns") or ""
+        user_id = _user_id(configurable)
+        given = [key for key in INSTRUCTIONS if configurable.get(key) is not None]
+        if user_id is None and given:
+            raise ValueError(f"{given[0]} needs a user_id beside it in the configurable")
+        if user_id is None and checkpoint_ns and isinstance(thread_id, AuthorizedThreadId):
+            user_id = thread_id.user_id
+        if user_id is not None and thread_id is not None:
+            thread_id = _arguments.text("thread_id", _as_given(config, thread_id))
+        request = cls(
+            user_id=user_id,
+            thread_id=thread_id,
+            checkpoint_ns=checkpoint_ns,
+            checkpoint_id=configurable.get("checkpoint_id") or None,
+            new_session=_optional(_arguments.boolean, "new_session", configurable) or False,
+            title=_optional(lambda _, value: _arguments.title(value), "title", configurable),
+            is_active=_optional(_arguments.boolean, "is_active", configurable),
+        )
+        if request.new_session and thread_id is not None:
+            raise ValueError("new_session=True starts a thread of its own: give no thread_id")
+        return request
+
+    @property
+    def instructs(self) -> bool:
+        """Whether it says something about the session itself."""
+        return self.title is not None or self.is_active is not None
+
+
+def _user_id(configurable: Mapping[str, Any]) -> str | None:
+    """Return whose run it is: the signed-in user, whom a client cannot choose, comes first."""
+    given = {
+        key: _arguments.user_id(configurable[key], key)
+        for key in (AUTH_USER_ID, "user_id")
+        if key in configurable
+    }
+    if len(set(given.values())) > 1:
+        raise SessionNotFoundError(given["user_id"], configurable.get("thread_id"))
+    return next(iter(given.values()), None)
+
+
+def _as_given(config: RunnableConfig, thread_id: object) -> object:
+    """Return the thread id as the caller gave it.
+
+    LangGraph makes a str of whatever it finds before it asks the saver, but keeps what it
+    found in the metadata.
+    """
+    original = (config.get("metadata") or {}).get("thread_id")
+    return original if isinstance(original, bool | list | dict | tuple) else thread_id
+
+
+def _optional(check: Any, key: str, configurable: Mapping[str, Any]) -> Any:
+    value = configurable.get(key)
+    return None if value is None else check(key, value)
+
+
+@dataclass(slots=True)
+class ActiveRun:
+    """A run on its session: settled when the run starts, shared by all its saves.
+
+    Attributes:
+        user_id: Whose run it is.
+        thread_id: Where it goes, to the end.
+        session: The session as of the run's start; `None` if the run makes a new one.
+        title: The title to give at the first save.
+        is_active: What to set at the first save; `None` leaves it alone.
+        known: Whether the session's row exists, as far as this run knows.
+        saved: Whether this run has saved anything.
+        untitled: Whether a title from a message is still wanted.
+        message_title: That title, once seen.
+    """
+
+    user_id: str
+    thread_id: str
+    session: Session | None
+    title: str | None
+    is_active: bool | None
+    known: bool
+    saved: bool = False
+    untitled: bool = True
+    message_title: str | None = None
+
+    @classmethod
+    def start(cls, request: Request, thread_id: str, session: Session | None) -> ActiveRun:
+        """Begin a run of *request* on *session*, which is `None` for a new one."""
+        assert request.user_id is not None
+        # Whether to activate is settled here: a deactivation that comes later stands.
+        reactivate = True if session is not None and not session.is_active else None
+        return cls(
+            user_id=request.user_id,
+            thread_id=thread_id,
+            session=session,
+            title=request.title,
+            is_active=reactivate if request.is_active is None else request.is_active,
+            known=session is not None,
+        )
+
+    def put_params(self) -> dict[str, Any]:
+        """Return the parameters of `PUT_SESSION`."""
+        return {
+            **self.guard_params(),
+            "first": not self.saved,
+            "title": self.title,
+            "message_title": self.message_title,
+            "is_active": self.is_active,
+        }
+
+    def guard_params(self) -> dict[str, Any]:
+        """Return the parameters of `GUARD_THREAD`."""
+        return {"user_id": self.user_id, "thread_id": self.thread_id, "known": self.known}
+
+    def has_saved(self, row: Mapping[str, Any]) -> Session:
+        """Take note of a save that put *row*, and return its session."""
+        self.saved = self.known = True
+        self.untitled = row["title_source"] == "default"
+        return Session.from_row(row)
+
+
+def active_run(config: RunnableConfig) -> ActiveRun | None:
+    """Return the run that *config* is part of, if it is one on the thread it names."""
+    configurable = config["configurable"]
+    run = configurable.get(RUN_KEY)
+    if isinstance(run, ActiveRun) and (run.user_id, run.thread_id) == (
+        configurable.get("user_id"),
+        configurable.get("thread_id"),
+    ):
+        return run
+    return None
+
+
+def pin(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
+    """Return *config* settled on the run's thread, with its instructions taken out.
+
+    A run's own configurable is changed in place, which is how its nodes, its subgraphs and
+    its later saves come to see the thread; any other is copied.
+    """
+    configurable = config["configurable"]
+    if RUNTIME_KEY not in configurable:
+        configurable = dict(configurable)
+    for key in INSTRUCTIONS:
+        configurable.pop(key, None)
+    configurable.update({"user_id": run.user_id, "thread_id": run.thread_id, RUN_KEY: run})
+    return cast(RunnableConfig, {**config, "configurable": configurable})
+
+
+def for_storage(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
+    """Return *config* as the parent should store it: pinned, instructions in no metadata."""
+    stored = pin({**config, "configurable": dict(config["configurable"])}, run)
+    metadata = config.get("metadata")
+    if metadata:
+        given = config["configurable"]
+        stored["metadata"] = {
+            key: value
+            for key, value in metadata.items()
+            if key != "user_id" and not (key in INSTRUCTIONS and given.get(key) == value)
+        }
+    return stored
+
+
+def owned(found: CheckpointTuple, user_id: str) -> CheckpointTuple:
+    """Return *found* with the user in its configs, so that they can be used to run again."""
+
+    def with_user(config: RunnableConfig) -> RunnableConfig:
+        configurable = config["configurable"]
+        thread_id = AuthorizedThreadId(configurable["thread_id"], user_id)
+        return {"configurable": {**configurable, "user_id": user_id, "thread_id": thread_id}}
+
+    parent = found.parent_config
+    return found._replace(
+        config=with_user(found.config), parent_config=with_user(parent) if parent else None
+    )

@@ -1,0 +1,57 @@
+"""What both savers decide about a checkpoint, without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import Checkpoint
+
+from langgraph_sessions import _sql, _titles
+from langgraph_sessions._drive import Fetch
+from langgraph_sessions._opening import Opened
+from langgraph_sessions._run import ActiveRun, Request, active_run
+
+DELETE_STRATEGIES = ("delete", "delete_all")  # the parent's word, and the Agent Server's
+
+
+def is_before_v4(head: Mapping[str, Any]) -> bool:
+    """Say whether a checkpoint keeps its pending sends with its parent, which is read then."""
+    return bool(head["checkpoint"]["v"] < 4 and head["parent_checkpoint_id"])
+
+
+def continued(opened: Opened, config: RunnableConfig, request: Request) -> Opened:
+    """Keep to the run that *config* is part of, unless it says something new of the session."""
+    run = active_run(config)
+    return opened._replace(run=run) if run is not None and not request.instructs else opened
+
+
+def put(run: ActiveRun, checkpoint: Checkpoint) -> Fetch:
+    """Return the statement that saves the session beside *checkpoint*."""
+    if run.untitled and run.message_title is None:
+        run.message_title = _titles.from_checkpoint(checkpoint["channel_values"])
+    return Fetch(_sql.PUT_SESSION, run.put_params())
+
+
+def note_writes(run: ActiveRun, writes: Sequence[tuple[str, Any]]) -> None:
+    """Look for a title in *writes*: a `DeltaChannel`'s messages may be in no checkpoint."""
+    if run.untitled and run.message_title is None:
+        run.message_title = _titles.from_values(writes)
+
+
+def with_user(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
+    """Return *config*, what `put` returned, so that it can be used to run again."""
+    configurable = {**config["configurable"], "user_id": run.user_id}
+    return cast(RunnableConfig, {**config, "configurable": configurable})
+
+
+def deletes(thread_ids: Sequence[str], strategy: str) -> bool:
+    """Say whether a prune deletes whole threads.
+
+    Raises:
+        TypeError: *thread_ids* is a single string.
+    """
+    if isinstance(thread_ids, str):
+        raise TypeError("thread_ids must be a sequence of thread ids, not a str")
+    return strategy in DELETE_STRATEGIES

@@ -1,0 +1,192 @@
+"""Every statement of a run and of the session manager, with its reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from langgraph_sessions.models import COLUMNS
+
+NOT_FOUND: Final = "LGS01"  # SQLSTATE raised by our functions; see _schema.py
+
+_SESSION = ", ".join(COLUMNS)
+_PREFIXED = ", ".join(f"s.{column} AS session_{column}" for column in (*COLUMNS, "title_source"))
+
+# The current session: the active one used last. One index scan of one row.
+_CURRENT = """
+SELECT * FROM user_sessions
+WHERE user_id = %(user_id)s AND is_active
+ORDER BY updated_at DESC, id DESC LIMIT 1"""
+
+
+# --- Where a run goes -------------------------------------------------------------------
+#
+# One statement finds the session and loads its checkpoint, so that a run's start costs the
+# round trip that the parent's does. `select` is the parent's own SELECT_SQL, never a copy;
+# `None` finds the session alone.
+
+
+def _head(select: str | None, thread_id: str, *, addressed: bool) -> str:
+    """Join the checkpoint that a run asks for; nothing of another user's leaves the server."""
+    if select is None:
+        return ""
+    which = (
+        "AND checkpoint_id = %(checkpoint_id)s"
+        if addressed
+        else "ORDER BY checkpoint_id DESC LIMIT 1"
+    )
+    return f"""
+LEFT JOIN LATERAL (
+    {select}
+    WHERE thread_id = {thread_id} AND checkpoint_ns = %(checkpoint_ns)s
+    AND (s.id IS NULL OR s.user_id = %(user_id)s::text) {which}
+) AS head ON TRUE"""
+
+
+def _columns(select: str | None) -> str:
+    return "" if select is None else ", head.*"
+
+
+def open_current(select: str | None, *, addressed: bool) -> str:
+    """Open the user's current session: one row, or none."""
+    return (
+        f"SELECT {_PREFIXED}{_columns(select)} FROM ({_CURRENT}) AS s"
+        f"{_head(select, 's.thread_id', addressed=addressed)}"
+    )
+
+
+def open_thread(select: str | None, *, addressed: bool) -> str:
+    """Open a certain thread: always one row, whoever owns it.
+
+    For a thread without a session, `newest_*` is its newest checkpoint's owner, by the
+    metadata that LangGraph copies from a run's configurable: who may adopt it.
+    """
+    return f"""
+SELECT {_PREFIXED}{_columns(select)}, newest.*
+FROM (SELECT %(thread_id)s::text AS thread_id) AS asked
+LEFT JOIN user_sessions AS s ON s.thread_id = asked.thread_id
+LEFT JOIN LATERAL (
+    SELECT c.thread_id AS newest_thread_id,
+        coalesce(c.metadata ->> 'langgraph_auth_user_id', c.metadata ->> 'user_id')
+            AS newest_user_id
+    FROM checkpoints AS c
+    WHERE s.id IS NULL AND %(user_id)s::text IS NOT NULL AND c.thread_id = asked.thread_id
+    ORDER BY c.checkpoint_ns = '' DESC, c.checkpoint_id DESC LIMIT 1
+) AS newest ON TRUE
+{_head(select, "asked.thread_id", addressed=addressed)}"""
+
+
+# Two first runs of one user must agree on a thread before either has saved anything, so
+# the first to ask reserves an id. The row lock of ON CONFLICT makes the second one wait
+# and read it. A reserved id whose session was since deactivated is used up.
+_RESERVE = """
+INSERT INTO session_users AS u (user_id, reserved_thread_id)
+VALUES (%(user_id)s, %(new_thread_id)s)
+ON CONFLICT (user_id) DO UPDATE SET reserved_thread_id = CASE
+    WHEN u.reserved_thread_id IS NULL OR EXISTS (
+        SELECT FROM user_sessions AS used
+        WHERE used.thread_id = u.reserved_thread_id AND NOT used.is_active
+    ) THEN EXCLUDED.reserved_thread_id ELSE u.reserved_thread_id END
+RETURNING reserved_thread_id"""
+
+
+def open_reserved(select: str | None, *, addressed: bool) -> str:
+    """Open the thread reserved for the user's next session: one row."""
+    return f"""
+WITH reserved AS ({_RESERVE})
+SELECT reserved.reserved_thread_id, {_PREFIXED}{_columns(select)}
+FROM reserved LEFT JOIN user_sessions AS s
+    ON s.thread_id = reserved.reserved_thread_id AND s.user_id = %(user_id)s
+{_head(select, "reserved.reserved_thread_id", addressed=addressed)}"""
+
+
+# --- What is queued beside a checkpoint ---------------------------------------------------
+
+# Both raise when the thread is not the user's, which rolls the checkpoint back with them.
+PUT_SESSION: Final = f"""
+SELECT {_SESSION}, title_source FROM user_sessions_put(
+    %(user_id)s, %(thread_id)s, %(known)s, %(first)s,
+    %(title)s, %(message_title)s, %(is_active)s)"""
+GUARD_THREAD: Final = "SELECT user_sessions_guard(%(user_id)s, %(thread_id)s, %(known)s)"
+
+
+# --- The session manager -------------------------------------------------------------------
+
+# ON CONFLICT DO NOTHING and NOT EXISTS: an id that any thread has is refused, not taken over.
+CREATE_SESSION: Final = f"""
+INSERT INTO user_sessions (user_id, thread_id, title, title_source, metadata)
+SELECT %(user_id)s, %(thread_id)s, %(title)s, %(title_source)s, %(metadata)s
+WHERE NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = %(thread_id)s)
+ON CONFLICT (thread_id) DO NOTHING
+RETURNING {_SESSION}"""
+
+RESERVE_THREAD: Final = _RESERVE
+
+GET_CURRENT: Final = f"SELECT {_SESSION} FROM ({_CURRENT}) AS s"
+
+GET_SESSION: Final = f"""
+SELECT {_SESSION} FROM user_sessions
+WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s"""
+
+# Without a thread id, the current session.
+UPDATE_SESSION: Final = f"""
+UPDATE user_sessions SET
+    title = coalesce(%(title)s, title),
+    title_source = CASE WHEN %(title)s::text IS NULL THEN title_source ELSE 'user' END,
+    is_active = coalesce(%(is_active)s, is_active),
+    metadata = metadata || coalesce(%(metadata)s, '{{}}'::jsonb)
+WHERE user_id = %(user_id)s
+AND thread_id = coalesce(%(thread_id)s::text, (SELECT thread_id FROM ({_CURRENT}) AS s))
+RETURNING {_SESSION}"""
+
+SWITCH_SESSION: Final = f"""
+UPDATE user_sessions SET is_active = TRUE, updated_at = clock_timestamp()
+WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s
+RETURNING {_SESSION}"""
+
+DEACTIVATE_SESSIONS: Final = """
+WITH deactivated AS (
+    UPDATE user_sessions SET is_active = FALSE
+    WHERE user_id = %(user_id)s AND is_active
+    AND (%(thread_id)s::text IS NULL OR thread_id = %(thread_id)s)
+    RETURNING 1
+) SELECT count(*) AS count FROM deactivated"""
+
+HAS_SESSION: Final = """
+SELECT EXISTS (
+    SELECT FROM user_sessions WHERE user_id = %(user_id)s AND is_active
+)::int AS count"""
+
+DELETE_THREADS: Final = """
+SELECT user_sessions_delete(%(thread_ids)s::text[], %(user_id)s) AS count"""
+
+# The filters of a listing, each added only when asked for: a plan for the question at
+# hand, where `(%s IS NULL OR …)` can end in a generic one that uses no index.
+FILTERS: Final = {
+    "user_id": "user_id = %(user_id)s",
+    "title": r"title ILIKE %(title)s ESCAPE '\'",
+    "metadata": "metadata @> %(metadata)s",
+    "updated_after": "updated_at > %(updated_after)s",
+    "updated_before": "updated_at < %(updated_before)s",
+    # Keyset, not OFFSET: pages stay stable while sessions are touched.
+    "after": "(updated_at, id) < (%(after_time)s, %(after_id)s)",
+}
+# Literal truth values, so that the partial index on active sessions is recognised.
+ACTIVE: Final = {True: "is_active", False: "NOT is_active"}
+
+
+def list_sessions(conditions: list[str], *, limited: bool) -> str:
+    """List sessions, newest first."""
+    limit = " LIMIT %(limit)s" if limited else ""
+    return (
+        f"SELECT {_SESSION} FROM user_sessions{_where(conditions)}"
+        f" ORDER BY updated_at DESC, id DESC{limit}"
+    )
+
+
+def count_sessions(conditions: list[str]) -> str:
+    """Count sessions."""
+    return f"SELECT count(*) AS count FROM user_sessions{_where(conditions)}"
+
+
+def _where(conditions: list[str]) -> str:
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""

@@ -1,0 +1,26 @@
+"""Thread ids for new sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import uuid4
+
+from langgraph_sessions import _arguments
+
+ThreadIdFactory = Callable[[str], str]
+
+
+def default_thread_id(user_id: str) -> str:
+    """Return `<user_id>_<uuid>`, the user part cut to fit into 255 characters."""
+    unique = str(uuid4())
+    return f"{user_id[: _arguments.ID_LENGTH - len(unique) - 1]}_{unique}"
+
+
+def new_thread_id(factory: ThreadIdFactory, user_id: str) -> str:
+    """Ask *factory* for a thread id and check it.
+
+    Raises:
+        TypeError: It is not a `str`.
+        ValueError: It is blank, too long or not text.
+    """
+    return _arguments.text("the thread id that thread_id_factory returned", factory(user_id))

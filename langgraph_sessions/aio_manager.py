@@ -1,0 +1,154 @@
+"""`AsyncAgentSessionManager`: the session manager for event loops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from langgraph_sessions import _operations
+from langgraph_sessions._cache import SessionCache
+from langgraph_sessions._database import AsyncConn, AsyncDatabase, Path
+from langgraph_sessions._drive import Plan
+from langgraph_sessions._pages import Listing
+from langgraph_sessions._schema import DEFAULT_TITLE
+from langgraph_sessions._thread_ids import ThreadIdFactory, default_thread_id
+from langgraph_sessions.models import Session, SessionPage
+
+
+class AsyncAgentSessionManager:
+    """Async version of `AgentSessionManager`: the same methods as coroutines."""
+
+    def __init__(
+        self,
+        conn: str | AsyncConn | AsyncDatabase | None = None,
+        *,
+        path: Path | None = None,
+        pool_size: int = 10,
+        auto_setup: bool = True,
+        thread_id_factory: ThreadIdFactory = default_thread_id,
+        cache_size: int = 1000,
+        cache_ttl: float = 5.0,
+    ) -> None:
+        """Async version of `AgentSessionManager.__init__`."""
+        self._database = (
+            conn
+            if isinstance(conn, AsyncDatabase)
+            else AsyncDatabase(conn, path=path, pool_size=pool_size, auto_setup=auto_setup)
+        )
+        self.thread_id_factory = thread_id_factory
+        self.cache = SessionCache(cache_size, cache_ttl)
+
+    async def close(self) -> None:
+        """Async version of `AgentSessionManager.close`."""
+        await self._database.close()
+
+    async def create_user_session(
+        self,
+        user_id: str,
+        title: str = DEFAULT_TITLE,
+        *,
+        thread_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Session:
+        """Async version of `AgentSessionManager.create_user_session`."""
+        factory = self.thread_id_factory
+        return await self._write(_operations.create(user_id, title, thread_id, metadata, factory))
+
+    async def get_or_create_user_session(self, user_id: str, title: str = DEFAULT_TITLE) -> Session:
+        """Async version of `AgentSessionManager.get_or_create_user_session`."""
+        plan = _operations.get_or_create(user_id, title, self.thread_id_factory)
+        return await self._write(plan)
+
+    async def get_current_user_session(self, user_id: str) -> Session:
+        """Async version of `AgentSessionManager.get_current_user_session`."""
+        return await self._read(_operations.get_current(user_id), user_id)
+
+    async def get_session(self, user_id: str, thread_id: str) -> Session:
+        """Async version of `AgentSessionManager.get_session`."""
+        return await self._read(_operations.get(user_id, thread_id), user_id, thread_id)
+
+    async def update_session(
+        self, user_id: str, updates: Mapping[str, Any], *, thread_id: str | None = None
+    ) -> Session:
+        """Async version of `AgentSessionManager.update_session`."""
+        return await self._write(_operations.update(user_id, updates, thread_id))
+
+    async def switch_session(self, user_id: str, thread_id: str) -> Session:
+        """Async version of `AgentSessionManager.switch_session`."""
+        return await self._write(_operations.switch(user_id, thread_id))
+
+    async def deactivate_session(self, user_id: str, *, thread_id: str | None = None) -> int:
+        """Async version of `AgentSessionManager.deactivate_session`."""
+        count = await self._database.run(_operations.deactivate(user_id, thread_id))
+        self.cache.forget_user(user_id)
+        return count
+
+    async def has_session(self, user_id: str) -> bool:
+        """Async version of `AgentSessionManager.has_session`."""
+        return bool(await self._database.run(_operations.has(user_id)))
+
+    async def list_active_sessions(self, user_id: str | None = None) -> list[Session]:
+        """Async version of `AgentSessionManager.list_active_sessions`."""
+        return await self._database.run(_operations.list_all(Listing(user_id, active=True)))
+
+    async def list_sessions(
+        self,
+        user_id: str | None = None,
+        *,
+        active: bool | None = None,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        updated_after: datetime | None = None,
+        updated_before: datetime | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> SessionPage:
+        """Async version of `AgentSessionManager.list_sessions`."""
+        listing = Listing(
+            user_id,
+            active=active,
+            title=title,
+            metadata=metadata,
+            updated_after=updated_after,
+            updated_before=updated_before,
+            cursor=cursor,
+        )
+        return await self._database.run(_operations.list_page(listing, limit))
+
+    async def count_sessions(
+        self, user_id: str | None = None, *, active: bool | None = None
+    ) -> int:
+        """Async version of `AgentSessionManager.count_sessions`."""
+        return await self._database.run(_operations.count(Listing(user_id, active=active)))
+
+    async def delete_session(self, user_id: str, thread_id: str) -> None:
+        """Async version of `AgentSessionManager.delete_session`."""
+        try:
+            await self._database.run(_operations.delete(user_id, thread_id))
+        finally:
+            self.cache.forget_user(user_id)
+
+    async def clear_memory_cache(self) -> None:
+        """Async version of `AgentSessionManager.clear_memory_cache`."""
+        self.cache.clear()
+
+    async def get_session_count(self) -> int:
+        """Async version of `AgentSessionManager.get_session_count`."""
+        return len(self.cache)
+
+    async def _write(self, plan: Plan[Session]) -> Session:
+        began = self.cache.now()
+        session = await self._database.run(plan)
+        self.cache.wrote(session, began)
+        return session
+
+    async def _read(
+        self, plan: Plan[Session], user_id: str, thread_id: str | None = None
+    ) -> Session:
+        if cached := self.cache.get(str(user_id), thread_id):
+            return cached
+        began = self.cache.now()
+        session = await self._database.run(plan)
+        self.cache.keep(session, began, current=thread_id is None)
+        return session

@@ -1,0 +1,45 @@
+"""What can go wrong, as exceptions.
+
+    SessionError
+    ├── SessionNotFoundError (also a ValueError)
+    ├── ConcurrentRunError
+    └── SessionsUnavailableError
+
+A wrong argument is a plain `ValueError` or `TypeError` that names it. Any other
+database error is raised as psycopg raises it.
+"""
+
+from __future__ import annotations
+
+
+class SessionError(Exception):
+    """The root of this package's errors."""
+
+
+class SessionNotFoundError(SessionError, ValueError):
+    """There is no such session *for that user*: another user's looks like none.
+
+    Attributes:
+        user_id: Who asked; `None` for a run that gave only a `thread_id`.
+        thread_id: What was asked for; `None` for the user's current session.
+    """
+
+    def __init__(self, user_id: str | None, thread_id: str | None = None) -> None:
+        """Say who asked for what."""
+        self.user_id = user_id
+        self.thread_id = thread_id
+        who = f"user_id {user_id!r}" if user_id is not None else "a run without user_id"
+        what = "no current session" if thread_id is None else f"no session {thread_id!r}"
+        super().__init__(f"{who} has {what}")
+
+    def __reduce__(self) -> tuple[type[SessionNotFoundError], tuple[str | None, str | None]]:
+        """Let it cross process boundaries, as in `concurrent.futures`."""
+        return type(self), (self.user_id, self.thread_id)
+
+
+class ConcurrentRunError(SessionError):
+    """Two runs of one session overlapped; this one would have lost or overwritten messages."""
+
+
+class SessionsUnavailableError(SessionError):
+    """The database is gone, and this cannot be done in memory."""

@@ -1,0 +1,206 @@
+"""`AgentSessionManager`: what a chat sidebar and an operator need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from langgraph_sessions import _operations
+from langgraph_sessions._cache import SessionCache
+from langgraph_sessions._database import Conn, Database, Path
+from langgraph_sessions._drive import Plan
+from langgraph_sessions._pages import Listing
+from langgraph_sessions._schema import DEFAULT_TITLE
+from langgraph_sessions._thread_ids import ThreadIdFactory, default_thread_id
+from langgraph_sessions.models import Session, SessionPage
+
+
+class AgentSessionManager:
+    """The sessions of all users: `saver.sessions`, or built alone.
+
+    A *session* is a user's conversation. The *current* one is the active one used last:
+    created, run or switched to. Every method takes a `user_id` as a run does: a `str`, or
+    an `int` or `UUID` as its `str`.
+
+    Each method raises `TypeError` or `ValueError`, naming the argument, for what is not
+    allowed, before anything is written; and `psycopg.Error` as the database has it.
+    """
+
+    def __init__(
+        self,
+        conn: str | Conn | Database | None = None,
+        *,
+        path: Path | None = None,
+        pool_size: int = 10,
+        auto_setup: bool = True,
+        thread_id_factory: ThreadIdFactory = default_thread_id,
+        cache_size: int = 1000,
+        cache_ttl: float = 5.0,
+    ) -> None:
+        """Choose the database. Takes and raises what `SessionSaver` does."""
+        self._database = (
+            conn
+            if isinstance(conn, Database)
+            else Database(conn, path=path, pool_size=pool_size, auto_setup=auto_setup)
+        )
+        self.thread_id_factory = thread_id_factory
+        self.cache = SessionCache(cache_size, cache_ttl)
+
+    def close(self) -> None:
+        """Close what this opened, and nothing else."""
+        self._database.close()
+
+    def create_user_session(
+        self,
+        user_id: str,
+        title: str = DEFAULT_TITLE,
+        *,
+        thread_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Session:
+        """Create a session, which becomes current, and return it.
+
+        Args:
+            user_id: Whose it is.
+            title: At most 255 characters. Left at the default, it gives way to the first
+                human message.
+            thread_id: LangGraph's thread id, at most 255 characters; by default a new one.
+            metadata: The application's own data, a JSON object.
+
+        Raises:
+            ValueError: *thread_id* is in use.
+        """
+        factory = self.thread_id_factory
+        return self._write(_operations.create(user_id, title, thread_id, metadata, factory))
+
+    def get_or_create_user_session(self, user_id: str, title: str = DEFAULT_TITLE) -> Session:
+        """Return the current session; if there is none, create one called *title*."""
+        return self._write(_operations.get_or_create(user_id, title, self.thread_id_factory))
+
+    def get_current_user_session(self, user_id: str) -> Session:
+        """Return the current session.
+
+        Raises:
+            SessionNotFoundError: The user has no active session.
+        """
+        return self._read(_operations.get_current(user_id), user_id)
+
+    def get_session(self, user_id: str, thread_id: str) -> Session:
+        """Return a certain session.
+
+        Raises:
+            SessionNotFoundError: The user has no such session.
+        """
+        return self._read(_operations.get(user_id, thread_id), user_id, thread_id)
+
+    def update_session(
+        self, user_id: str, updates: Mapping[str, Any], *, thread_id: str | None = None
+    ) -> Session:
+        """Change a session and return it as it is then.
+
+        Args:
+            user_id: Whose it is.
+            updates: `title`, `is_active`, and `metadata`, which is merged, key by key, into
+                what is there.
+            thread_id: Which session; by default the current one.
+
+        Raises:
+            ValueError: *updates* has another key.
+            SessionNotFoundError: The user has no such session.
+        """
+        return self._write(_operations.update(user_id, updates, thread_id))
+
+    def switch_session(self, user_id: str, thread_id: str) -> Session:
+        """Make a session current, and active, and return it.
+
+        Raises:
+            SessionNotFoundError: The user has no such session.
+        """
+        return self._write(_operations.switch(user_id, thread_id))
+
+    def deactivate_session(self, user_id: str, *, thread_id: str | None = None) -> int:
+        """Deactivate a session, or all of the user's; return how many were active."""
+        count = self._database.run(_operations.deactivate(user_id, thread_id))
+        self.cache.forget_user(user_id)
+        return count
+
+    def has_session(self, user_id: str) -> bool:
+        """Say whether the user has an active session."""
+        return bool(self._database.run(_operations.has(user_id)))
+
+    def list_active_sessions(self, user_id: str | None = None) -> list[Session]:
+        """Return the active sessions, of all users if none is given, newest first."""
+        return self._database.run(_operations.list_all(Listing(user_id, active=True)))
+
+    def list_sessions(
+        self,
+        user_id: str | None = None,
+        *,
+        active: bool | None = None,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        updated_after: datetime | None = None,
+        updated_before: datetime | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> SessionPage:
+        """Return a page of sessions, newest first.
+
+        Args:
+            user_id: Whose; by default everybody's.
+            active: Only active ones, or only others.
+            title: Only those whose title contains this, in upper or lower case.
+            metadata: Only those whose metadata contain this (PostgreSQL's `@>`).
+            updated_after: Only those used after this moment (aware).
+            updated_before: Only those used before this moment (aware).
+            limit: How many, from 1 to 1000.
+            cursor: The `next_cursor` of the page before, listed with the same filters.
+        """
+        listing = Listing(
+            user_id,
+            active=active,
+            title=title,
+            metadata=metadata,
+            updated_after=updated_after,
+            updated_before=updated_before,
+            cursor=cursor,
+        )
+        return self._database.run(_operations.list_page(listing, limit))
+
+    def count_sessions(self, user_id: str | None = None, *, active: bool | None = None) -> int:
+        """Return how many sessions a user has, or everybody."""
+        return self._database.run(_operations.count(Listing(user_id, active=active)))
+
+    def delete_session(self, user_id: str, thread_id: str) -> None:
+        """Delete a session and all its checkpoints, writes and blobs, in one transaction.
+
+        Raises:
+            SessionNotFoundError: The user has no such session.
+        """
+        try:
+            self._database.run(_operations.delete(user_id, thread_id))
+        finally:
+            self.cache.forget_user(user_id)
+
+    def clear_memory_cache(self) -> None:
+        """Empty the memory cache."""
+        self.cache.clear()
+
+    def get_session_count(self) -> int:
+        """Return how many sessions the memory cache holds."""
+        return len(self.cache)
+
+    def _write(self, plan: Plan[Session]) -> Session:
+        began = self.cache.now()
+        session = self._database.run(plan)
+        self.cache.wrote(session, began)
+        return session
+
+    def _read(self, plan: Plan[Session], user_id: str, thread_id: str | None = None) -> Session:
+        if cached := self.cache.get(str(user_id), thread_id):
+            return cached
+        began = self.cache.now()
+        session = self._database.run(plan)
+        self.cache.keep(session, began, current=thread_id is None)
+        return session

@@ -1,0 +1,136 @@
+"""What the session manager hands out: `Session` and `SessionPage`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from html import escape
+from typing import Any, Final
+
+COLUMNS: Final = (
+    "id",
+    "user_id",
+    "thread_id",
+    "title",
+    "created_at",
+    "updated_at",
+    "is_active",
+    "metadata",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Session(Mapping[str, Any]):
+    """A user's conversation: one row of `user_sessions`, paired with one LangGraph thread.
+
+    It is immutable, and also a JSON-ready mapping of its columns, with ISO 8601 times:
+    `session["thread_id"]`, `dict(session)`, `json.dumps(dict(session))`.
+
+    Attributes:
+        id: The row's number.
+        user_id: Whose session it is.
+        thread_id: LangGraph's thread.
+        title: At most 255 characters.
+        created_at: When it was created (aware).
+        updated_at: When it was last used: created, run or switched to (aware). Renaming,
+            deactivating or changing metadata does not move it, so that a list stays in order.
+        is_active: Whether it can be the user's current session.
+    """
+
+    id: int
+    user_id: str
+    thread_id: str
+    title: str
+    created_at: datetime
+    updated_at: datetime
+    is_active: bool
+    _metadata: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], prefix: str = "") -> Session:
+        """Make one from a database row whose columns begin with *prefix*."""
+        return cls(*(row[prefix + column] for column in COLUMNS))
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The application's own data, as a copy: changing it changes nothing here."""
+        return copy.deepcopy(self._metadata)
+
+    @property
+    def config(self) -> dict[str, dict[str, str]]:
+        """What to give a graph to run or read this session, as a new dict."""
+        return {"configurable": {"user_id": self.user_id, "thread_id": self.thread_id}}
+
+    def __getitem__(self, key: str) -> Any:
+        """Return a column's JSON-ready value."""
+        if key not in COLUMNS:
+            raise KeyError(key)
+        value = getattr(self, key)
+        return value.isoformat() if isinstance(value, datetime) else value
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the column names."""
+        return iter(COLUMNS)
+
+    def __len__(self) -> int:
+        """Count the columns."""
+        return len(COLUMNS)
+
+    def __hash__(self) -> int:
+        """Hash by what never changes."""
+        return hash((self.id, self.thread_id))
+
+    def _repr_html_(self) -> str:
+        return html_table([self])
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """One page of a listing.
+
+    Attributes:
+        sessions: The page's sessions, newest first.
+        next_cursor: What to pass as `cursor` for the next page; `None` on the last one.
+    """
+
+    sessions: tuple[Session, ...]
+    next_cursor: str | None = None
+
+    def __iter__(self) -> Iterator[Session]:
+        """Iterate over the sessions."""
+        return iter(self.sessions)
+
+    def __len__(self) -> int:
+        """Count the sessions on this page."""
+        return len(self.sessions)
+
+    def _repr_html_(self) -> str:
+        more = "<p>more: pass <code>next_cursor</code></p>" if self.next_cursor else ""
+        return html_table(self.sessions) + more
+
+
+def html_table(sessions: Sequence[Session]) -> str:
+    """Render *sessions* as an HTML table, everything a user wrote escaped."""
+    shown = ("title", "user_id", "is_active", "updated_at", "created_at", "thread_id")
+    head = "".join(f'<th style="text-align:left">{column}</th>' for column in shown)
+    rows = "".join(
+        "<tr>"
+        + "".join(
+            f'<td style="text-align:left">{escape(display(getattr(session, column)))}</td>'
+            for column in shown
+        )
+        + "</tr>"
+        for session in sessions
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def display(value: object) -> str:
+    """Return *value* as people read it: times to the second, truth as yes or no."""
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
