@@ -31,10 +31,13 @@ class SessionCache:
         )
         self._written = 0.0
 
-    def get(self, user_id: str, thread_id: str | None = None) -> Session | None:
-        """Return a session, without *thread_id* the current one, if it is here."""
+    def get(self, user_id: object, thread_id: str | None = None) -> Session | None:
+        """Return a session, without *thread_id* the current one, if it is here.
+
+        *user_id* may be what the manager takes for one, such as an `int`.
+        """
         with self._lock:
-            entry = self._entries.get((user_id, thread_id))
+            entry = self._entries.get((str(user_id), thread_id))
         return entry[1] if entry else None
 
     def now(self) -> float:
@@ -62,11 +65,11 @@ class SessionCache:
             if self._entries.maxsize and not overlapped:
                 self._entries[session.user_id, session.thread_id] = (began, session)
 
-    def forget_user(self, user_id: str) -> None:
-        """Drop all of a user's sessions."""
+    def forget_user(self, user_id: object) -> None:
+        """Drop all of a user's sessions; *user_id* as in `get`."""
         with self._lock:
             self._written = time.monotonic()
-            for key in [key for key in self._entries if key[0] == user_id]:
+            for key in [key for key in self._entries if key[0] == str(user_id)]:
                 self._entries.pop(key, None)
 
     def clear(self) -> None:

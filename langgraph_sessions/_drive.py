@@ -34,7 +34,7 @@ Plan = Generator[Fetch | Run, Sequence[DictRow], T]
 
 def statement(sql: str) -> LiteralString:
     """Vouch for *sql*: all of it is put together from this package's and the parents' literals."""
-    return sql  # type: ignore[return-value]
+    return sql
 
 
 def drive(conn: psycopg.Connection[Any], plan: Plan[T]) -> T:

@@ -18,8 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 POLL_SECONDS = 0.1
 SOCKET_PATH_BYTES = 103  # sockaddr_un.sun_path on macOS, the shortest, less the closing NUL
@@ -27,12 +28,17 @@ UNPRIVILEGED_USER = "nobody"
 SOCKET = ".s.PGSQL.5432"
 
 
-def lock_file(path: Path) -> IO[str]:
-    """Open a file to be locked for as long as it stays open."""
-    return open(path, "a")
+@contextlib.contextmanager
+def lock_file(path: Path) -> Iterator[int]:
+    """Open a file that can be locked until the end of the block."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        yield file
+    finally:
+        os.close(file)
 
 
-def try_lock(file: IO[str]) -> bool:
+def try_lock(file: int) -> bool:
     """Take the exclusive lock on *file* if it is free."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -144,7 +150,7 @@ def _running(data: Path, folder: Path) -> int | None:
         return None
 
 
-def guard(root: Path, binaries: Path, guardian: IO[str]) -> None:
+def guard(root: Path, binaries: Path, guardian: int) -> None:
     """Keep the server of *root* running for as long as anybody uses it; then free *guardian*."""
     data, folder = root / "data", socket_folder(root)
     make_folder(folder)
@@ -158,7 +164,7 @@ def guard(root: Path, binaries: Path, guardian: IO[str]) -> None:
         # The exclusive lock is held until the server is down: who comes now waits for that,
         # and must then find that there is no guardian any more.
         server.stop()
-        guardian.close()
+        fcntl.flock(guardian, fcntl.LOCK_UN)
 
 
 def _initialise(data: Path, binaries: Path) -> None:

@@ -114,8 +114,8 @@ GUARD_THREAD: Final = "SELECT user_sessions_guard(%(user_id)s, %(thread_id)s, %(
 # ON CONFLICT DO NOTHING and NOT EXISTS: an id that any thread has is refused, not taken over.
 CREATE_SESSION: Final = f"""
 INSERT INTO user_sessions (user_id, thread_id, title, title_source, metadata)
-SELECT %(user_id)s, %(thread_id)s, %(title)s, %(title_source)s, %(metadata)s
-WHERE NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = %(thread_id)s)
+SELECT %(user_id)s, %(thread_id)s::text, %(title)s, %(title_source)s, %(metadata)s::jsonb
+WHERE NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = %(thread_id)s::text)
 ON CONFLICT (thread_id) DO NOTHING
 RETURNING {_SESSION}"""
 
@@ -130,10 +130,10 @@ WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s"""
 # Without a thread id, the current session.
 UPDATE_SESSION: Final = f"""
 UPDATE user_sessions SET
-    title = coalesce(%(title)s, title),
+    title = coalesce(%(title)s::text, title),
     title_source = CASE WHEN %(title)s::text IS NULL THEN title_source ELSE 'user' END,
-    is_active = coalesce(%(is_active)s, is_active),
-    metadata = metadata || coalesce(%(metadata)s, '{{}}'::jsonb)
+    is_active = coalesce(%(is_active)s::boolean, is_active),
+    metadata = metadata || coalesce(%(metadata)s::jsonb, '{{}}')
 WHERE user_id = %(user_id)s
 AND thread_id = coalesce(%(thread_id)s::text, (SELECT thread_id FROM ({_CURRENT}) AS s))
 RETURNING {_SESSION}"""
@@ -147,7 +147,7 @@ DEACTIVATE_SESSIONS: Final = """
 WITH deactivated AS (
     UPDATE user_sessions SET is_active = FALSE
     WHERE user_id = %(user_id)s AND is_active
-    AND (%(thread_id)s::text IS NULL OR thread_id = %(thread_id)s)
+    AND (%(thread_id)s::text IS NULL OR thread_id = %(thread_id)s::text)
     RETURNING 1
 ) SELECT count(*) AS count FROM deactivated"""
 

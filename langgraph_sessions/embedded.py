@@ -18,9 +18,11 @@ import os
 import subprocess
 import sys
 import time
+import weakref
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import psycopg
 
@@ -45,7 +47,7 @@ class EmbeddedServer:
     def __init__(self, path: str | os.PathLike[str] = DEFAULT_PATH) -> None:
         """Name the folder; nothing is started yet."""
         self.root = Path(path).absolute()
-        self._use: IO[str] | None = None
+        self._release: Callable[[], object] = lambda: None
 
     def start(self) -> str:
         """Start the server unless it runs, and return its conninfo.
@@ -59,8 +61,9 @@ class EmbeddedServer:
         _check_version(self.root / "data", binaries)
         with _guardian.lock_file(self.root / "start.lock") as gate:
             fcntl.flock(gate, fcntl.LOCK_EX)  # One starter at a time.
-            self._use = _guardian.lock_file(self.root / "users.lock")
-            fcntl.flock(self._use, fcntl.LOCK_SH)  # From here on nobody stops it.
+            users = os.open(self.root / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self._release = weakref.finalize(self, os.close, users)
+            fcntl.flock(users, fcntl.LOCK_SH)  # From here on nobody stops it.
             try:
                 self._ensure_guardian(binaries)
                 self._wait()
@@ -78,9 +81,7 @@ class EmbeddedServer:
 
     def release(self) -> None:
         """Stop using the server; it is stopped when nobody else uses it."""
-        if self._use is not None:
-            self._use.close()
-            self._use = None
+        self._release()
 
     def _ensure_guardian(self, binaries: Path) -> None:
         """Start a guardian unless there is one; it is not our child when this returns."""

@@ -198,7 +198,7 @@ class AgentSessionManager:
         return session
 
     def _read(self, plan: Plan[Session], user_id: str, thread_id: str | None = None) -> Session:
-        if cached := self.cache.get(str(user_id), thread_id):
+        if cached := self.cache.get(user_id, thread_id):
             return cached
         began = self.cache.now()
         session = self._database.run(plan)

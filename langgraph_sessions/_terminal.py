@@ -1,0 +1,71 @@
+"""What the commands print, with everything a user wrote shown literally."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from psycopg.conninfo import conninfo_to_dict
+from rich.console import Console
+from rich.table import Table
+
+from langgraph_sessions.embedded import DEFAULT_PATH
+from langgraph_sessions.models import Session
+
+# Control characters, lone surrogates, and what ends a line or a paragraph.
+OBEYED_CATEGORIES: Final = ("Cc", "Cs", "Zl", "Zp")
+# Reorder what is read on the screen: a title could dress up as another.
+REORDERING: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def new_console() -> Console:
+    """Return a console on standard output that interprets nothing in what it prints."""
+    return Console(markup=False, emoji=False, highlight=False)
+
+
+def literal(text: str, keep: str = "") -> str:
+    r"""Return *text* with what a terminal would obey, not show, as escapes such as `\x1b`.
+
+    The characters in *keep* stay as they are.
+    """
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if character not in keep and _is_obeyed(character)
+        else character
+        for character in text
+    )
+
+
+def _is_obeyed(character: str) -> bool:
+    return unicodedata.category(character) in OBEYED_CATEGORIES or character in REORDERING
+
+
+def one_line(text: str) -> str:
+    """Return *text* literally, on one line."""
+    return literal(" ".join(text.split()))
+
+
+def session_table(
+    sessions: Sequence[Session], header: str, cells: Iterable[str], title: str | None = None
+) -> Table:
+    """Return a table of *sessions* whose first column is *header* over *cells*."""
+    table = Table(title=title, title_justify="left")
+    table.add_column(header, no_wrap=True)
+    table.add_column("Title", overflow="fold")
+    table.add_column("Active", no_wrap=True)
+    table.add_column("Last used", no_wrap=True)
+    for session, cell in zip(sessions, cells, strict=True):
+        active = "yes" if session.is_active else "no"
+        used = f"{session.updated_at.astimezone():%Y-%m-%d %H:%M:%S}"
+        table.add_row(literal(cell), literal(session.title), active, used)
+    return table
+
+
+def where(database: str | None) -> str:
+    """Say which database a command uses, without its password."""
+    if database is None:
+        return f"the embedded PostgreSQL, in {DEFAULT_PATH}/ of this folder"
+    info = conninfo_to_dict(database)
+    host = info.get("host") or info.get("hostaddr") or "the default host"
+    return one_line(f"PostgreSQL at {host}, database {info.get('dbname') or 'by default'}")

@@ -1,0 +1,144 @@
+"""A real PostgreSQL for the tests, with a clean database for each.
+
+The server is the embedded one's binaries, or what LANGGRAPH_SESSIONS_TEST_URL names. Each
+test's database is cloned from a template that was migrated once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from langgraph_sessions import AsyncSessionSaver, SessionSaver, _guardian
+from langgraph_sessions.embedded import find_binaries
+from tests.support import Chat, psycopg_pool_options
+
+TEMPLATE = "langgraph_sessions_template"
+URL_VARIABLE = "LANGGRAPH_SESSIONS_TEST_URL"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_database_by_accident() -> Iterator[None]:
+    """A DATABASE_URL of the developer's is not for tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DATABASE_URL", raising=False)
+        patch.delenv("GOOGLE_API_KEY", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The conninfo of a server on which databases may be created."""
+    if url := os.environ.get(URL_VARIABLE):
+        yield url
+        return
+    # Not under tmp_path: a socket's path must be short.
+    folder = Path(tempfile.mkdtemp(prefix="lgs-"))
+    folder.chmod(0o755)
+    prefix, options = _guardian.unprivileged()
+    binaries = find_binaries()
+    _guardian.make_folder(folder / "data")
+    _guardian.make_folder(folder / "socket")
+    subprocess.run(
+        [*prefix, str(binaries / "initdb"), "-D", str(folder / "data"), "-A", "trust"]
+        + ["-U", "postgres", "-E", "UTF8", "--no-sync", "--locale", "C"]
+        + ["--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        **options,
+    )
+    settings = ["listen_addresses=", "fsync=off", "synchronous_commit=off", "max_connections=400"]
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen(
+            [*prefix, str(binaries / "postgres"), "-D", str(folder / "data")]
+            + ["-k", str(folder / "socket")]
+            + [word for setting in settings for word in ("-c", setting)],
+            stdout=log,
+            stderr=log,
+            **options,
+        )
+    conninfo = make_conninfo(host=str(folder / "socket"), user="postgres", dbname="postgres")
+    try:
+        _wait_for(conninfo, process)
+        yield conninfo
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(folder)
+
+
+def _wait_for(conninfo: str, process: subprocess.Popen[bytes]) -> None:
+    while process.poll() is None:
+        try:
+            psycopg.connect(conninfo).close()
+        except psycopg.OperationalError:
+            continue
+        return
+    raise RuntimeError("the test server did not start")
+
+
+@pytest.fixture(scope="session")
+def template(server: str) -> Iterator[str]:
+    """The name of a database with the tables made."""
+    name = f"{TEMPLATE}_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        with SessionSaver(make_conninfo(server, dbname=name)) as saver:
+            saver.setup()
+        yield name
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty_url(server: str) -> Iterator[str]:
+    """The conninfo of an empty database."""
+    yield from _database(server, "template0")
+
+
+@pytest.fixture
+def url(server: str, template: str) -> Iterator[str]:
+    """The conninfo of a database with the tables made, and nothing in them."""
+    yield from _database(server, template)
+
+
+def _database(server: str, template: str) -> Iterator[str]:
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield make_conninfo(server, dbname=name)
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def db(url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of the test's own, to look at and to meddle with the tables."""
+    with psycopg.connect(url, **psycopg_pool_options()) as connection:
+        yield connection
+
+
+@pytest.fixture
+def saver(url: str) -> Iterator[SessionSaver]:
+    """A synchronous saver on a clean database."""
+    with SessionSaver(url) as saver:
+        yield saver
+
+
+@pytest.fixture(params=["sync", "async"])
+async def chat(request: pytest.FixtureRequest, url: str) -> AsyncIterator[Chat]:
+    """A conversation on a clean database, with either saver."""
+    if request.param == "sync":
+        with SessionSaver(url) as saver:
+            yield Chat(saver)
+    else:
+        async with AsyncSessionSaver(url) as saver:
+            yield Chat(saver)

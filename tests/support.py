@@ -1,0 +1,126 @@
+"""What several tests share."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.graph import START, MessagesState, StateGraph
+from psycopg.rows import dict_row
+
+from langgraph_sessions import AsyncSessionSaver, Session, SessionPage, SessionSaver
+
+TABLES = (
+    "user_sessions",
+    "session_users",
+    "checkpoints",
+    "checkpoint_blobs",
+    "checkpoint_writes",
+)
+
+
+def psycopg_pool_options() -> dict[str, Any]:
+    """Return the options of the connections that tests open themselves."""
+    return {"autocommit": True, "row_factory": dict_row}
+
+
+def config(**configurable: Any) -> RunnableConfig:
+    """Return a config with this configurable."""
+    return {"configurable": configurable}
+
+
+def graph_builder(
+    node: Callable[..., Any] | None = None,
+) -> StateGraph[MessagesState, None, MessagesState, MessagesState]:
+    """Return a one-node graph whose answer counts the messages before it."""
+
+    def count(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage(f"{len(state['messages'])} so far")]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("node", node or count)
+    builder.add_edge(START, "node")
+    return builder
+
+
+def texts(state: Any) -> list[str]:
+    """Return the texts of a state's messages."""
+    values = state if isinstance(state, dict) else state.values
+    return [str(message.content) for message in values.get("messages", [])]
+
+
+class Chat:
+    """One way to talk to either saver: every method is a coroutine.
+
+    The sync saver's methods run in a thread, as they would in a program without a loop.
+    """
+
+    def __init__(self, saver: SessionSaver | AsyncSessionSaver) -> None:
+        """Compile the counting graph with *saver*."""
+        self.saver = saver
+        self.is_async = isinstance(saver, AsyncSessionSaver)
+        self.graph = self.compile(graph_builder())
+
+    def compile(self, builder: Any, **options: Any) -> Any:
+        """Compile *builder* with the saver."""
+        return builder.compile(checkpointer=self.saver, **options)
+
+    async def call(self, target: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Call *method* of *target*, or its `a…` twin for the async saver."""
+        if not self.is_async:
+            return await asyncio.to_thread(_exhausted, getattr(target, method), args, kwargs)
+        result = getattr(target, f"a{method}")(*args, **kwargs)
+        if inspect.isasyncgen(result) or hasattr(result, "__aiter__"):
+            return [item async for item in result]
+        return await result
+
+    async def say(self, text: Any = "Hello", graph: Any = None, **configurable: Any) -> Any:
+        """Run the graph with one human message, which *text* is."""
+        given = {"messages": [text]}
+        return await self.call(graph or self.graph, "invoke", given, config(**configurable))
+
+    async def session(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Call *method* of the session manager."""
+        bound = getattr(self.saver.sessions, method)
+        if self.is_async:
+            return await bound(*args, **kwargs)
+        return await asyncio.to_thread(bound, *args, **kwargs)
+
+    async def current(self, user_id: str = "alice") -> Session:
+        """Return the user's current session, from the database."""
+        await self.session("clear_memory_cache")
+        session = await self.session("get_current_user_session", user_id)
+        assert isinstance(session, Session)
+        return session
+
+    async def sessions(self, user_id: str | None = "alice", **filters: Any) -> list[Session]:
+        """Return the user's sessions."""
+        page = await self.session("list_sessions", user_id, **filters)
+        assert isinstance(page, SessionPage)
+        return list(page)
+
+    async def history(self, session: Session) -> list[str]:
+        """Return the texts of a session's messages."""
+        return texts(await self.call(self.graph, "get_state", session.config))
+
+
+def _exhausted(function: Any, args: Any, kwargs: Any) -> Any:
+    result = function(*args, **kwargs)
+    return list(result) if inspect.isgenerator(result) else result
+
+
+def python(program: str, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run *program* in a new interpreter that treats every warning as an error."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-X", "dev", "-c", program, *args],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        **options,
+    )

@@ -1,0 +1,95 @@
+"""Two first runs of one user at the same moment, from any number of processes, make one session."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+
+from langgraph_sessions import AgentSessionManager, AsyncSessionSaver, SessionSaver
+from tests.support import graph_builder
+
+PROCESSES, RUNS_EACH = 8, 8
+
+
+def sync_runs(saver: SessionSaver, user: str) -> list[str]:
+    """Start this process's share of *user*'s first runs at once, in threads."""
+    graph = graph_builder().compile(checkpointer=saver)
+    at_once = threading.Barrier(RUNS_EACH)
+
+    def run(_: int) -> str:
+        at_once.wait()
+        state = graph.invoke({"messages": ["hello"]}, {"configurable": {"user_id": user}})
+        return str(len(state["messages"]))
+
+    with ThreadPoolExecutor(RUNS_EACH) as pool:
+        return list(pool.map(run, range(RUNS_EACH)))
+
+
+def sync_worker(url: str, rounds: int, start: Any) -> None:
+    """Take part in *rounds* rounds, with a new user in each."""
+    with SessionSaver(url, pool_size=RUNS_EACH) as saver:
+        saver.sessions.count_sessions()
+        for number in range(rounds):
+            start.wait()
+            sync_runs(saver, f"user-{number}")
+
+
+def async_worker(url: str, rounds: int, start: Any) -> None:
+    """Take part in *rounds* rounds, as coroutines."""
+
+    async def main() -> None:
+        async with AsyncSessionSaver(url, pool_size=RUNS_EACH) as saver:
+            await saver.sessions.count_sessions()
+            graph = graph_builder().compile(checkpointer=saver)
+            for number in range(rounds):
+                await asyncio.to_thread(start.wait)
+                who: Any = {"configurable": {"user_id": f"user-{number}"}}
+                runs = [graph.ainvoke({"messages": ["hi"]}, who) for _ in range(RUNS_EACH)]
+                await asyncio.gather(*runs)
+
+    asyncio.run(main())
+
+
+def manager_worker(url: str, rounds: int, start: Any) -> None:
+    """Take part with half runs, half calls of `get_or_create_user_session`."""
+    manager = AgentSessionManager(url, pool_size=RUNS_EACH)
+    with SessionSaver(url) as saver, ThreadPoolExecutor(RUNS_EACH) as pool:
+        graph = graph_builder().compile(checkpointer=saver)
+        saver.sessions.count_sessions()
+        for number in range(rounds):
+            start.wait()
+            user = f"user-{number}"
+            made = pool.map(manager.get_or_create_user_session, [user] * (RUNS_EACH - 1))
+            graph.invoke({"messages": ["hello"]}, {"configurable": {"user_id": user}})
+            list(made)
+    manager.close()
+
+
+WORKERS = [sync_worker, async_worker, manager_worker]
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+@pytest.mark.parametrize(
+    "rounds", [3, pytest.param(100, marks=pytest.mark.long)], ids=["short", "long"]
+)
+def test_concurrent_first_runs_make_one_session(
+    url: str, db: psycopg.Connection[Any], worker: Any, rounds: int
+) -> None:
+    """64 first runs of one user at once, over 8 processes, make 1 session, in every round."""
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(PROCESSES)
+    workers = [context.Process(target=worker, args=(url, rounds, start)) for _ in range(PROCESSES)]
+    for process in workers:
+        process.start()
+    for process in workers:
+        process.join()
+    assert [process.exitcode for process in workers] == [0] * PROCESSES
+    counts = db.execute("SELECT user_id, count(*) FROM user_sessions GROUP BY 1").fetchall()
+    assert {row["count"] for row in counts} == {1}
+    assert len(counts) == rounds

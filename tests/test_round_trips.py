@@ -1,0 +1,140 @@
+"""What a turn costs, counted at the socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from psycopg import AsyncConnection, Connection
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from langgraph_sessions import AsyncSessionSaver, SessionSaver
+from tests.support import config, graph_builder, psycopg_pool_options
+
+
+class Counter:
+    """A proxy before the server that counts round trips: answers that end a wait.
+
+    A message from the client after one from the server begins a new round trip.
+    """
+
+    def __init__(self, conninfo: str, folder: Path) -> None:
+        """Stand before the server of *conninfo*, with a socket in *folder*."""
+        self._parameters = conninfo_to_dict(conninfo)
+        self._folder = folder
+        self._server_spoke = True
+        self._served: list[asyncio.Task[None]] = []
+        self.round_trips = 0
+
+    @property
+    def conninfo(self) -> str:
+        """The conninfo of the proxy."""
+        return make_conninfo(**{**self._parameters, "host": str(self._folder), "port": 5432})
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Accept clients in this block."""
+        path = self._folder / ".s.PGSQL.5432"
+        async with await asyncio.start_unix_server(self._serve, path):
+            yield
+            await asyncio.gather(*self._served)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._served.append(task)
+        host = self._parameters["host"]
+        port = self._parameters.get("port") or "5432"
+        if str(host).startswith("/"):
+            server = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+        else:
+            server = await asyncio.open_connection(str(host), int(port))
+        await asyncio.gather(
+            self._pump(reader, server[1], asks=True), self._pump(server[0], writer, asks=False)
+        )
+
+    async def _pump(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, asks: bool
+    ) -> None:
+        while data := await source.read(65536):
+            if asks and self._server_spoke:
+                self.round_trips += 1
+            self._server_spoke = not asks
+            target.write(data)
+            await target.drain()
+        target.close()
+        await target.wait_closed()
+
+
+@pytest.fixture
+async def counter(url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Counter]:
+    """A counting proxy before the test's database."""
+    import shutil
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp(prefix="lgs-"))  # A socket's path must be short.
+    counter = Counter(url, folder)
+    async with counter.listening():
+        yield counter
+    shutil.rmtree(folder)
+
+
+async def turns(counter: Counter, saver: Any, count: int, **who: Any) -> list[int]:
+    """Return the round trips of each of *count* turns."""
+    graph = graph_builder().compile(checkpointer=saver)
+    costs = []
+    for number in range(count):
+        before = counter.round_trips
+        given = {"messages": [f"turn {number}"]}
+        if isinstance(saver, AsyncPostgresSaver):
+            await graph.ainvoke(given, config(**who), durability="sync")
+        else:
+            await asyncio.to_thread(graph.invoke, given, config(**who), durability="sync")
+        costs.append(counter.round_trips - before)
+    return costs
+
+
+@asynccontextmanager
+async def pair(counter: Counter, kind: str) -> AsyncIterator[tuple[Any, Any]]:
+    """The parent's saver and ours on connections of the same kind, not preparing statements."""
+    options: Any = {**psycopg_pool_options(), "prepare_threshold": None}
+    if kind == "async":
+        async with (
+            await AsyncConnection.connect(counter.conninfo, **options) as first,
+            await AsyncConnection.connect(counter.conninfo, **options) as second,
+        ):
+            yield AsyncPostgresSaver(first), AsyncSessionSaver(second)
+        return
+    first_conn = await asyncio.to_thread(Connection.connect, counter.conninfo, **options)
+    second_conn = await asyncio.to_thread(Connection.connect, counter.conninfo, **options)
+    yield PostgresSaver(first_conn), SessionSaver(second_conn)
+    first_conn.close()
+    second_conn.close()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_a_turn_costs_no_round_trip_more_than_the_parents(
+    counter: Counter, kind: str
+) -> None:
+    """A turn of an existing session costs the parent's round trips; a first one, one more."""
+    async with pair(counter, kind) as (parent, ours):
+        if kind == "async":
+            await ours.sessions.count_sessions()
+        else:
+            await asyncio.to_thread(ours.sessions.count_sessions)
+        plain = await turns(counter, parent, 3, thread_id="plain")
+        known = await turns(counter, ours, 3, user_id="alice")
+        named = await turns(counter, ours, 2, user_id="alice", thread_id="named")
+        fresh = await turns(counter, ours, 2, user_id="alice", new_session=True)
+        again = await turns(counter, ours, 3, thread_id="plain too")
+    print(f"{kind}: parent {plain}, first turn and later {known}, named {named}, plain {again}")
+    assert known == [plain[0] + 1, *plain[1:]]
+    assert named == plain[:2]
+    assert fresh == [plain[0], plain[0]]
+    assert again == plain

@@ -1,0 +1,164 @@
+"""How the tables come about."""
+
+from __future__ import annotations
+
+import multiprocessing
+from typing import Any
+
+import psycopg
+import pytest
+from langgraph.checkpoint.postgres import PostgresSaver
+from psycopg import sql
+
+from langgraph_sessions import AgentSessionManager, AsyncSessionSaver, SessionError, SessionSaver
+from tests.support import config, graph_builder, psycopg_pool_options
+
+PROCESSES = 20
+
+CATALOGUE = """
+SELECT 'column' AS kind, table_name || '.' || column_name AS name,
+    concat_ws(' ', data_type, is_nullable, column_default, character_maximum_length) AS what
+FROM information_schema.columns WHERE table_schema = 'public'
+UNION ALL SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+ORDER BY 1, 2"""
+
+
+def catalogue(conninfo: str) -> list[Any]:
+    """Return all columns and indexes of a database."""
+    with psycopg.connect(conninfo) as connection:
+        return connection.execute(CATALOGUE).fetchall()
+
+
+def first_use(url: str, start: Any, kind: int) -> None:
+    """Use an empty database for the first time, together with the other processes."""
+    start.wait()
+    with SessionSaver(url, pool_size=2) as saver:
+        if kind % 3 == 0:
+            saver.setup()
+        elif kind % 3 == 1:
+            saver.sessions.count_sessions()
+        else:
+            graph = graph_builder().compile(checkpointer=saver)
+            graph.invoke({"messages": ["hi"]}, config(user_id=f"user-{kind}"))
+
+
+def test_creation_from_20_processes_at_once_succeeds_in_all(empty_url: str) -> None:
+    """Twenty processes that meet an empty database all find their tables."""
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(PROCESSES)
+    workers = [
+        context.Process(target=first_use, args=(empty_url, start, n)) for n in range(PROCESSES)
+    ]
+    for process in workers:
+        process.start()
+    for process in workers:
+        process.join()
+    assert [process.exitcode for process in workers] == [0] * PROCESSES
+
+
+def test_langgraphs_tables_are_exactly_its_own(empty_url: str, server: str) -> None:
+    """The checkpoint tables that we make are those that the parent makes."""
+    with SessionSaver(empty_url) as saver:
+        saver.setup()
+    ours = [row for row in catalogue(empty_url) if "session" not in row[1]]
+    with psycopg.connect(empty_url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    with PostgresSaver.from_conn_string(empty_url) as parent:
+        parent.setup()
+    assert ours == catalogue(empty_url)
+
+
+def test_setup_after_the_parents_and_again_changes_nothing_of_its(empty_url: str) -> None:
+    """On a database that the parent set up, setup adds ours; a second one changes nothing."""
+    with PostgresSaver.from_conn_string(empty_url) as parent:
+        parent.setup()
+    before = catalogue(empty_url)
+    with SessionSaver(empty_url) as saver:
+        saver.setup()
+        after = catalogue(empty_url)
+        assert [row for row in after if "session" not in row[1]] == before
+        saver.setup()
+        assert catalogue(empty_url) == after
+
+
+@pytest.mark.parametrize("pipeline", [False, True])
+def test_without_auto_setup_it_says_what_is_missing(empty_url: str, pipeline: bool) -> None:
+    """`auto_setup=False` never runs DDL, says what to do, and works once setup() was called."""
+    with SessionSaver(empty_url, auto_setup=False) as saver:
+        graph = graph_builder().compile(checkpointer=saver)
+        with pytest.raises(SessionError, match=r"missing or out of date .* setup\(\)"):
+            graph.invoke({"messages": ["hi"]}, config(user_id="alice"))
+        assert catalogue(empty_url) == []
+        saver.setup()
+        graph.invoke({"messages": ["hi"]}, config(user_id="alice"))
+
+
+def test_tables_from_a_newer_version_are_refused(url: str, db: psycopg.Connection[Any]) -> None:
+    """An old package does not touch tables of a newer one, and says so."""
+    db.execute("INSERT INTO user_sessions_migrations (version) VALUES (999)")
+    with AgentSessionManagerContext(url) as manager, pytest.raises(SessionError, match="newer"):
+        manager.count_sessions()
+
+
+class AgentSessionManagerContext:
+    """A manager of its own, closed at the end."""
+
+    def __init__(self, url: str) -> None:
+        self.manager = AgentSessionManager(url)
+
+    def __enter__(self) -> AgentSessionManager:
+        return self.manager
+
+    def __exit__(self, *_: object) -> None:
+        self.manager.close()
+
+
+async def test_async_setup(empty_url: str) -> None:
+    """The async saver's setup makes the same tables."""
+    async with AsyncSessionSaver(empty_url) as saver:
+        await saver.setup()
+    made = catalogue(empty_url)
+    with SessionSaver(empty_url) as sync_saver:
+        sync_saver.setup()
+    assert catalogue(empty_url) == made
+    assert len(made) > 20
+
+
+OLDER_TOOL = """
+CREATE TABLE user_sessions (
+    id SERIAL PRIMARY KEY, user_id VARCHAR(255) NOT NULL, thread_id VARCHAR(255) UNIQUE NOT NULL,
+    title VARCHAR(255), created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP,
+    updated_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP, is_active BOOLEAN DEFAULT TRUE)"""
+
+
+def test_a_table_of_the_older_tool_is_upgraded_in_place(empty_url: str) -> None:
+    """Its rows are kept, its naive times read in the server's zone, its gaps filled."""
+    with psycopg.connect(empty_url, **psycopg_pool_options()) as db:
+        name = sql.Identifier(db.info.dbname)
+        db.execute(sql.SQL("ALTER DATABASE {} SET timezone = 'Asia/Tokyo'").format(name))
+        db.execute(OLDER_TOOL)
+        db.execute(
+            "INSERT INTO user_sessions (user_id, thread_id, title, created_at, updated_at) "
+            "VALUES ('alice', 't1', 'Trip', '2025-01-02 12:00', '2025-01-03 12:00')"
+        )
+        db.execute("INSERT INTO user_sessions VALUES (7, 'alice', 't2', NULL, NULL, NULL, NULL)")
+    with SessionSaver(empty_url) as saver:
+        saver.setup()
+        first = saver.sessions.get_session("alice", "t1")
+        second = saver.sessions.get_session("alice", "t2")
+        assert (first.id, first.title, first.is_active) == (1, "Trip", True)
+        assert first.created_at.isoformat() == "2025-01-02T12:00:00+09:00"
+        assert (second.id, second.title, second.is_active) == (7, "New Chat", True)
+        graph = graph_builder().compile(checkpointer=saver)
+        graph.invoke({"messages": ["Titled now"]}, second.config)
+        graph.invoke({"messages": ["Not titled"]}, first.config)
+        titles = {s.thread_id: s.title for s in saver.sessions.list_sessions("alice")}
+        assert titles == {"t1": "Trip", "t2": "Titled now"}
+        made = saver.sessions.create_user_session("bob")
+        assert made.id > 0
+    upgraded = [row for row in catalogue(empty_url) if row[1].startswith("user_sessions.")]
+    types = {row[1].split(".")[1]: row[2] for row in upgraded}
+    assert types["id"].startswith("bigint NO")
+    assert types["created_at"].startswith("timestamp with time zone NO")
+    assert types["is_active"] == "boolean NO true"
