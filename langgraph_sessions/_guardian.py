@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 POLL_SECONDS = 0.1
+ATTEMPTS = 20  # What a killed server leaves behind may be in the way for a moment.
 SOCKET_PATH_BYTES = 103  # sockaddr_un.sun_path on macOS, the shortest, less the closing NUL
 UNPRIVILEGED_USER = "nobody"
 SOCKET = ".s.PGSQL.5432"
@@ -156,9 +157,15 @@ def guard(root: Path, binaries: Path, guardian: int) -> None:
     make_folder(folder)
     _initialise(data, binaries)
     server = Postmaster(data, folder, binaries)
+    attempts = ATTEMPTS
     with lock_file(root / "users.lock") as users:
         while not try_lock(users):
+            if attempts and _running(data, folder):
+                attempts = 0  # It can start, so it is started again for as long as it is used.
             if not server.is_alive():
+                if attempts == 1:
+                    raise SystemExit("the server does not start")
+                attempts = max(0, attempts - 1)
                 server.launch()
             time.sleep(POLL_SECONDS)
         # The exclusive lock is held until the server is down: who comes now waits for that,

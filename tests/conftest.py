@@ -50,9 +50,11 @@ def server() -> Iterator[str]:
     _guardian.make_folder(folder / "data")
     _guardian.make_folder(folder / "socket")
     subprocess.run(
-        [*prefix, str(binaries / "initdb"), "-D", str(folder / "data"), "-A", "trust"]
-        + ["-U", "postgres", "-E", "UTF8", "--no-sync", "--locale", "C"]
-        + ["--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"],
+        [
+            *(*prefix, str(binaries / "initdb"), "-D", str(folder / "data"), "-A", "trust"),
+            *("-U", "postgres", "-E", "UTF8", "--no-sync", "--locale", "C"),
+            *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
+        ],
         check=True,
         stdout=subprocess.DEVNULL,
         **options,
@@ -60,9 +62,11 @@ def server() -> Iterator[str]:
     settings = ["listen_addresses=", "fsync=off", "synchronous_commit=off", "max_connections=400"]
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
-            [*prefix, str(binaries / "postgres"), "-D", str(folder / "data")]
-            + ["-k", str(folder / "socket")]
-            + [word for setting in settings for word in ("-c", setting)],
+            [
+                *(*prefix, str(binaries / "postgres"), "-D", str(folder / "data")),
+                *("-k", str(folder / "socket")),
+                *(word for setting in settings for word in ("-c", setting)),
+            ],
             stdout=log,
             stderr=log,
             **options,

@@ -74,8 +74,9 @@ manager.close()
 async def test_a_run_keeps_to_its_thread_whatever_happens_meanwhile(
     chat: Chat, url: str, db: Connection
 ) -> None:
-    """Deactivated, switched and renamed by another process during a node and a subgraph,
-    a run saves all it has to its own session, and undoes nothing of that.
+    """Meddled with by another process during a node and a subgraph, a run keeps to its session.
+
+    Deactivating, switching and renaming all stand when the run is over.
     """
     await chat.session("create_user_session", "alice", thread_id="other")
     threads: list[str] = []

@@ -274,8 +274,8 @@ async def test_reading_another_users_thread_is_refused(chat: Chat) -> None:
             await chat.call(chat.graph, "update_state", asks, {"messages": ["x"]})
         with pytest.raises(SessionNotFoundError):
             await chat.call(chat.saver, "list", asks)
+        inner = {**asks["configurable"], "checkpoint_ns": "", "checkpoint_id": "1"}
         with pytest.raises(SessionNotFoundError):
-            inner = {**asks["configurable"], "checkpoint_ns": "", "checkpoint_id": "1"}
             await chat.call(chat.saver, "put_writes", config(**inner), [("a", 1)], "task")
         with pytest.raises(SessionNotFoundError):
             await chat.call(
@@ -285,6 +285,6 @@ async def test_reading_another_users_thread_is_refused(chat: Chat) -> None:
                 channels=["messages"],
             )
     seen = await chat.call(chat.graph, "get_state", config(user_id="alice", thread_id="hers"))
+    stolen = seen.config["configurable"]["thread_id"]
     with pytest.raises(SessionNotFoundError):
-        stolen = seen.config["configurable"]["thread_id"]
         await chat.call(chat.graph, "get_state", config(thread_id=stolen))

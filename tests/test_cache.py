@@ -1,0 +1,89 @@
+"""The memory cache: bounded, written through, and never older than it says."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from langgraph_sessions import AgentSessionManager, Session
+from langgraph_sessions._cache import SessionCache
+from tests.support import python
+
+RENAME = (
+    "import sys; from langgraph_sessions import AgentSessionManager as M;"
+    "m = M(sys.argv[1]); m.update_session('alice', {'title': 'After'}); m.close()"
+)
+
+
+def session(number: int, title: str = "T") -> Session:
+    """Make a session without a database."""
+    now = datetime.now(UTC)
+    return Session(number, "alice", f"t{number}", title, now, now, True, {})
+
+
+def test_another_processs_change_is_seen_when_the_cache_says(url: str) -> None:
+    """With a long time to live the old title is served until cleared; with 0, never."""
+    patient, eager = (AgentSessionManager(url, cache_ttl=ttl) for ttl in (3600, 0))
+    made = patient.create_user_session("alice", "Before")
+    assert eager.get_session("alice", made.thread_id).title == "Before"
+    assert python(RENAME, url).stderr == ""
+    assert eager.get_session("alice", made.thread_id).title == "After"
+    assert eager.get_current_user_session("alice").title == "After"
+    assert eager.get_session_count() == 0
+    assert patient.get_session("alice", made.thread_id).title == "Before"
+    patient.clear_memory_cache()
+    assert patient.get_session("alice", made.thread_id).title == "After"
+    patient.close()
+    eager.close()
+
+
+def test_an_entry_expires() -> None:
+    """What was read is gone after the time to live, counted from before the read."""
+    cache = SessionCache(10, 0.05)
+    cache.keep(session(1), cache.now())
+    waited = threading.Event()
+    while cache.get("alice", "t1") is not None:
+        waited.wait(0.01)
+    assert len(cache) == 0
+    cache.keep(session(1), cache.now() - 1)
+    assert cache.get("alice", "t1") is None
+
+
+def test_it_is_bounded() -> None:
+    """It never holds more than its size."""
+    cache = SessionCache(10, 3600)
+    for number in range(100):
+        cache.wrote(session(number), cache.now())
+    assert len(cache) == 10
+
+
+def test_a_read_that_a_write_overtook_is_not_kept() -> None:
+    """Reading began, a write came between: the older state is not put over the newer."""
+    cache = SessionCache(10, 3600)
+    began = cache.now()
+    cache.wrote(session(1, "new"), cache.now())
+    cache.keep(session(1, "old"), began)
+    kept = cache.get("alice", "t1")
+    assert kept is not None
+    assert kept.title == "new"
+
+
+def test_overlapping_writes_are_not_kept() -> None:
+    """Of two writes at once nobody here knows which came last: the next read asks."""
+    cache = SessionCache(10, 3600)
+    first = cache.now()
+    cache.wrote(session(1, "b"), cache.now())
+    cache.wrote(session(1, "a"), first)
+    assert cache.get("alice", "t1") is None
+
+
+@pytest.mark.parametrize(("size", "ttl"), [(0, 5.0), (10, 0)])
+def test_it_can_be_turned_off(size: int, ttl: float) -> None:
+    """No size or no time to live: nothing is held."""
+    cache = SessionCache(size, ttl)
+    cache.wrote(session(1), cache.now())
+    cache.keep(session(1), cache.now(), current=True)
+    assert len(cache) == 0
+    assert cache.get("alice") is None

@@ -1,0 +1,215 @@
+"""The embedded PostgreSQL: shared, stopped by the last, and hard to kill."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import psycopg
+import pytest
+
+from langgraph_sessions import SessionError, SessionSaver, embedded
+from langgraph_sessions.embedded import EmbeddedServer
+from tests.support import python
+
+USER = """
+import sys
+from langgraph_sessions import SessionSaver
+saver = SessionSaver(path=sys.argv[1])
+saver.sessions.create_user_session("alice", sys.argv[2])
+print(saver.sessions.count_sessions("alice"), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that only its owner may enter, as `mktemp -d` makes it."""
+    with tempfile.TemporaryDirectory(prefix="lgs-") as name:
+        root = Path(name) / "data of a project"
+        yield root
+        if (root / "data").exists():
+            until(lambda: not (root / "data/postmaster.pid").exists())
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for *condition*; pytest's own limit is the deadline."""
+    pause = threading.Event()
+    while not condition():
+        pause.wait(0.02)
+
+
+def use(folder: Path, title: str) -> subprocess.Popen[str]:
+    """Start a process that uses the server until its standard input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", USER, str(folder), title],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return process
+
+
+def answer(process: subprocess.Popen[str]) -> int:
+    """Return how many sessions the process saw."""
+    return int(stream(process.stdout).readline())
+
+
+def leave(process: subprocess.Popen[str]) -> None:
+    """Let the process end in order."""
+    process.communicate()
+    assert process.returncode == 0
+
+
+def stream(pipe: IO[str] | None) -> IO[str]:
+    """Return *pipe*, which is there."""
+    assert pipe is not None
+    return pipe
+
+
+def postmaster(folder: Path) -> int:
+    """Return the server's process id."""
+    return int((folder / "data/postmaster.pid").read_text().split()[0])
+
+
+def is_running(folder: Path) -> bool:
+    """Say whether the server's pid file is there, which a stopped one removes."""
+    return (folder / "data/postmaster.pid").exists()
+
+
+def test_processes_share_it_and_the_last_one_stops_it(folder: Path) -> None:
+    """Two processes use one server; it goes on when one leaves, and ends with the other."""
+    first, second = use(folder, "one"), use(folder, "two")
+    assert sorted([answer(first), answer(second)])[1] == 2
+    pid = postmaster(folder)
+    leave(first)
+    third = use(folder, "three")
+    assert answer(third) == 3
+    assert postmaster(folder) == pid
+    leave(second)
+    leave(third)
+    until(lambda: not is_running(folder))
+
+
+def test_it_survives_kill_9_of_its_users(folder: Path) -> None:
+    """A user killed with -9 counts as gone: the server stops, and the data are there."""
+    process = use(folder, "one")
+    assert answer(process) == 1
+    process.kill()
+    process.communicate()
+    until(lambda: not is_running(folder))
+    again = use(folder, "two")
+    assert answer(again) == 2
+    leave(again)
+
+
+def test_it_survives_kill_9_of_the_server(folder: Path) -> None:
+    """A server killed with -9 under its users comes back with the data intact."""
+    with SessionSaver(path=folder) as saver:
+        saver.sessions.create_user_session("alice", "one")
+        pid = postmaster(folder)
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: is_running(folder) and postmaster(folder) != pid)
+        later = use(folder, "two")
+        assert answer(later) == 2
+        leave(later)
+
+
+def test_a_server_whose_guardian_was_killed_is_adopted(folder: Path) -> None:
+    """The next user finds the server running, and the last one still stops it."""
+    first = use(folder, "one")
+    assert answer(first) == 1
+    pid = postmaster(folder)
+    found = subprocess.run(["pgrep", "-f", f"_guardian.py {folder}"], capture_output=True)
+    (guardian,) = found.stdout.split()
+    os.kill(int(guardian), signal.SIGKILL)
+    second = use(folder, "two")
+    assert answer(second) == 2
+    assert postmaster(folder) == pid
+    leave(first)
+    leave(second)
+    until(lambda: not is_running(folder))
+
+
+def test_a_path_too_long_for_a_socket_works(folder: Path) -> None:
+    """A deep folder gets its socket in a short one."""
+    deep = folder / ("x" * 60) / ("y" * 60)
+    with SessionSaver(path=deep) as saver:
+        assert saver.sessions.count_sessions() == 0
+    until(lambda: not is_running(deep))
+
+
+def test_it_is_only_on_a_private_socket(folder: Path) -> None:
+    """The server listens on no port, and its socket's folder is the owner's alone."""
+    server = EmbeddedServer(folder)
+    with psycopg.connect(server.start()) as conn:
+        (addresses,) = conn.execute("SHOW listen_addresses").fetchone()  # type: ignore[misc]
+    assert addresses == ""
+    assert (folder / "socket").stat().st_mode & 0o077 == 0
+    assert (folder / ".gitignore").read_text() == "*\n"
+    server.release()
+    until(lambda: not is_running(folder))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user to try")
+def test_it_works_as_a_normal_user() -> None:
+    """Somebody who is not root runs the server as themselves."""
+    user = pwd.getpwnam("daemon")
+    with tempfile.TemporaryDirectory(prefix="lgs-") as name:
+        os.chown(name, user.pw_uid, user.pw_gid)
+        folder = Path(name) / "data"
+        # The interpreter may be in root's home: they may pass through, but are not root.
+        become = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+        pass_through = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+        command = [*become, *pass_through, sys.executable, "-c", USER, str(folder), "one"]
+        ended = subprocess.run(command, input="", capture_output=True, text=True, cwd="/")
+        assert (ended.stdout, ended.stderr) == ("1\n", "")
+        until(lambda: not is_running(folder))
+        assert (folder / "data").stat().st_uid == user.pw_uid
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing extra is named with the command that installs it."""
+    monkeypatch.setattr(embedded, "find_spec", lambda name: None)
+    with (
+        SessionSaver() as saver,
+        pytest.raises(SessionError, match=r'pip install "langgraph-sessions\[embedded\]"'),
+    ):
+        saver.sessions.count_sessions()
+
+
+def test_data_of_another_major_version_are_refused(folder: Path) -> None:
+    """A data folder that another PostgreSQL made is left alone, with a clear error."""
+    (folder / "data").mkdir(parents=True)
+    (folder / "data/PG_VERSION").write_text("12\n")
+    with SessionSaver(path=folder) as saver, pytest.raises(SessionError, match="PostgreSQL 12"):
+        saver.sessions.count_sessions()
+
+
+def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
+    """The error carries the last lines of the server's log."""
+    with SessionSaver(path=folder) as saver:
+        saver.sessions.count_sessions()
+    until(lambda: not is_running(folder))
+    (folder / "data/postgresql.conf").write_text("nonsense = 1\n")
+    with SessionSaver(path=folder) as saver, pytest.raises(SessionError, match="nonsense"):
+        saver.sessions.count_sessions()
+
+
+def test_a_program_that_closes_nothing_leaves_no_server(folder: Path) -> None:
+    """Neither warning nor server is left by a saver that nobody closed."""
+    program = (
+        "import sys; from langgraph_sessions import SessionSaver;"
+        "saver = SessionSaver(path=sys.argv[1]); print(saver.sessions.count_sessions())"
+    )
+    ended = python(program, str(folder))
+    assert (ended.stdout, ended.stderr) == ("0\n", "")
+    until(lambda: not is_running(folder))

@@ -1,0 +1,34 @@
+"""Plans without a database: what is asked, and what an answer means."""
+
+from __future__ import annotations
+
+import pytest
+
+from langgraph_sessions import SessionNotFoundError, _operations, _sql
+from langgraph_sessions._drive import Fetch, Run
+from langgraph_sessions._schema import MIGRATIONS, migrate
+
+
+def test_deleting_what_is_not_there_is_not_found() -> None:
+    """A deletion that counts no session says that there is none."""
+    plan = _operations.delete("alice", "t")
+    asked = next(plan)
+    assert asked == Fetch(_sql.DELETE_THREADS, {"thread_ids": ["t"], "user_id": "alice"})
+    with pytest.raises(SessionNotFoundError):
+        plan.send([{"count": 0}])
+
+
+def test_a_migration_takes_up_where_the_last_one_stopped() -> None:
+    """Only LangGraph's missing migrations run, none of them concurrently."""
+    plan = migrate(["first", "second", "CREATE INDEX CONCURRENTLY third"])
+    assert isinstance(next(plan), Fetch)  # the lock
+    assert plan.send([]) == Run("first")
+    assert isinstance(plan.send([]), Fetch)
+    assert plan.send([{"version": 1}]) == Run("CREATE INDEX  third")
+    recorded = plan.send([])
+    assert recorded.params == {"v": 2}
+    plan.send([])
+    asked = plan.send([])
+    assert isinstance(asked, Fetch)
+    with pytest.raises(StopIteration):
+        plan.send([{"version": len(MIGRATIONS)}])
