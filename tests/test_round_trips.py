@@ -17,18 +17,18 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from langgraph_sessions import AsyncSessionSaver, SessionSaver
 from tests.support import config, graph_builder, psycopg_pool_options
 
+# The messages that the server answers with ReadyForQuery, which a client waits for: Query and
+# Sync. https://www.postgresql.org/docs/current/protocol-message-formats.html
+WAITS = b"QS"
+
 
 class Counter:
-    """A proxy before the server that counts round trips: answers that end a wait.
-
-    A message from the client after one from the server begins a new round trip.
-    """
+    """A proxy before the server that counts the messages after which a client waits."""
 
     def __init__(self, conninfo: str, folder: Path) -> None:
         """Stand before the server of *conninfo*, with a socket in *folder*."""
         self._parameters = conninfo_to_dict(conninfo)
         self._folder = folder
-        self._server_spoke = True
         self._served: list[asyncio.Task[None]] = []
         self.round_trips = 0
 
@@ -49,27 +49,35 @@ class Counter:
         task = asyncio.current_task()
         assert task is not None
         self._served.append(task)
-        host = self._parameters["host"]
+        host = str(self._parameters["host"])
         port = self._parameters.get("port") or "5432"
-        if str(host).startswith("/"):
+        if host.startswith("/"):
             server = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
         else:
-            server = await asyncio.open_connection(str(host), int(port))
-        await asyncio.gather(
-            self._pump(reader, server[1], asks=True), self._pump(server[0], writer, asks=False)
-        )
+            server = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(self._ask(reader, server[1]), self._answer(server[0], writer))
 
-    async def _pump(
-        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, asks: bool
-    ) -> None:
-        while data := await source.read(65536):
-            if asks and self._server_spoke:
-                self.round_trips += 1
-            self._server_spoke = not asks
-            target.write(data)
-            await target.drain()
-        target.close()
-        await target.wait_closed()
+    async def _ask(self, client: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
+        """Pass on the client's messages, counted; the first one has no type."""
+        try:
+            kind = b""
+            while True:
+                length = await client.readexactly(4)
+                body = await client.readexactly(int.from_bytes(length) - 4)
+                server.write(kind + length + body)
+                await server.drain()
+                kind = await client.readexactly(1)
+                self.round_trips += kind in WAITS
+        except asyncio.IncompleteReadError:
+            server.close()
+            await server.wait_closed()
+
+    async def _answer(self, server: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        while data := await server.read(65536):
+            client.write(data)
+            await client.drain()
+        client.close()
+        await client.wait_closed()
 
 
 @pytest.fixture
