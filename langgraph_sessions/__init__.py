@@ -7,6 +7,8 @@ what they store.
 
 from __future__ import annotations
 
+from langgraph_sessions._run import get_session
+from langgraph_sessions._titling import titler
 from langgraph_sessions.aio import AsyncSessionSaver
 from langgraph_sessions.aio_manager import AsyncAgentSessionManager
 from langgraph_sessions.errors import (
@@ -32,4 +34,6 @@ __all__ = [
     "SessionPage",
     "SessionSaver",
     "SessionsUnavailableError",
+    "get_session",
+    "titler",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -66,17 +67,31 @@ def boolean(name: str, value: object) -> bool:
     return value
 
 
-def limit(value: object) -> int:
-    """Return *value* if it is a page size from 1 to 1000.
+def one_of(name: str, value: object, allowed: Sequence[str]) -> str:
+    """Return *value* if it is one of *allowed*.
+
+    Raises:
+        TypeError: It is not a `str`.
+        ValueError: It is another one.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {_shown(value)}")
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+    return value
+
+
+def limit(value: object, name: str = "limit") -> int:
+    """Return *value* if it is a number of rows from 1 to 1000.
 
     Raises:
         TypeError: It is not an `int`.
         ValueError: It is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"limit must be an int, not {_shown(value)}")
+        raise TypeError(f"{name} must be an int, not {_shown(value)}")
     if not 1 <= value <= PAGE_LIMIT:
-        raise ValueError(f"limit must be from 1 to {PAGE_LIMIT}, not {value}")
+        raise ValueError(f"{name} must be from 1 to {PAGE_LIMIT}, not {value}")
     return value
 
 

@@ -19,14 +19,14 @@ class Fetch(NamedTuple):
     """A statement whose rows the plan wants back."""
 
     sql: str
-    params: Mapping[str, Any] | None = None
+    params: Mapping[str, Any] | Sequence[Any] | None = None
 
 
 class Run(NamedTuple):
     """A statement that gives no rows; in pipeline mode its error surfaces later."""
 
     sql: str
-    params: Mapping[str, Any] | None = None
+    params: Mapping[str, Any] | Sequence[Any] | None = None
 
 
 Plan = Generator[Fetch | Run, Sequence[DictRow], T]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from psycopg.rows import DictRow
 
 from langgraph_sessions import _sql
 from langgraph_sessions._drive import Fetch, Plan
+from langgraph_sessions._functions import DEFAULT_TITLE
 from langgraph_sessions._run import ActiveRun, Request
 from langgraph_sessions._thread_ids import ThreadIdFactory, new_thread_id
 from langgraph_sessions.errors import SessionNotFoundError
@@ -76,8 +78,18 @@ def _opened(request: Request, thread_id: str | None, row: DictRow) -> Opened:
     head = row if row.get("checkpoint") is not None else None
     if request.user_id is None or thread_id is None:
         return Opened(None, head)
-    session = None if row["session_id"] is None else Session.from_row(row, "session_")
-    run = ActiveRun.start(request, thread_id, session)
-    if session is not None:
-        run.untitled = row["session_title_source"] == "default"
+    known = row["session_id"] is not None
+    session = Session.from_row(row, "session_") if known else _draft(request, thread_id, row)
+    run = ActiveRun.start(request, session, known=known)
+    run.untitled = not known or row["session_title_source"] == "default"
+    run.unasked = not row["session_titler_called"]
     return Opened(run, head)
+
+
+def _draft(request: Request, thread_id: str, row: DictRow) -> Session:
+    """Return the session that the run's first save is going to make."""
+    assert request.user_id is not None
+    now = datetime.now(UTC)
+    title, active = request.title or DEFAULT_TITLE, request.is_active is not False
+    preferences = row["preferences"] or {}
+    return Session(0, request.user_id, thread_id, title, now, now, active, {}, None, preferences)

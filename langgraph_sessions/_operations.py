@@ -12,8 +12,8 @@ from psycopg.types.json import Jsonb
 
 from langgraph_sessions import _arguments, _sql
 from langgraph_sessions._drive import Fetch, Plan
+from langgraph_sessions._functions import DEFAULT_TITLE
 from langgraph_sessions._pages import Listing
-from langgraph_sessions._schema import DEFAULT_TITLE
 from langgraph_sessions._thread_ids import ThreadIdFactory, new_thread_id
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import Session, SessionPage
@@ -121,7 +121,7 @@ def _session(
 def _one(fetch: Fetch) -> Plan[Session]:
     for row in (yield fetch):
         return Session.from_row(row)
-    assert fetch.params is not None
+    assert isinstance(fetch.params, Mapping)
     raise SessionNotFoundError(fetch.params["user_id"], fetch.params["thread_id"])
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from langgraph_sessions import _arguments, _sql
-from langgraph_sessions.models import Session
+from langgraph_sessions.models import STATUSES, Session
 
 
 class Listing:
@@ -29,6 +29,7 @@ class Listing:
         active: object = None,
         title: object = None,
         metadata: object = None,
+        status: object = None,
         updated_after: object = None,
         updated_before: object = None,
         cursor: object = None,
@@ -48,6 +49,8 @@ class Listing:
             filters["title"] = f"%{_escape_like(_arguments.title(title))}%"
         if metadata is not None:
             filters["metadata"] = _arguments.metadata(metadata)
+        if status is not None:
+            filters["status"] = _arguments.one_of("status", status, STATUSES)
         if updated_after is not None:
             filters["updated_after"] = _arguments.moment("updated_after", updated_after)
         if updated_before is not None:

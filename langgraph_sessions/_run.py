@@ -140,38 +140,41 @@ class ActiveRun:
     Attributes:
         user_id: Whose run it is.
         thread_id: Where it goes, to the end.
-        session: The session as of the run's start; `None` if the run makes a new one.
+        session: The session as of the run's start; one that the run makes has the id 0.
         title: The title to give at the first save.
         is_active: What to set at the first save; `None` leaves it alone.
         known: Whether the session's row exists, as far as this run knows.
         saved: Whether this run has saved anything.
         untitled: Whether a title from a message is still wanted.
         message_title: That title, once seen.
+        unasked: Whether a titler may yet be called for the session.
+        answered: Whether a model's answer was seen.
     """
 
     user_id: str
     thread_id: str
-    session: Session | None
+    session: Session
     title: str | None
     is_active: bool | None
     known: bool
     saved: bool = False
     untitled: bool = True
     message_title: str | None = None
+    unasked: bool = True
+    answered: bool = False
 
     @classmethod
-    def start(cls, request: Request, thread_id: str, session: Session | None) -> ActiveRun:
-        """Begin a run of *request* on *session*, which is `None` for a new one."""
-        assert request.user_id is not None
+    def start(cls, request: Request, session: Session, *, known: bool) -> ActiveRun:
+        """Begin a run of *request* on *session*, which is a draft unless it is *known*."""
         # Whether to activate is settled here: a deactivation that comes later stands.
-        reactivate = True if session is not None and not session.is_active else None
+        reactivate = None if session.is_active else True
         return cls(
-            user_id=request.user_id,
-            thread_id=thread_id,
+            user_id=session.user_id,
+            thread_id=session.thread_id,
             session=session,
             title=request.title,
             is_active=reactivate if request.is_active is None else request.is_active,
-            known=session is not None,
+            known=known,
         )
 
     def put_params(self) -> dict[str, Any]:
@@ -192,6 +195,7 @@ class ActiveRun:
         """Take note of a save that put *row*, and return its session."""
         self.saved = self.known = True
         self.untitled = row["title_source"] == "default"
+        self.unasked = not row["titler_called"] and row["title_source"] != "user"
         return Session.from_row(row)
 
 
@@ -205,6 +209,24 @@ def active_run(config: RunnableConfig) -> ActiveRun | None:
     ):
         return run
     return None
+
+
+def get_session(config: RunnableConfig) -> Session:
+    """Return the session of the run that a node or tool is part of.
+
+    It is as of the run's start: title, metadata, and `preferences`. No database is asked. A
+    session that the run is about to create has the id 0 until its first save.
+
+    Args:
+        config: The config that LangGraph gives a node or tool.
+
+    Raises:
+        SessionNotFoundError: The run has no `user_id`.
+    """
+    run = active_run(config)
+    if run is None:
+        raise SessionNotFoundError(None, config.get("configurable", {}).get("thread_id"))
+    return run.session
 
 
 def pin(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:

@@ -8,7 +8,7 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint
 
-from langgraph_sessions import _sql, _titles
+from langgraph_sessions import _sql, _titles, _titling
 from langgraph_sessions._drive import Fetch
 from langgraph_sessions._opening import Opened
 from langgraph_sessions._run import ActiveRun, Request, active_run
@@ -31,11 +31,15 @@ def put(run: ActiveRun, checkpoint: Checkpoint) -> Fetch:
     """Return the statement that saves the session beside *checkpoint*."""
     if run.untitled and run.message_title is None:
         run.message_title = _titles.from_checkpoint(checkpoint["channel_values"])
+    if run.unasked and not run.answered:
+        run.answered = _titling.is_answered(checkpoint["channel_values"])
     return Fetch(_sql.PUT_SESSION, run.put_params())
 
 
 def note_writes(run: ActiveRun, writes: Sequence[tuple[str, Any]]) -> None:
-    """Look for a title in *writes*: a `DeltaChannel`'s messages may be in no checkpoint."""
+    """Look for words in *writes*: a `DeltaChannel`'s messages may be in no checkpoint."""
+    if run.unasked and not run.answered:
+        run.answered = _titling.is_answered(writes)
     if run.untitled and run.message_title is None:
         run.message_title = _titles.from_values(writes)
 
@@ -55,3 +59,11 @@ def deletes(thread_ids: Sequence[str], strategy: str) -> bool:
     if isinstance(thread_ids, str):
         raise TypeError("thread_ids must be a sequence of thread ids, not a str")
     return strategy in DELETE_STRATEGIES
+
+
+def wants_title(run: ActiveRun) -> bool:
+    """Say, once in a run, whether it is time for the titler: after the first answer."""
+    if not (run.answered and run.unasked):
+        return False
+    run.unasked = False
+    return True

@@ -1,7 +1,7 @@
 """The tables, and how they come about.
 
 Our migrations have a version table of their own: LangGraph's version is the index into
-its own list. `DEFAULT_TITLE` is what a session is called until somebody says something.
+its own list.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from langgraph_sessions import _functions
 from langgraph_sessions._drive import Fetch, Plan, Run
+from langgraph_sessions._functions import DEFAULT_TITLE
 from langgraph_sessions.errors import SessionError
-
-DEFAULT_TITLE: Final = "New Chat"
 
 # The first seven columns are the contract's. The ALTERs bring a table of the older tool
 # (SERIAL, TIMESTAMP, nullable) to the same shape and do nothing to a new one; its naive
@@ -46,7 +46,8 @@ ALTER TABLE user_sessions
     ALTER is_active SET NOT NULL, ALTER is_active SET DEFAULT TRUE,
     ADD COLUMN metadata JSONB NOT NULL DEFAULT '{}',
     ADD COLUMN title_source TEXT NOT NULL DEFAULT 'default'
-        CHECK (title_source IN ('default', 'message', 'user'))""",
+        CHECK (title_source IN ('default', 'message', 'model', 'user')),
+    ADD COLUMN titler_called BOOLEAN NOT NULL DEFAULT FALSE""",
     """
 DO $$ BEGIN
     EXECUTE format('ALTER SEQUENCE %s AS BIGINT',
@@ -58,11 +59,13 @@ CREATE UNIQUE INDEX IF NOT EXISTS user_sessions_thread_id_key ON user_sessions (
 UPDATE user_sessions SET title_source = 'user' WHERE title <> '{DEFAULT_TITLE}'""",
 )
 
-# A user: the thread id set aside for the next session, see _sql.open_reserved.
+# A user: preferences, and the thread id set aside for the next session, see
+# _sql.open_reserved.
 _USERS = """
 CREATE TABLE session_users (
     user_id             VARCHAR(255) PRIMARY KEY,
-    reserved_thread_id  VARCHAR(255)
+    reserved_thread_id  VARCHAR(255),
+    preferences         JSONB NOT NULL DEFAULT '{}'
 )"""
 
 # The order of every listing; the current session is the first row of the second.
@@ -73,85 +76,8 @@ _INDEXES = (
     "CREATE INDEX user_sessions_recent_idx ON user_sessions (updated_at DESC, id DESC)",
 )
 
-# Runs after the checkpoint's statements, in their transaction, and raises to undo them.
-# `known`: the session existed when the run began. If it is gone since, it was deleted, and
-# the rest of a run does not bring it back. `first`: the run's first save, which makes the
-# session current and carries out the run's instructions; the later ones leave all that alone.
-_PUT = f"""
-CREATE OR REPLACE FUNCTION user_sessions_put(
-    p_user_id text, p_thread_id text, p_known boolean, p_first boolean,
-    p_title text, p_message_title text, p_is_active boolean
-) RETURNS SETOF user_sessions LANGUAGE plpgsql AS $$
-DECLARE s user_sessions;
-BEGIN
-    IF NOT p_known THEN
-        INSERT INTO user_sessions (user_id, thread_id, title, title_source, is_active)
-        VALUES (
-            p_user_id, p_thread_id,
-            coalesce(p_title, p_message_title, '{DEFAULT_TITLE}'),
-            CASE WHEN p_title IS NOT NULL THEN 'user'
-                 WHEN p_message_title IS NOT NULL THEN 'message' ELSE 'default' END,
-            coalesce(p_is_active, TRUE))
-        ON CONFLICT (thread_id) DO NOTHING RETURNING * INTO s;
-        IF FOUND THEN RETURN NEXT s; RETURN; END IF;
-    END IF;
-    SELECT * INTO s FROM user_sessions WHERE thread_id = p_thread_id FOR NO KEY UPDATE;
-    IF NOT FOUND OR s.user_id <> p_user_id THEN
-        RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = 'LGS01';
-    END IF;
-    IF p_first AND p_title IS NOT NULL THEN
-        s.title := p_title; s.title_source := 'user';
-    ELSIF s.title_source = 'default' AND p_message_title IS NOT NULL THEN
-        s.title := p_message_title; s.title_source := 'message';
-    ELSIF NOT p_first THEN
-        RETURN NEXT s; RETURN;
-    END IF;
-    UPDATE user_sessions SET
-        title = s.title, title_source = s.title_source,
-        is_active = CASE WHEN p_first THEN coalesce(p_is_active, is_active) ELSE is_active END,
-        updated_at = CASE WHEN p_first THEN clock_timestamp() ELSE updated_at END
-    WHERE thread_id = p_thread_id RETURNING * INTO s;
-    RETURN NEXT s;
-END $$"""
-
-# Beside writes, and beside the checkpoints of runs without a user (`p_user_id` is NULL).
-# The row is locked so that a deletion under way is waited for, not overtaken.
-_GUARD = """
-CREATE OR REPLACE FUNCTION user_sessions_guard(p_user_id text, p_thread_id text, p_known boolean)
-RETURNS void LANGUAGE plpgsql AS $$
-DECLARE owner text;
-BEGIN
-    SELECT user_id INTO owner FROM user_sessions
-    WHERE thread_id = p_thread_id FOR KEY SHARE;
-    IF owner IS DISTINCT FROM p_user_id AND (owner IS NOT NULL OR p_known) THEN
-        RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = 'LGS01';
-    END IF;
-END $$"""
-
-# The session goes first: its row lock waits for saves under way, and the deletes after it
-# take a new snapshot that sees what those saved.
-_DELETE = """
-CREATE OR REPLACE FUNCTION user_sessions_delete(p_thread_ids text[], p_user_id text)
-RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE owned text[]; owners text[];
-BEGIN
-    WITH deleted AS (
-        DELETE FROM user_sessions
-        WHERE thread_id = ANY (p_thread_ids) AND (p_user_id IS NULL OR user_id = p_user_id)
-        RETURNING thread_id, user_id
-    ) SELECT coalesce(array_agg(thread_id), '{}'), array_agg(user_id)
-    INTO owned, owners FROM deleted;
-    UPDATE session_users SET reserved_thread_id = NULL
-    WHERE user_id = ANY (owners) AND reserved_thread_id = ANY (owned);
-    IF p_user_id IS NOT NULL THEN p_thread_ids := owned; END IF;
-    DELETE FROM checkpoints WHERE thread_id = ANY (p_thread_ids);
-    DELETE FROM checkpoint_blobs WHERE thread_id = ANY (p_thread_ids);
-    DELETE FROM checkpoint_writes WHERE thread_id = ANY (p_thread_ids);
-    RETURN cardinality(owned);
-END $$"""
-
 # The position of a migration is its version, from 1.
-MIGRATIONS: Final[Sequence[Sequence[str]]] = ((*_TABLE, _USERS, *_INDEXES, _PUT, _GUARD, _DELETE),)
+MIGRATIONS: Final[Sequence[Sequence[str]]] = ((*_TABLE, _USERS, *_INDEXES, *_functions.ALL),)
 
 _VERSION_TABLE = """
 CREATE TABLE IF NOT EXISTS user_sessions_migrations (

@@ -9,7 +9,17 @@ from langgraph_sessions.models import COLUMNS
 NOT_FOUND: Final = "LGS01"  # SQLSTATE raised by our functions; see _schema.py
 
 _SESSION = ", ".join(COLUMNS)
-_PREFIXED = ", ".join(f"s.{column} AS session_{column}" for column in (*COLUMNS, "title_source"))
+_ROW = (*COLUMNS, "title_source", "titler_called")
+# With the preferences, as of the run's start, for `get_session(config)`.
+_PREFIXED = ", ".join(
+    (
+        *(
+            f"s.{column} AS session_{column}"
+            for column in (*COLUMNS, "title_source", "titler_called")
+        ),
+        "(SELECT preferences FROM session_users AS p WHERE p.user_id = %(user_id)s::text)",
+    )
+)
 
 # The current session: the active one used last. One index scan of one row.
 _CURRENT = """
@@ -66,8 +76,7 @@ FROM (SELECT %(thread_id)s::text AS thread_id) AS asked
 LEFT JOIN user_sessions AS s ON s.thread_id = asked.thread_id
 LEFT JOIN LATERAL (
     SELECT c.thread_id AS newest_thread_id,
-        coalesce(c.metadata ->> 'langgraph_auth_user_id', c.metadata ->> 'user_id')
-            AS newest_user_id
+        user_sessions_owner(c.metadata) AS newest_user_id
     FROM checkpoints AS c
     WHERE s.id IS NULL AND %(user_id)s::text IS NOT NULL AND c.thread_id = asked.thread_id
     ORDER BY c.checkpoint_ns = '' DESC, c.checkpoint_id DESC LIMIT 1
@@ -103,7 +112,7 @@ FROM reserved LEFT JOIN user_sessions AS s
 
 # Both raise when the thread is not the user's, which rolls the checkpoint back with them.
 PUT_SESSION: Final = f"""
-SELECT {_SESSION}, title_source FROM user_sessions_put(
+SELECT {_SESSION}, title_source, titler_called FROM user_sessions_put(
     %(user_id)s, %(thread_id)s, %(known)s, %(first)s,
     %(title)s, %(message_title)s, %(is_active)s)"""
 GUARD_THREAD: Final = "SELECT user_sessions_guard(%(user_id)s, %(thread_id)s, %(known)s)"
@@ -165,6 +174,7 @@ FILTERS: Final = {
     "user_id": "user_id = %(user_id)s",
     "title": r"title ILIKE %(title)s ESCAPE '\'",
     "metadata": "metadata @> %(metadata)s",
+    "status": "user_sessions_status(thread_id) = %(status)s",
     "updated_after": "updated_at > %(updated_after)s",
     "updated_before": "updated_at < %(updated_before)s",
     # Keyset, not OFFSET: pages stay stable while sessions are touched.
@@ -175,10 +185,11 @@ ACTIVE: Final = {True: "is_active", False: "NOT is_active"}
 
 
 def list_sessions(conditions: list[str], *, limited: bool) -> str:
-    """List sessions, newest first."""
+    """List sessions, newest first, with their status."""
     limit = " LIMIT %(limit)s" if limited else ""
     return (
-        f"SELECT {_SESSION} FROM user_sessions{_where(conditions)}"
+        f"SELECT {_SESSION}, user_sessions_status(thread_id) AS status"
+        f" FROM user_sessions{_where(conditions)}"
         f" ORDER BY updated_at DESC, id DESC{limit}"
     )
 
@@ -190,3 +201,88 @@ def count_sessions(conditions: list[str]) -> str:
 
 def _where(conditions: list[str]) -> str:
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+# --- Titles by a model -------------------------------------------------------------------------
+
+# Whoever sets the mark calls the titler: once for a session, over all processes.
+CLAIM_TITLE: Final = """
+UPDATE user_sessions SET titler_called = TRUE
+WHERE thread_id = %(thread_id)s AND NOT titler_called AND title_source <> 'user'
+RETURNING id"""
+SET_MODEL_TITLE: Final = f"""
+UPDATE user_sessions SET title = %(title)s, title_source = 'model'
+WHERE thread_id = %(thread_id)s AND title_source <> 'user'
+RETURNING {_SESSION}"""
+
+
+# --- Whole threads, users and databases ------------------------------------------------------
+
+IN_USE: Final = "LGS02"  # SQLSTATEs raised by our functions, as NOT_FOUND
+NO_CHECKPOINT: Final = "LGS03"
+
+COPY_SESSION: Final = f"""
+SELECT {_SESSION} FROM user_sessions_copy_session(
+    %(source)s, %(target)s, %(user_id)s, %(checkpoint_id)s, %(title)s)"""
+
+RUN_THREADS: Final = """
+SELECT DISTINCT thread_id FROM checkpoints WHERE metadata ->> 'run_id' = ANY (%(run_ids)s)"""
+RUNS_BELOW_OTHERS: Final = """
+SELECT EXISTS (
+    SELECT FROM checkpoints AS gone JOIN checkpoints AS kept USING (thread_id, checkpoint_ns)
+    WHERE gone.thread_id = ANY (%(thread_ids)s)
+    AND gone.metadata ->> 'run_id' = ANY (%(run_ids)s)
+    AND kept.metadata ->> 'run_id' IS DISTINCT FROM ALL (%(run_ids)s)
+    AND kept.checkpoint_id > gone.checkpoint_id
+)::int AS count"""
+DELETE_RUNS: Final = "SELECT user_sessions_delete_runs(%(run_ids)s)"
+
+DELETE_USER: Final = "SELECT * FROM user_sessions_delete_user(%(user_id)s)"
+
+PURGE: Final = """
+SELECT * FROM user_sessions_purge(%(idle_for)s, %(older_than)s, %(active)s, %(interrupted)s,
+    %(after)s, %(limit)s, %(dry_run)s)"""
+
+GET_PREFERENCES: Final = "SELECT preferences FROM session_users WHERE user_id = %(user_id)s"
+UPDATE_PREFERENCES: Final = """
+INSERT INTO session_users AS u (user_id, preferences)
+VALUES (%(user_id)s, jsonb_strip_nulls(%(changes)s))
+ON CONFLICT (user_id) DO UPDATE SET preferences = (u.preferences || %(changes)s) - %(removed)s
+RETURNING preferences"""
+
+# The next threads without a session, by thread id: a skip scan, since PostgreSQL would read
+# every checkpoint of every thread for a DISTINCT.
+NEXT_THREADS: Final = """
+WITH RECURSIVE threads AS (
+    (SELECT thread_id, 1 AS number FROM checkpoints
+     WHERE thread_id > %(after)s ORDER BY thread_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT c.thread_id FROM checkpoints AS c WHERE c.thread_id > threads.thread_id
+            ORDER BY c.thread_id LIMIT 1), number + 1
+    FROM threads WHERE threads.thread_id IS NOT NULL AND number < %(limit)s
+)
+SELECT threads.thread_id, s.id IS NOT NULL AS has_session, newest.owner
+FROM threads LEFT JOIN user_sessions AS s USING (thread_id)
+LEFT JOIN LATERAL (
+    SELECT user_sessions_owner(c.metadata) AS owner FROM checkpoints AS c
+    WHERE s.id IS NULL AND c.thread_id = threads.thread_id
+    ORDER BY c.checkpoint_ns = '' DESC, c.checkpoint_id DESC LIMIT 1
+) AS newest ON TRUE
+WHERE threads.thread_id IS NOT NULL ORDER BY threads.thread_id"""
+
+# Times from the first and the last checkpoint. Nothing is adopted twice, or from its owner.
+ADOPT_SESSION: Final = f"""
+INSERT INTO user_sessions
+    (user_id, thread_id, title, title_source, created_at, updated_at)
+SELECT %(user_id)s, %(thread_id)s::text, %(title)s, %(title_source)s,
+    coalesce(min((checkpoint ->> 'ts')::timestamptz), now()),
+    coalesce(max((checkpoint ->> 'ts')::timestamptz), now())
+FROM checkpoints WHERE thread_id = %(thread_id)s::text
+HAVING count(*) > 0
+ON CONFLICT (thread_id) DO UPDATE SET thread_id = EXCLUDED.thread_id
+WHERE user_sessions.user_id = EXCLUDED.user_id
+RETURNING {_SESSION}"""
+
+THREAD_OWNER: Final = """
+SELECT user_sessions_owner(metadata) AS owner FROM checkpoints WHERE thread_id = %(thread_id)s
+ORDER BY checkpoint_ns = '' DESC, checkpoint_id DESC LIMIT 1"""

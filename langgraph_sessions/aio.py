@@ -21,11 +21,12 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import AsyncCursor, AsyncPipeline
 from psycopg.rows import DictRow, dict_row
 
-from langgraph_sessions import _join, _opening, _operations, _saving
+from langgraph_sessions import _housekeeping, _join, _opening, _operations, _saving
 from langgraph_sessions._database import AsyncConn, AsyncDatabase, Path
 from langgraph_sessions._drive import statement
 from langgraph_sessions._run import ActiveRun, Request, active_run, for_storage, owned, pin
 from langgraph_sessions._thread_ids import ThreadIdFactory, default_thread_id
+from langgraph_sessions._titling import AsyncBackground, Titler
 from langgraph_sessions.aio_manager import AsyncAgentSessionManager
 
 T = TypeVar("T")
@@ -55,14 +56,18 @@ class AsyncSessionSaver(AsyncPostgresSaver):
         thread_id_factory: ThreadIdFactory = default_thread_id,
         cache_size: int = 1000,
         cache_ttl: float = 5.0,
+        titler: Titler | None = None,
     ) -> None:
         """Async version of `SessionSaver.__init__`."""
         database = AsyncDatabase(conn, pipe, path=path, pool_size=pool_size, auto_setup=auto_setup)
         super().__init__(cast(Any, database.conn), pipe, serde)
         self.lock = cast(Any, database.lock)
         self._database = database
+        self._titler = titler
+        self._background = AsyncBackground()
         self.sessions = AsyncAgentSessionManager(
             database,
+            serde,
             thread_id_factory=thread_id_factory,
             cache_size=cache_size,
             cache_ttl=cache_ttl,
@@ -101,6 +106,7 @@ class AsyncSessionSaver(AsyncPostgresSaver):
 
     async def close(self) -> None:
         """Async version of `SessionSaver.close`."""
+        await self._background.close()
         await self._database.close()
 
     async def setup(self) -> None:
@@ -194,6 +200,8 @@ class AsyncSessionSaver(AsyncPostgresSaver):
             saved = await super().aput(stored, checkpoint, metadata, new_versions)
         row = await cast(AsyncCursor[DictRow], joined.cursor).fetchone()
         self.sessions.cache.wrote(run.has_saved(cast(DictRow, row)), began)
+        if self._titler is not None and _saving.wants_title(run):
+            self._background.start(self.sessions.call_titler(self._titler, run.thread_id))
         return _saving.with_user(saved, run)
 
     async def aput_writes(
@@ -226,6 +234,16 @@ class AsyncSessionSaver(AsyncPostgresSaver):
         elif thread_ids:
             await self._database.run(_operations.delete_threads([str(t) for t in thread_ids]))
             await self.sessions.clear_memory_cache()
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Async version of `SessionSaver.copy_thread`."""
+        plan = _housekeeping.copy_thread(source_thread_id, target_thread_id)
+        await self._database.run(plan)
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Async version of `SessionSaver.delete_for_runs`."""
+        await self._database.run(_housekeeping.delete_runs(run_ids))
+        await self.sessions.clear_memory_cache()
 
     # --- The synchronous methods, from other threads ----------------------------------------
 
@@ -286,3 +304,11 @@ class AsyncSessionSaver(AsyncPostgresSaver):
     ) -> None:
         """Sync version of `aput_writes`, for other threads."""
         self._from_thread(self.aput_writes(config, writes, task_id, task_path))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Sync version of `acopy_thread`, for other threads."""
+        self._from_thread(self.acopy_thread(source_thread_id, target_thread_id))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Sync version of `adelete_for_runs`, for other threads."""
+        self._from_thread(self.adelete_for_runs(run_ids))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
-from langgraph_sessions import _operations
+from langchain_core.messages import BaseMessage
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from langgraph_sessions import _housekeeping, _operations, _reading, _titling
 from langgraph_sessions._cache import SessionCache
 from langgraph_sessions._database import AsyncConn, AsyncDatabase, Path
 from langgraph_sessions._drive import Plan
+from langgraph_sessions._functions import DEFAULT_TITLE
 from langgraph_sessions._pages import Listing
-from langgraph_sessions._schema import DEFAULT_TITLE
 from langgraph_sessions._thread_ids import ThreadIdFactory, default_thread_id
+from langgraph_sessions._titling import Titler
 from langgraph_sessions.models import Session, SessionPage
 
 
@@ -22,6 +26,7 @@ class AsyncAgentSessionManager:
     def __init__(
         self,
         conn: str | AsyncConn | AsyncDatabase | None = None,
+        serde: SerializerProtocol | None = None,
         *,
         path: Path | None = None,
         pool_size: int = 10,
@@ -37,6 +42,7 @@ class AsyncAgentSessionManager:
             else AsyncDatabase(conn, path=path, pool_size=pool_size, auto_setup=auto_setup)
         )
         self.thread_id_factory = thread_id_factory
+        self._serde = serde
         self.cache = SessionCache(cache_size, cache_ttl)
 
     async def close(self) -> None:
@@ -99,6 +105,7 @@ class AsyncAgentSessionManager:
         active: bool | None = None,
         title: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        status: str | None = None,
         updated_after: datetime | None = None,
         updated_before: datetime | None = None,
         limit: int = 20,
@@ -110,6 +117,7 @@ class AsyncAgentSessionManager:
             active=active,
             title=title,
             metadata=metadata,
+            status=status,
             updated_after=updated_after,
             updated_before=updated_before,
             cursor=cursor,
@@ -128,6 +136,97 @@ class AsyncAgentSessionManager:
             await self._database.run(_operations.delete(user_id, thread_id))
         finally:
             self.cache.forget_user(user_id)
+
+    async def fork_session(
+        self,
+        user_id: str,
+        thread_id: str,
+        *,
+        checkpoint_id: str | None = None,
+        title: str | None = None,
+    ) -> Session:
+        """Async version of `AgentSessionManager.fork_session`."""
+        factory = self.thread_id_factory
+        plan = _housekeeping.fork(user_id, thread_id, checkpoint_id, title, factory)
+        return await self._write(plan)
+
+    async def delete_user(self, user_id: str) -> dict[str, int]:
+        """Async version of `AgentSessionManager.delete_user`."""
+        try:
+            return await self._database.run(_housekeeping.delete_user(user_id))
+        finally:
+            self.cache.forget_user(user_id)
+
+    async def export_user(self, user_id: str) -> AsyncIterator[dict[str, Any]]:
+        """Async version of `AgentSessionManager.export_user`."""
+        preferences = await self.get_preferences(user_id)
+        yield {"record": "preferences", "user_id": str(user_id), "preferences": preferences}
+        cursor = None
+        while True:
+            page = await self.list_sessions(user_id, limit=100, cursor=cursor)
+            for session in page:
+                yield {"record": "session", **session}
+                for message in await self._messages(session.thread_id):
+                    yield _reading.record(session.thread_id, message)
+            if (cursor := page.next_cursor) is None:
+                return
+
+    async def purge_sessions(
+        self,
+        *,
+        idle_for: timedelta | None = None,
+        older_than: timedelta | None = None,
+        active: bool | None = None,
+        interrupted: bool = False,
+        dry_run: bool = False,
+        batch_size: int = 100,
+        on_progress: Callable[[Mapping[str, int]], object] | None = None,
+    ) -> dict[str, int]:
+        """Async version of `AgentSessionManager.purge_sessions`."""
+        purge = _housekeeping.Purge(idle_for, older_than, active, interrupted, dry_run, batch_size)
+        while await self._database.run(purge.batch()):
+            self.cache.clear()
+            if on_progress is not None:
+                on_progress(purge.counts)
+        return purge.counts
+
+    async def adopt_session(
+        self, user_id: str, thread_id: str, *, title: str | None = None
+    ) -> Session:
+        """Async version of `AgentSessionManager.adopt_session`."""
+        await self._database.run(_housekeeping.may_adopt(user_id, thread_id))
+        return await self._adopt(user_id, thread_id, title)
+
+    async def backfill(
+        self,
+        *,
+        batch_size: int = 100,
+        on_progress: Callable[[Mapping[str, int]], object] | None = None,
+    ) -> dict[str, int]:
+        """Async version of `AgentSessionManager.backfill`."""
+        walk = _housekeeping.Backfill(batch_size)
+        while (threads := await self._database.run(walk.batch())) is not None:
+            for owner, thread_id in threads:
+                await self._adopt(owner, thread_id, None)
+                walk.counts["adopted"] += 1
+            if on_progress is not None:
+                on_progress(walk.counts)
+        return walk.counts
+
+    async def get_preferences(self, user_id: str) -> dict[str, Any]:
+        """Async version of `AgentSessionManager.get_preferences`."""
+        return await self._database.run(_housekeeping.get_preferences(user_id))
+
+    async def update_preferences(self, user_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Async version of `AgentSessionManager.update_preferences`."""
+        return await self._database.run(_housekeeping.update_preferences(user_id, changes))
+
+    async def call_titler(self, titler: Titler, thread_id: str) -> None:
+        """Async version of `AgentSessionManager.call_titler`."""
+        if await self._database.run(_titling.claim(thread_id)):
+            title = await _titling.ask(titler, await self._messages(thread_id))
+            if session := await self._database.run(_titling.set_title(thread_id, title)):
+                self.cache.forget_user(session.user_id)
 
     async def clear_memory_cache(self) -> None:
         """Async version of `AgentSessionManager.clear_memory_cache`."""
@@ -152,3 +251,18 @@ class AsyncAgentSessionManager:
         session = await self._database.run(plan)
         self.cache.keep(session, began, current=thread_id is None)
         return session
+
+    async def _adopt(self, user_id: str, thread_id: str, title: str | None) -> Session:
+        said = None if title is not None else _reading.title(await self._messages(thread_id))
+        return await self._write(_housekeeping.adopt(user_id, thread_id, title, said))
+
+    async def _messages(self, thread_id: str) -> list[BaseMessage]:
+        """Async version of `AgentSessionManager._adopt`."""
+        reader = _reading.async_reader(self._database, self._serde)
+        config = _reading.thread(thread_id)
+        found = await reader.aget_tuple(config)
+        if found is None:
+            return []
+        channels = _reading.unloaded_channels(found)
+        histories = await reader.aget_delta_channel_history(config=found.config, channels=channels)
+        return _reading.messages(found, histories)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
-from langgraph_sessions import _operations
+from langchain_core.messages import BaseMessage
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from langgraph_sessions import _housekeeping, _operations, _reading, _titling
 from langgraph_sessions._cache import SessionCache
 from langgraph_sessions._database import Conn, Database, Path
 from langgraph_sessions._drive import Plan
+from langgraph_sessions._functions import DEFAULT_TITLE
 from langgraph_sessions._pages import Listing
-from langgraph_sessions._schema import DEFAULT_TITLE
 from langgraph_sessions._thread_ids import ThreadIdFactory, default_thread_id
+from langgraph_sessions._titling import Titler
 from langgraph_sessions.models import Session, SessionPage
 
 
@@ -30,6 +35,7 @@ class AgentSessionManager:
     def __init__(
         self,
         conn: str | Conn | Database | None = None,
+        serde: SerializerProtocol | None = None,
         *,
         path: Path | None = None,
         pool_size: int = 10,
@@ -45,6 +51,7 @@ class AgentSessionManager:
             else Database(conn, path=path, pool_size=pool_size, auto_setup=auto_setup)
         )
         self.thread_id_factory = thread_id_factory
+        self._serde = serde
         self.cache = SessionCache(cache_size, cache_ttl)
 
     def close(self) -> None:
@@ -140,6 +147,7 @@ class AgentSessionManager:
         active: bool | None = None,
         title: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        status: str | None = None,
         updated_after: datetime | None = None,
         updated_before: datetime | None = None,
         limit: int = 20,
@@ -152,6 +160,7 @@ class AgentSessionManager:
             active: Only active ones, or only others.
             title: Only those whose title contains this, in upper or lower case.
             metadata: Only those whose metadata contain this (PostgreSQL's `@>`).
+            status: Only those that are `"idle"`, `"interrupted"` or in `"error"`.
             updated_after: Only those used after this moment (aware).
             updated_before: Only those used before this moment (aware).
             limit: How many, from 1 to 1000.
@@ -162,6 +171,7 @@ class AgentSessionManager:
             active=active,
             title=title,
             metadata=metadata,
+            status=status,
             updated_after=updated_after,
             updated_before=updated_before,
             cursor=cursor,
@@ -182,6 +192,168 @@ class AgentSessionManager:
             self._database.run(_operations.delete(user_id, thread_id))
         finally:
             self.cache.forget_user(user_id)
+
+    def fork_session(
+        self,
+        user_id: str,
+        thread_id: str,
+        *,
+        checkpoint_id: str | None = None,
+        title: str | None = None,
+    ) -> Session:
+        """Copy a conversation, up to a checkpoint, into a new session, which becomes current.
+
+        Interrupts that wait there wait in the copy, too; the source is left as it is. The
+        copying is done by the database.
+
+        Args:
+            user_id: Whose it is.
+            thread_id: What to copy.
+            checkpoint_id: Up to which of its checkpoints; by default all of it.
+            title: The copy's title; by default the source's.
+
+        Raises:
+            SessionNotFoundError: The user has no such session.
+            ValueError: *checkpoint_id* is not in it.
+        """
+        factory = self.thread_id_factory
+        plan = _housekeeping.fork(user_id, thread_id, checkpoint_id, title, factory)
+        return self._write(plan)
+
+    def delete_user(self, user_id: str) -> dict[str, int]:
+        """Delete everything of a user, in one transaction.
+
+        That is all sessions with their threads, threads without a session whose checkpoints
+        name the user, and preferences.
+
+        Returns:
+            How many `sessions`, `checkpoints`, `blobs`, `writes` and `users` were deleted.
+        """
+        try:
+            return self._database.run(_housekeeping.delete_user(user_id))
+        finally:
+            self.cache.forget_user(user_id)
+
+    def export_user(self, user_id: str) -> Iterator[dict[str, Any]]:
+        """Yield everything of a user as JSON-ready records, one session in memory at a time.
+
+        The first is `{"record": "preferences", …}`; then come, for each session,
+        `{"record": "session", …}` with its columns, and `{"record": "message", …}` with
+        `thread_id`, `role`, `content` and the whole `message`, in the order they were said.
+        """
+        preferences = self.get_preferences(user_id)
+        yield {"record": "preferences", "user_id": str(user_id), "preferences": preferences}
+        cursor = None
+        while True:
+            page = self.list_sessions(user_id, limit=100, cursor=cursor)
+            for session in page:
+                yield {"record": "session", **session}
+                for message in self._messages(session.thread_id):
+                    yield _reading.record(session.thread_id, message)
+            if (cursor := page.next_cursor) is None:
+                return
+
+    def purge_sessions(
+        self,
+        *,
+        idle_for: timedelta | None = None,
+        older_than: timedelta | None = None,
+        active: bool | None = None,
+        interrupted: bool = False,
+        dry_run: bool = False,
+        batch_size: int = 100,
+        on_progress: Callable[[Mapping[str, int]], object] | None = None,
+    ) -> dict[str, int]:
+        """Delete sessions that are old enough, all the conditions given together.
+
+        It works in batches, each a short transaction, and waits for nobody: a session that a
+        run or another purge is at work on is left alone. Stopped half way, call it again.
+
+        Args:
+            idle_for: Not used for this long.
+            older_than: Created this long ago.
+            active: Only active ones, or only others.
+            interrupted: Also those that wait for an answer to an interrupt.
+            dry_run: Only count.
+            batch_size: How many to look at in a transaction, from 1 to 1000.
+            on_progress: Called with the counts after each batch.
+
+        Returns:
+            How many sessions were `purged`, and `kept` although old enough.
+
+        Raises:
+            ValueError: No condition is given, or a duration is negative.
+        """
+        purge = _housekeeping.Purge(idle_for, older_than, active, interrupted, dry_run, batch_size)
+        while self._database.run(purge.batch()):
+            self.cache.clear()
+            if on_progress is not None:
+                on_progress(purge.counts)
+        return purge.counts
+
+    def adopt_session(self, user_id: str, thread_id: str, *, title: str | None = None) -> Session:
+        """Make a session for a thread that a plain `PostgresSaver` left behind.
+
+        Its times are those of the first and last checkpoint; without *title* it is titled by
+        the first human message. What is the user's session already is returned as it is.
+        LangGraph's tables are only read.
+
+        Raises:
+            SessionNotFoundError: There is no such thread, it is another user's session, or
+                its newest checkpoint names another user.
+        """
+        self._database.run(_housekeeping.may_adopt(user_id, thread_id))
+        return self._adopt(user_id, thread_id, title)
+
+    def backfill(
+        self,
+        *,
+        batch_size: int = 100,
+        on_progress: Callable[[Mapping[str, int]], object] | None = None,
+    ) -> dict[str, int]:
+        """Adopt every thread whose newest checkpoint names a `user_id` in its metadata.
+
+        It can be stopped and called again at any time: nothing is adopted twice.
+
+        Args:
+            batch_size: How many threads to look up at a time, from 1 to 1000.
+            on_progress: Called with the counts after each batch.
+
+        Returns:
+            How many threads were `seen`, `adopted`, and `unowned`.
+        """
+        walk = _housekeeping.Backfill(batch_size)
+        while (threads := self._database.run(walk.batch())) is not None:
+            for owner, thread_id in threads:
+                self._adopt(owner, thread_id, None)
+                walk.counts["adopted"] += 1
+            if on_progress is not None:
+                on_progress(walk.counts)
+        return walk.counts
+
+    def get_preferences(self, user_id: str) -> dict[str, Any]:
+        """Return the user's preferences, which all sessions share."""
+        return self._database.run(_housekeeping.get_preferences(user_id))
+
+    def update_preferences(self, user_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge *changes* into the user's preferences, and return them all.
+
+        A value of `None` removes its key.
+        """
+        return self._database.run(_housekeeping.update_preferences(user_id, changes))
+
+    def call_titler(self, titler: Titler, thread_id: str) -> None:
+        """Title a session by *titler*, as the savers do after its first answer.
+
+        Nothing happens if that was done before, or if somebody gave the session a title.
+
+        Raises:
+            Exception: Whatever the titler raises.
+        """
+        if self._database.run(_titling.claim(thread_id)):
+            title = asyncio.run(_titling.ask(titler, self._messages(thread_id)))
+            if session := self._database.run(_titling.set_title(thread_id, title)):
+                self.cache.forget_user(session.user_id)
 
     def clear_memory_cache(self) -> None:
         """Empty the memory cache."""
@@ -204,3 +376,18 @@ class AgentSessionManager:
         session = self._database.run(plan)
         self.cache.keep(session, began, current=thread_id is None)
         return session
+
+    def _adopt(self, user_id: str, thread_id: str, title: str | None) -> Session:
+        said = None if title is not None else _reading.title(self._messages(thread_id))
+        return self._write(_housekeeping.adopt(user_id, thread_id, title, said))
+
+    def _messages(self, thread_id: str) -> list[BaseMessage]:
+        """Return what was said in a thread."""
+        reader = _reading.reader(self._database, self._serde)
+        config = _reading.thread(thread_id)
+        found = reader.get_tuple(config)
+        if found is None:
+            return []
+        channels = _reading.unloaded_channels(found)
+        histories = reader.get_delta_channel_history(config=found.config, channels=channels)
+        return _reading.messages(found, histories)

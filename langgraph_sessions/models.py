@@ -20,6 +20,8 @@ COLUMNS: Final = (
     "metadata",
 )
 
+STATUSES: Final = ("idle", "interrupted", "error")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Session(Mapping[str, Any]):
@@ -37,6 +39,8 @@ class Session(Mapping[str, Any]):
         updated_at: When it was last used: created, run or switched to (aware). Renaming,
             deactivating or changing metadata does not move it, so that a list stays in order.
         is_active: Whether it can be the user's current session.
+        status: In listings, what its newest checkpoint waits for: `"idle"`, `"interrupted"`
+            (an answer) or `"error"` (another try); elsewhere `None`.
     """
 
     id: int
@@ -47,16 +51,24 @@ class Session(Mapping[str, Any]):
     updated_at: datetime
     is_active: bool
     _metadata: dict[str, Any] = field(repr=False)
+    status: str | None = None
+    _preferences: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], prefix: str = "") -> Session:
         """Make one from a database row whose columns begin with *prefix*."""
-        return cls(*(row[prefix + column] for column in COLUMNS))
+        columns = [row[prefix + column] for column in COLUMNS]
+        return cls(*[*columns, row.get("status"), row.get("preferences") or {}])
 
     @property
     def metadata(self) -> dict[str, Any]:
         """The application's own data, as a copy: changing it changes nothing here."""
         return copy.deepcopy(self._metadata)
+
+    @property
+    def preferences(self) -> dict[str, Any]:
+        """Within a run, the user's preferences as of its start, as a copy; elsewhere empty."""
+        return copy.deepcopy(self._preferences)
 
     @property
     def config(self) -> dict[str, dict[str, str]]:
@@ -65,18 +77,28 @@ class Session(Mapping[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         """Return a column's JSON-ready value."""
-        if key not in COLUMNS:
+        if key not in self._keys:
             raise KeyError(key)
         value = getattr(self, key)
         return value.isoformat() if isinstance(value, datetime) else value
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the column names."""
-        return iter(COLUMNS)
+        """Iterate over the column names, in listings with `status`."""
+        return iter(self._keys)
 
     def __len__(self) -> int:
-        """Count the columns."""
-        return len(COLUMNS)
+        """Count the keys."""
+        return len(self._keys)
+
+    @property
+    def _keys(self) -> tuple[str, ...]:
+        return COLUMNS if self.status is None else (*COLUMNS, "status")
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the columns; `status`, known in listings only, does not count."""
+        if not isinstance(other, Session):
+            return NotImplemented
+        return all(getattr(self, column) == getattr(other, column) for column in COLUMNS)
 
     def __hash__(self) -> int:
         """Hash by what never changes."""
@@ -113,7 +135,9 @@ class SessionPage:
 
 def html_table(sessions: Sequence[Session]) -> str:
     """Render *sessions* as an HTML table, everything a user wrote escaped."""
-    shown = ("title", "user_id", "is_active", "updated_at", "created_at", "thread_id")
+    shown = ["title", "user_id", "is_active", "updated_at", "created_at", "thread_id"]
+    if any(session.status for session in sessions):
+        shown.insert(3, "status")
     head = "".join(f'<th style="text-align:left">{column}</th>' for column in shown)
     rows = "".join(
         "<tr>"

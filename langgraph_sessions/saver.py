@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -21,11 +22,12 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import Cursor, Pipeline
 from psycopg.rows import DictRow, dict_row
 
-from langgraph_sessions import _join, _opening, _operations, _saving
+from langgraph_sessions import _housekeeping, _join, _opening, _operations, _saving
 from langgraph_sessions._database import Conn, Database, Path
 from langgraph_sessions._drive import statement
 from langgraph_sessions._run import ActiveRun, Request, active_run, for_storage, owned, pin
 from langgraph_sessions._thread_ids import ThreadIdFactory, default_thread_id
+from langgraph_sessions._titling import Background, Titler
 from langgraph_sessions.manager import AgentSessionManager
 
 
@@ -60,6 +62,7 @@ class SessionSaver(PostgresSaver):
         thread_id_factory: ThreadIdFactory = default_thread_id,
         cache_size: int = 1000,
         cache_ttl: float = 5.0,
+        titler: Titler | None = None,
     ) -> None:
         """Choose the database; it is opened, and its tables made, on first use.
 
@@ -77,6 +80,9 @@ class SessionSaver(PostgresSaver):
                 `<user_id>_<uuid>`.
             cache_size: The most sessions that `sessions` keeps in memory; 0 for none.
             cache_ttl: For how many seconds; 0 turns that off.
+            titler: From a conversation's messages to a title, sync or async, called in the
+                background once for a session, after its first answer; never over a title
+                that somebody gave. `langgraph_sessions.titler(model)` makes one.
 
         Raises:
             TypeError: An argument has the wrong type.
@@ -90,8 +96,11 @@ class SessionSaver(PostgresSaver):
         self.lock = cast(Any, database.lock)
         # Shared, as everything here is, by the copies that LangGraph makes of a saver.
         self._database = database
+        self._titler = titler
+        self._background = Background()
         self.sessions = AgentSessionManager(
             database,
+            serde,
             thread_id_factory=thread_id_factory,
             cache_size=cache_size,
             cache_ttl=cache_ttl,
@@ -136,6 +145,7 @@ class SessionSaver(PostgresSaver):
 
     def close(self) -> None:
         """Close the pool and leave the embedded server that this opened, and nothing else."""
+        self._background.close()
         self._database.close()
 
     def setup(self) -> None:
@@ -252,6 +262,8 @@ class SessionSaver(PostgresSaver):
             saved = super().put(for_storage(config, run), checkpoint, metadata, new_versions)
         row = cast(Cursor[DictRow], joined.cursor).fetchone()
         self.sessions.cache.wrote(run.has_saved(cast(DictRow, row)), began)
+        if self._titler is not None and _saving.wants_title(run):
+            self._background.start(partial(self.sessions.call_titler, self._titler, run.thread_id))
         return _saving.with_user(saved, run)
 
     def put_writes(
@@ -290,6 +302,28 @@ class SessionSaver(PostgresSaver):
         elif thread_ids:
             self._database.run(_operations.delete_threads([str(t) for t in thread_ids]))
             self.sessions.clear_memory_cache()
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy a thread, in the database; its session, if it has one, for the same user.
+
+        Raises:
+            ValueError: *target_thread_id* is in use.
+        """
+        plan = _housekeeping.copy_thread(source_thread_id, target_thread_id)
+        self._database.run(plan)
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete what runs saved, by the `run_id` in checkpoint metadata.
+
+        A thread of which nothing is left loses its session, too.
+
+        Raises:
+            TypeError: *run_ids* is a single string.
+            NotImplementedError: Later runs rebuild a `DeltaChannel` from what these saved;
+                nothing was deleted.
+        """
+        self._database.run(_housekeeping.delete_runs(run_ids))
+        self.sessions.clear_memory_cache()
 
     # --- The async methods, off the event loop ----------------------------------------------
 
@@ -340,6 +374,14 @@ class SessionSaver(PostgresSaver):
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Async version of `prune`, in a thread."""
         await asyncio.to_thread(self.prune, thread_ids, strategy=strategy)
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Async version of `copy_thread`, in a thread."""
+        await asyncio.to_thread(self.copy_thread, source_thread_id, target_thread_id)
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Async version of `delete_for_runs`, in a thread."""
+        await asyncio.to_thread(self.delete_for_runs, run_ids)
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]

@@ -1,0 +1,273 @@
+"""Plans over whole threads, users and databases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from langgraph.checkpoint.postgres.base import PRUNE_DELTA_THREADS_SQL
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from langgraph_sessions import _arguments, _sql
+from langgraph_sessions._drive import Fetch, Plan
+from langgraph_sessions._functions import DEFAULT_TITLE
+from langgraph_sessions._thread_ids import ThreadIdFactory, new_thread_id
+from langgraph_sessions.errors import SessionNotFoundError
+from langgraph_sessions.models import Session
+
+# --- Copies ------------------------------------------------------------------------------------
+
+
+def fork(
+    user_id: object,
+    thread_id: object,
+    checkpoint_id: object,
+    title: object,
+    factory: ThreadIdFactory,
+) -> Plan[Session]:
+    """Copy a session up to a checkpoint, by default its newest, as a new one."""
+    user = _arguments.user_id(user_id)
+    return _fork(
+        {
+            "source": _arguments.text("thread_id", thread_id),
+            "target": new_thread_id(factory, user),
+            "user_id": user,
+            "checkpoint_id": None
+            if checkpoint_id is None
+            else _arguments.text("checkpoint_id", checkpoint_id),
+            "title": None if title is None else _arguments.title(title),
+        }
+    )
+
+
+def _fork(params: Mapping[str, Any]) -> Plan[Session]:
+    (row,) = yield from _copied(params)
+    return Session.from_row(row)
+
+
+def copy_thread(source: object, target: object) -> Plan[None]:
+    """Copy a whole thread, and its session for the same user if it has one."""
+    return _copy_thread(
+        {
+            "source": _arguments.text("source_thread_id", source),
+            "target": _arguments.text("target_thread_id", target),
+            "user_id": None,
+            "checkpoint_id": None,
+            "title": None,
+        }
+    )
+
+
+def _copy_thread(params: Mapping[str, Any]) -> Plan[None]:
+    yield from _copied(params)
+
+
+def _copied(params: Mapping[str, Any]) -> Plan[Sequence[DictRow]]:
+    try:
+        return (yield Fetch(_sql.COPY_SESSION, params))
+    except psycopg.Error as error:
+        if error.sqlstate == _sql.NOT_FOUND:
+            raise SessionNotFoundError(params["user_id"], params["source"]) from None
+        if error.sqlstate == _sql.IN_USE:
+            raise ValueError(f"thread id {params['target']!r} is already in use") from None
+        if error.sqlstate == _sql.NO_CHECKPOINT:
+            raise ValueError(
+                f"checkpoint_id {params['checkpoint_id']!r} is not in the session"
+            ) from None
+        raise
+
+
+# --- Deletions ---------------------------------------------------------------------------------
+
+
+def delete_runs(run_ids: Sequence[str]) -> Plan[None]:
+    """Delete what runs saved, with the sessions of threads of which nothing is left.
+
+    Raises:
+        TypeError: *run_ids* is a single string.
+        NotImplementedError: A later run of the thread rebuilds a `DeltaChannel` from it.
+    """
+    if isinstance(run_ids, str):
+        raise TypeError("run_ids must be a sequence of run ids, not a str")
+    return _delete_runs([str(run_id) for run_id in run_ids])
+
+
+def _delete_runs(run_ids: list[str]) -> Plan[None]:
+    rows = yield Fetch(_sql.RUN_THREADS, {"run_ids": run_ids})
+    threads = [row["thread_id"] for row in rows]
+    delta = yield Fetch(PRUNE_DELTA_THREADS_SQL, (threads, threads))
+    delta_threads = sorted(row["thread_id"] for row in delta)
+    params = {"thread_ids": delta_threads, "run_ids": run_ids}
+    (below,) = yield Fetch(_sql.RUNS_BELOW_OTHERS, params)
+    if below["count"]:
+        raise NotImplementedError(
+            "later runs rebuild a DeltaChannel from these: " + ", ".join(delta_threads)
+        )
+    yield Fetch(_sql.DELETE_RUNS, {"run_ids": run_ids})
+
+
+def delete_user(user_id: object) -> Plan[dict[str, int]]:
+    """Delete everything of a user; return how much in each table."""
+    return _counts(Fetch(_sql.DELETE_USER, {"user_id": _arguments.user_id(user_id)}))
+
+
+def _counts(fetch: Fetch) -> Plan[dict[str, int]]:
+    (row,) = yield fetch
+    return dict(row)
+
+
+class Purge:
+    """A purge of sessions, batch by batch.
+
+    Attributes:
+        counts: What it has done so far: sessions `purged`, and `kept` although old enough,
+            because they are in use or wait for an answer.
+    """
+
+    def __init__(
+        self,
+        idle_for: object,
+        older_than: object,
+        active: object,
+        interrupted: object,
+        dry_run: object,
+        batch_size: object,
+    ) -> None:
+        """Check the arguments of `purge_sessions`."""
+        if idle_for is None and older_than is None and active is None:
+            raise ValueError("purge_sessions needs idle_for, older_than or active")
+        self._params = {
+            "idle_for": _duration("idle_for", idle_for),
+            "older_than": _duration("older_than", older_than),
+            "active": None if active is None else _arguments.boolean("active", active),
+            "interrupted": _arguments.boolean("interrupted", interrupted),
+            "dry_run": _arguments.boolean("dry_run", dry_run),
+            "limit": _arguments.limit(batch_size, "batch_size"),
+        }
+        self.counts = {"purged": 0, "kept": 0}
+        self._after: int | None = 0
+
+    def batch(self) -> Plan[bool]:
+        """Purge one batch, in a transaction of its own; say whether there may be more."""
+        for row in (yield Fetch(_sql.PURGE, {**self._params, "after": self._after})):
+            self._after = row["last_id"]
+            self.counts["purged"] += row["sessions"]
+            self.counts["kept"] += row["kept"]
+            return True
+        return False
+
+
+def _duration(name: str, value: object) -> timedelta | None:
+    if value is None:
+        return None
+    if not isinstance(value, timedelta):
+        raise TypeError(f"{name} must be a timedelta, not {type(value).__name__}")
+    if value < timedelta(0):
+        raise ValueError(f"{name} must not be negative")
+    return value
+
+
+# --- Preferences -------------------------------------------------------------------------------
+
+
+def get_preferences(user_id: object) -> Plan[dict[str, Any]]:
+    """Return the user's preferences."""
+    return _preferences(Fetch(_sql.GET_PREFERENCES, {"user_id": _arguments.user_id(user_id)}))
+
+
+def update_preferences(user_id: object, changes: object) -> Plan[dict[str, Any]]:
+    """Merge *changes* into them; `None` removes a key."""
+    user = _arguments.user_id(user_id)
+    checked = _arguments.metadata(changes, "changes")
+    removed = [key for key, value in checked.items() if value is None]
+    params = {
+        "user_id": user,
+        "changes": Jsonb({key: value for key, value in checked.items() if value is not None}),
+        "removed": removed,
+    }
+    return _preferences(Fetch(_sql.UPDATE_PREFERENCES, params))
+
+
+def _preferences(fetch: Fetch) -> Plan[dict[str, Any]]:
+    for row in (yield fetch):
+        preferences: dict[str, Any] = row["preferences"]
+        return preferences
+    return {}
+
+
+# --- Adoption ----------------------------------------------------------------------------------
+
+
+def may_adopt(user_id: object, thread_id: object) -> Plan[None]:
+    """Check that a thread is the user's or nobody's.
+
+    Raises:
+        SessionNotFoundError: There is no such thread, or its newest checkpoint names another.
+    """
+    return _may_adopt(_arguments.user_id(user_id), _arguments.text("thread_id", thread_id))
+
+
+def _may_adopt(user_id: str, thread_id: str) -> Plan[None]:
+    rows = yield Fetch(_sql.THREAD_OWNER, {"thread_id": thread_id})
+    if not rows or rows[0]["owner"] not in (None, user_id):
+        raise SessionNotFoundError(user_id, thread_id)
+
+
+def adopt(
+    user_id: object, thread_id: str, title: object, message_title: str | None
+) -> Plan[Session]:
+    """Make a session for a thread; the user's own is simply returned."""
+    given = None if title is None else _arguments.title(title)
+    return _adopt(
+        {
+            "user_id": _arguments.user_id(user_id),
+            "thread_id": thread_id,
+            "title": given or message_title or DEFAULT_TITLE,
+            "title_source": "user" if given else "message" if message_title else "default",
+        }
+    )
+
+
+def _adopt(params: Mapping[str, Any]) -> Plan[Session]:
+    for row in (yield Fetch(_sql.ADOPT_SESSION, params)):
+        return Session.from_row(row)
+    raise SessionNotFoundError(params["user_id"], params["thread_id"])
+
+
+class Backfill:
+    """A walk over all threads, batch by batch, for those that have an owner and no session.
+
+    Attributes:
+        counts: Threads so far: `seen`, `adopted`, and `unowned`, which name no user.
+    """
+
+    def __init__(self, batch_size: object) -> None:
+        """Check the arguments of `backfill`."""
+        self._limit = _arguments.limit(batch_size, "batch_size")
+        self._after: str | None = ""
+        self.counts = {"seen": 0, "adopted": 0, "unowned": 0}
+
+    def batch(self) -> Plan[Sequence[tuple[str, str]] | None]:
+        """Return the next threads to adopt as (owner, thread id); `None`: there are no more."""
+        params = {"after": self._after, "limit": self._limit}
+        rows = yield Fetch(_sql.NEXT_THREADS, params)
+        if not rows:
+            return None
+        self._after = rows[-1]["thread_id"]
+        self.counts["seen"] += len(rows)
+        bare = [row for row in rows if not row["has_session"]]
+        owned = [(row["owner"], row["thread_id"]) for row in bare if _is_owner(row["owner"])]
+        self.counts["unowned"] += len(bare) - len(owned)
+        return owned
+
+
+def _is_owner(owner: object) -> bool:
+    """Say whether metadata name somebody who can have sessions."""
+    try:
+        _arguments.user_id(owner)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,87 @@
+"""Reading what conversations hold, for exports and adoption.
+
+It goes through the parent's own saver, so that whatever LangGraph can load is read alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
+
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory
+from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from langgraph_sessions import _titles
+from langgraph_sessions._database import AsyncDatabase, Database
+
+
+def reader(database: Database, serde: SerializerProtocol | None) -> PostgresSaver:
+    """Return the parent's saver on *database*, which asks nobody whose a thread is."""
+    saver = PostgresSaver(database.conn, database.pipe, serde)
+    saver.lock = cast(Any, database.lock)
+    return saver
+
+
+def async_reader(database: AsyncDatabase, serde: SerializerProtocol | None) -> AsyncPostgresSaver:
+    """Async version of `reader`."""
+    saver = AsyncPostgresSaver(database.conn, database.pipe, serde)
+    saver.lock = cast(Any, database.lock)
+    return saver
+
+
+def thread(thread_id: str) -> RunnableConfig:
+    """Return the config that reads a thread's newest checkpoint."""
+    return {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
+
+
+def unloaded_channels(found: CheckpointTuple) -> list[str]:
+    """Return the channels that are rebuilt from their history (`DeltaChannel`)."""
+    versions = found.checkpoint["channel_versions"]
+    values = found.checkpoint["channel_values"]
+    return [channel for channel in versions if values.get(channel, True) is True]
+
+
+def messages(
+    found: CheckpointTuple, histories: Mapping[str, DeltaChannelHistory]
+) -> list[BaseMessage]:
+    """Return the messages of a checkpoint, each once, in the order they were said."""
+    by_id: dict[str, BaseMessage] = {}
+    for value in _values(found, histories):
+        for message in _in(value):
+            by_id[message.id or f"unnamed {len(by_id)}"] = message
+    return list(by_id.values())
+
+
+def _values(found: CheckpointTuple, histories: Mapping[str, DeltaChannelHistory]) -> Iterator[Any]:
+    yield from found.checkpoint["channel_values"].values()
+    for history in histories.values():
+        yield getattr(history.get("seed"), "value", history.get("seed"))
+        yield from (value for _, _, value in history["writes"])
+    # What the tasks of a waiting or failed run answered belongs to the conversation, too.
+    for _, _, value in found.pending_writes or ():
+        yield value
+
+
+def _in(value: Any) -> Iterable[BaseMessage]:
+    items = value if isinstance(value, list | tuple) else [value]
+    return (item for item in items if isinstance(item, BaseMessage))
+
+
+def title(said: Iterable[BaseMessage]) -> str | None:
+    """Return the title that messages suggest, or `None`."""
+    return _titles.from_values([(_titles.MESSAGES, list(said))])
+
+
+def record(thread_id: str, message: BaseMessage) -> dict[str, Any]:
+    """Return a message as a JSON-ready record, readable without this package."""
+    return {
+        "record": "message",
+        "thread_id": thread_id,
+        "role": message.type,
+        "content": message.model_dump(mode="json")["content"],
+        "message": message.model_dump(mode="json", exclude_none=True),
+    }

@@ -1,0 +1,137 @@
+"""Titles by a model: called once for a session, in the background, never in a run's way."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+
+from langgraph_sessions import _sql, _titles
+from langgraph_sessions._drive import Fetch, Plan
+from langgraph_sessions.models import Session
+
+logger = logging.getLogger("langgraph_sessions")
+
+Titler = Callable[[Sequence[BaseMessage]], str | Awaitable[str]]
+
+CLOSE_SECONDS: Final = 5.0  # How long close() waits for titles under way.
+PROMPT: Final = (
+    "Give this conversation a title of at most six words, in its own language. Answer with "
+    "the title alone."
+)
+
+
+def titler(model: BaseChatModel) -> Titler:
+    """Return a titler over a LangChain chat model, for the savers' `titler` argument.
+
+    It asks the model for a title of at most six words, from the first few messages.
+    """
+
+    async def ask(messages: Sequence[BaseMessage]) -> str:
+        said = [message for message in messages if isinstance(message, HumanMessage | AIMessage)]
+        transcript = "\n".join(f"{message.type}: {message.text}" for message in said[:6])
+        answer = await model.ainvoke([SystemMessage(PROMPT), HumanMessage(transcript)])
+        return str(answer.text)
+
+    return ask
+
+
+def is_answered(values: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> bool:
+    """Say whether *values* of channels, or writes to them, hold a model's answer in words."""
+    pairs = values.items() if isinstance(values, Mapping) else values
+    return any(
+        isinstance(message, AIMessage) and message.text.strip()
+        for _, value in pairs
+        for message in (value if isinstance(value, list | tuple) else [value])
+    )
+
+
+def claim(thread_id: str) -> Plan[bool]:
+    """Claim the one call of the titler for a session."""
+    return bool((yield Fetch(_sql.CLAIM_TITLE, {"thread_id": thread_id})))
+
+
+def set_title(thread_id: str, title: str) -> Plan[Session | None]:
+    """Set a model's title, unless somebody gave one meanwhile."""
+    short = _titles.shorten(title.strip().strip("\"'“”«»"))
+    if not short:
+        return None
+    for row in (yield Fetch(_sql.SET_MODEL_TITLE, {"thread_id": thread_id, "title": short})):
+        return Session.from_row(row)
+    return None
+
+
+async def ask(titler: Titler, messages: Sequence[BaseMessage]) -> str:
+    """Call *titler*, sync or async, off the event loop if it is sync."""
+    if inspect.iscoroutinefunction(titler):
+        answer = await titler(messages)
+    else:
+        answer = await asyncio.to_thread(titler, messages)
+        if inspect.isawaitable(answer):
+            answer = await answer
+    if not isinstance(answer, str):
+        raise TypeError(f"titler must return a str, not {type(answer).__name__}")
+    return answer
+
+
+class Background:
+    """Jobs beside the runs: in daemon threads, which never keep a program from ending."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._threads: set[threading.Thread] = set()
+
+    def start(self, job: Callable[[], object]) -> None:
+        """Do *job* in the background; its errors are logged."""
+
+        def work() -> None:
+            try:
+                job()
+            except Exception:
+                logger.warning("a titler failed; the session keeps its title", exc_info=True)
+            finally:
+                self._threads.discard(thread)
+
+        thread = threading.Thread(target=work, name="langgraph-sessions-titler", daemon=True)
+        self._threads.add(thread)
+        thread.start()
+
+    def close(self) -> None:
+        """Wait a little for what is under way."""
+        for thread in list(self._threads):
+            thread.join(CLOSE_SECONDS)
+
+
+class AsyncBackground:
+    """Async version of `Background`, as tasks."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, job: Coroutine[Any, Any, object]) -> None:
+        """Async version of `Background.start`."""
+
+        async def work() -> None:
+            try:
+                await job
+            except Exception:
+                logger.warning("a titler failed; the session keeps its title", exc_info=True)
+
+        task = asyncio.create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Wait a little for what is under way, and cancel the rest."""
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
+        for task in late:
+            task.cancel()
