@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -33,7 +34,7 @@ def text(name: str, value: object, length: int = ID_LENGTH) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise ValueError(f"{name} must be valid Unicode, without lone surrogates") from None
-    return str(value)
+    return str.__str__(value)  # Of an Enum, its value.
 
 
 def user_id(value: object, name: str = "user_id") -> str:
@@ -43,8 +44,12 @@ def user_id(value: object, name: str = "user_id") -> str:
         TypeError: It is something else; `None` too: not signed in is not nobody.
         ValueError: As in `text`.
     """
-    if isinstance(value, UUID) or (isinstance(value, int) and not isinstance(value, bool)):
+    if isinstance(value, UUID):
         value = str(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        if value.bit_length() > 1000:
+            raise ValueError(f"{name} must have at most {ID_LENGTH} characters")
+        value = int.__repr__(value)  # Of an Enum, its value.
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a non-empty str, int or UUID, not {_shown(value)}")
     return text(name, value)
@@ -81,8 +86,8 @@ def one_of(name: str, value: object, allowed: Sequence[str]) -> str:
     return value
 
 
-def limit(value: object, name: str = "limit") -> int:
-    """Return *value* if it is a number of rows from 1 to 1000.
+def number(name: str, value: object, least: int, most: int = 2**31 - 1) -> int:
+    """Return *value* if it is a number from *least* to *most*.
 
     Raises:
         TypeError: It is not an `int`.
@@ -90,8 +95,47 @@ def limit(value: object, name: str = "limit") -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, not {_shown(value)}")
-    if not 1 <= value <= PAGE_LIMIT:
-        raise ValueError(f"{name} must be from 1 to {PAGE_LIMIT}, not {value}")
+    if not least <= value <= most:
+        raise ValueError(f"{name} must be from {least} to {most}")
+    return value
+
+
+def limit(value: object, name: str = "limit") -> int:
+    """Return *value* if it is a number of rows from 1 to 1000. Raises as `number`."""
+    return number(name, value, 1, PAGE_LIMIT)
+
+
+def seconds(name: str, value: object) -> float:
+    """Return *value* if it is a number of seconds, 0 or more.
+
+    Raises:
+        TypeError: It is not an `int` or `float`.
+        ValueError: It is negative or not a number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number of seconds, not {_shown(value)}")
+    if not value >= 0:
+        raise ValueError(f"{name} must be 0 or more seconds, not {value}")
+    return float(value)
+
+
+def function(name: str, value: object) -> None:
+    """Raise `TypeError` unless *value* can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, not {_shown(value)}")
+
+
+def path(value: object) -> str | os.PathLike[str]:
+    """Return *value* if it can name a folder.
+
+    Raises:
+        TypeError: It is neither a `str` nor a `Path`.
+        ValueError: It is empty or holds NUL or line breaks, which `initdb` cannot take.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"path must be a str or Path, not {_shown(value)}")
+    if not os.fspath(value) or set(str(value)) & set("\0\n\r"):
+        raise ValueError("path must name a folder, without NUL or line breaks")
     return value
 
 
@@ -142,7 +186,10 @@ def _check_json(value: object, where: str, depth: int = 0) -> None:
     elif isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
             raise ValueError(f"{where} must be a finite number, not {value}")
-    elif value is not None and not isinstance(value, bool | int):
+    elif isinstance(value, int):
+        if value.bit_length() > 4096:
+            raise ValueError(f"{where} must be a number of at most 4096 bits")
+    elif value is not None:
         raise TypeError(
             f"{where} must be JSON (dict, list, str, number, bool, None), not {_shown(value)}"
         )

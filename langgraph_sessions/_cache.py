@@ -7,6 +7,7 @@ import time
 
 from cachetools import TLRUCache
 
+from langgraph_sessions import _arguments
 from langgraph_sessions.models import Session
 
 Key = tuple[str, str | None]  # user id and thread id; no thread id: the current session
@@ -22,7 +23,8 @@ class SessionCache:
 
     def __init__(self, size: int, ttl: float) -> None:
         """Hold *size* sessions for *ttl* seconds; 0 of either turns it off."""
-        self._ttl = ttl
+        size = _arguments.number("cache_size", size, 0)
+        ttl = _arguments.seconds("cache_ttl", ttl)
         self._lock = threading.Lock()
         self._entries: TLRUCache[Key, tuple[float, Session]] = TLRUCache(
             maxsize=size if ttl else 0,

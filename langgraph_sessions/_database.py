@@ -19,7 +19,7 @@ from contextlib import (
     nullcontext,
     suppress,
 )
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import psycopg
 from langgraph.checkpoint.postgres.base import MIGRATIONS as LANGGRAPH_MIGRATIONS
@@ -27,8 +27,8 @@ from psycopg import AsyncConnection, AsyncPipeline, Connection, Pipeline
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from langgraph_sessions import _schema
-from langgraph_sessions._drive import Plan, T, adrive, drive
+from langgraph_sessions import _arguments, _schema
+from langgraph_sessions._drive import Call, Done, Plan, T, adrive, drive, proceed
 from langgraph_sessions.embedded import DEFAULT_PATH, EmbeddedServer
 from langgraph_sessions.errors import SessionError
 
@@ -64,12 +64,13 @@ class Source:
         self.server: EmbeddedServer | None = None
         if conn is not None and path is not None:
             raise ValueError("path is the embedded server's folder: give it without conn")
-        if conn is None and path is None:
-            conn = os.environ.get(URL_VARIABLE) or None
+        name = "conn"
+        if conn is None and path is None and (url := os.environ.get(URL_VARIABLE)):
+            name, conn = URL_VARIABLE, url
         if conn is None:
-            self.server = EmbeddedServer(path or DEFAULT_PATH)
+            self.server = EmbeddedServer(DEFAULT_PATH if path is None else _arguments.path(path))
         elif isinstance(conn, str):
-            self.conninfo = _checked_conninfo(conn)
+            self.conninfo = _checked_conninfo(name, conn)
         elif isinstance(conn, kinds):
             _check_autocommit(conn)
             self.given = conn
@@ -81,13 +82,13 @@ class Source:
             )
 
 
-def _checked_conninfo(conninfo: str) -> str:
+def _checked_conninfo(name: str, conninfo: str) -> str:
     with suppress(psycopg.ProgrammingError):
         if conninfo.strip() and conninfo_to_dict(conninfo) is not None:
             return conninfo
     # Without what was wrong: it would quote the string, password and all.
     raise ValueError(
-        "conn must be a PostgreSQL URL such as 'postgresql://localhost/app' or a "
+        f"{name} must be a PostgreSQL URL such as 'postgresql://localhost/app' or a "
         "conninfo string such as 'host=localhost dbname=app'"
     )
 
@@ -144,7 +145,7 @@ class Database:
             source.conninfo,
             kwargs=CONNECTION_OPTIONS,
             min_size=1,
-            max_size=pool_size,
+            max_size=_arguments.number("pool_size", pool_size, 1),
             open=False,
             name="langgraph-sessions",
         )
@@ -152,11 +153,12 @@ class Database:
         is_pool = isinstance(self.conn, ConnectionPool)
         self.lock: AbstractContextManager[Any] = nullcontext() if is_pool else threading.Lock()
         self._source = source
-        self._auto_setup = auto_setup
+        self._auto_setup = _arguments.boolean("auto_setup", auto_setup)
         self._opening = threading.Lock()
         self._is_open = source.given is not None
         self._is_ready = False
-        self._closer = weakref.finalize(self, _close, None if source.given else self.conn, source)
+        pool = None if source.given else cast(ConnectionPool[Any], self.conn)
+        self._closer = weakref.finalize(self, _close, pool, source, os.getpid())
 
     def ready(self) -> None:
         """Open what is ours and see to the tables, the first time.
@@ -176,7 +178,7 @@ class Database:
             with self.connection() as conn:
                 if not conn.autocommit:
                     raise ValueError(NO_AUTOCOMMIT)
-                if not drive(conn, _schema.is_current(LANGGRAPH_MIGRATIONS)):
+                if not _result(conn, _schema.is_current(LANGGRAPH_MIGRATIONS)):
                     if not self._auto_setup:
                         raise _missing(_where(conn))
                     self._migrate(conn)
@@ -194,7 +196,7 @@ class Database:
         if self.pipe:
             self.pipe.sync()
         with conn.transaction():
-            drive(conn, _schema.migrate(LANGGRAPH_MIGRATIONS))
+            _result(conn, _schema.migrate(LANGGRAPH_MIGRATIONS))
 
     def _open(self) -> None:
         if self._is_open:
@@ -224,19 +226,37 @@ class Database:
     def run(self, plan: Plan[T]) -> T:
         """Run *plan*. Raises what it raises, and as `ready`."""
         self.ready()
-        with self.connection() as conn:
-            return drive(conn, plan)
+        step = proceed(plan)
+        while not isinstance(step, Done):
+            if isinstance(step, Call):
+                step = proceed(plan, step.function())
+            else:
+                with self.connection() as conn:
+                    step = drive(conn, plan, step)
+        return cast(T, step.value)
 
     def close(self) -> None:
         """Close what this opened, and nothing else."""
         self._closer()
 
 
-def _close(pool: ConnectionPool[Any] | None, source: Source) -> None:
+def _result(conn: Connection[Any], plan: Plan[T]) -> T:
+    """Drive a plan of statements alone on *conn*."""
+    return cast(T, cast(Done, drive(conn, plan, proceed(plan))).value)
+
+
+def _close(pool: ConnectionPool[Any] | None, source: Source, opener: int) -> None:
+    if opener != os.getpid():
+        return  # A forked child: what it would say good-bye to are its parent's connections.
     if pool is not None:
         pool.close()
     if source.server:
         source.server.release()
+
+
+async def _aresult(conn: AsyncConnection[Any], plan: Plan[T]) -> T:
+    """Async version of `_result`."""
+    return cast(T, cast(Done, await adrive(conn, plan, proceed(plan))).value)
 
 
 class AsyncDatabase:
@@ -257,7 +277,7 @@ class AsyncDatabase:
             source.conninfo,
             kwargs=CONNECTION_OPTIONS,
             min_size=1,
-            max_size=pool_size,
+            max_size=_arguments.number("pool_size", pool_size, 1),
             open=False,
             name="langgraph-sessions",
         )
@@ -265,7 +285,7 @@ class AsyncDatabase:
         is_pool = isinstance(self.conn, AsyncConnectionPool)
         self.lock: AbstractAsyncContextManager[Any] = nullcontext() if is_pool else asyncio.Lock()
         self._source = source
-        self._auto_setup = auto_setup
+        self._auto_setup = _arguments.boolean("auto_setup", auto_setup)
         self._opening = asyncio.Lock()
         self._is_open = source.given is not None
         self._is_ready = False
@@ -281,7 +301,7 @@ class AsyncDatabase:
             async with self.connection() as conn:
                 if not conn.autocommit:
                     raise ValueError(NO_AUTOCOMMIT)
-                if not await adrive(conn, _schema.is_current(LANGGRAPH_MIGRATIONS)):
+                if not await _aresult(conn, _schema.is_current(LANGGRAPH_MIGRATIONS)):
                     if not self._auto_setup:
                         raise _missing(_where(conn))
                     await self._migrate(conn)
@@ -299,7 +319,7 @@ class AsyncDatabase:
         if self.pipe:
             await self.pipe.sync()
         async with conn.transaction():
-            await adrive(conn, _schema.migrate(LANGGRAPH_MIGRATIONS))
+            await _aresult(conn, _schema.migrate(LANGGRAPH_MIGRATIONS))
 
     async def _open(self) -> None:
         if self._is_open:
@@ -330,8 +350,14 @@ class AsyncDatabase:
     async def run(self, plan: Plan[T]) -> T:
         """Async version of `Database.run`."""
         await self.ready()
-        async with self.connection() as conn:
-            return await adrive(conn, plan)
+        step = proceed(plan)
+        while not isinstance(step, Done):
+            if isinstance(step, Call):
+                step = proceed(plan, step.function())
+            else:
+                async with self.connection() as conn:
+                    step = await adrive(conn, plan, step)
+        return cast(T, step.value)
 
     async def close(self) -> None:
         """Async version of `Database.close`."""

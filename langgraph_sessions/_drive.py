@@ -1,16 +1,16 @@
 """Plans: an operation's logic, written once for sync and async.
 
-A plan is a generator that yields statements and returns a result. It does no I/O,
-so it can be tested with `next()` and `send(rows)`.
+A plan is a generator that yields steps and returns a result. It does no I/O, so it can be
+tested with `next()` and `send(rows)`. `Database.run` drives it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from typing import Any, LiteralString, NamedTuple, TypeVar, cast
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, LiteralString, NamedTuple, TypeVar
 
 import psycopg
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import dict_row
 
 T = TypeVar("T")
 
@@ -29,7 +29,19 @@ class Run(NamedTuple):
     params: Mapping[str, Any] | Sequence[Any] | None = None
 
 
-Plan = Generator[Fetch | Run, Sequence[DictRow], T]
+class Call(NamedTuple):
+    """A function of the caller's, called while no connection is held: it may want one itself."""
+
+    function: Callable[[], Any]
+
+
+class Done(NamedTuple):
+    """The plan's result."""
+
+    value: Any
+
+
+Plan = Generator[Fetch | Run | Call, Any, T]
 
 
 def statement(sql: str) -> LiteralString:
@@ -37,37 +49,53 @@ def statement(sql: str) -> LiteralString:
     return sql
 
 
-def drive(conn: psycopg.Connection[Any], plan: Plan[T]) -> T:
-    """Run *plan* on *conn* and return its result; a database error is thrown into it."""
+def proceed(plan: Plan[T], answer: Any = None) -> Fetch | Run | Call | Done:
+    """Give *plan* the answer to its last step, and return its next one."""
     try:
-        step = next(plan)
-        while True:
-            try:
-                # A fresh cursor per statement: in pipeline mode a reused one can
-                # return an earlier statement's rows.
-                with conn.cursor(binary=True, row_factory=dict_row) as cur:
-                    cur.execute(statement(step.sql), step.params)
-                    rows = cur.fetchall() if isinstance(step, Fetch) else []
-            except psycopg.Error as error:
-                step = plan.throw(error)
-            else:
-                step = plan.send(rows)
+        return plan.send(answer)
     except StopIteration as done:
-        return cast(T, done.value)
+        return Done(done.value)
 
 
-async def adrive(conn: psycopg.AsyncConnection[Any], plan: Plan[T]) -> T:
+def _fail(plan: Plan[T], error: psycopg.Error) -> Fetch | Run | Call | Done:
+    try:
+        return plan.throw(error)
+    except StopIteration as done:
+        return Done(done.value)
+
+
+def drive(
+    conn: psycopg.Connection[Any], plan: Plan[T], step: Fetch | Run | Call | Done
+) -> Call | Done:
+    """Run *step* and the statements after it; return the `Call` or `Done` that ends them.
+
+    A database error is thrown into the plan.
+    """
+    while isinstance(step, Fetch | Run):
+        try:
+            # A fresh cursor per statement: in pipeline mode a reused one can return an
+            # earlier statement's rows.
+            with conn.cursor(binary=True, row_factory=dict_row) as cur:
+                cur.execute(statement(step.sql), step.params)
+                rows = cur.fetchall() if isinstance(step, Fetch) else []
+        except psycopg.Error as error:
+            step = _fail(plan, error)
+        else:
+            step = proceed(plan, rows)
+    return step
+
+
+async def adrive(
+    conn: psycopg.AsyncConnection[Any], plan: Plan[T], step: Fetch | Run | Call | Done
+) -> Call | Done:
     """Async version of `drive`."""
-    try:
-        step = next(plan)
-        while True:
-            try:
-                async with conn.cursor(binary=True, row_factory=dict_row) as cur:
-                    await cur.execute(statement(step.sql), step.params)
-                    rows = await cur.fetchall() if isinstance(step, Fetch) else []
-            except psycopg.Error as error:
-                step = plan.throw(error)
-            else:
-                step = plan.send(rows)
-    except StopIteration as done:
-        return cast(T, done.value)
+    while isinstance(step, Fetch | Run):
+        try:
+            async with conn.cursor(binary=True, row_factory=dict_row) as cur:
+                await cur.execute(statement(step.sql), step.params)
+                rows = await cur.fetchall() if isinstance(step, Fetch) else []
+        except psycopg.Error as error:
+            step = _fail(plan, error)
+        else:
+            step = proceed(plan, rows)
+    return step

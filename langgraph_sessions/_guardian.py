@@ -16,7 +16,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,9 @@ POLL_SECONDS = 0.1
 ATTEMPTS = 20  # What a killed server leaves behind may be in the way for a moment.
 SOCKET_PATH_BYTES = 103  # sockaddr_un.sun_path on macOS, the shortest, less the closing NUL
 UNPRIVILEGED_USER = "nobody"
-SOCKET = ".s.PGSQL.5432"
+PORT = 5432  # It only names the socket.
+SOCKET = f".s.PGSQL.{PORT}"
+TEMPORARY = Path("/tmp")  # Not TMPDIR: every process must find it.
 
 
 @contextlib.contextmanager
@@ -49,12 +50,16 @@ def try_lock(file: int) -> bool:
 
 
 def socket_folder(root: Path) -> Path:
-    """Return the folder of the server's socket: in *root*, or a short one if that is too long."""
+    """Return the folder of the server's socket: in *root*, or another if its path does not do.
+
+    It does not if it is too long for a socket, or has what separates folders in settings.
+    """
     inside = root / "socket"
-    if len(os.fsencode(inside / SOCKET)) <= SOCKET_PATH_BYTES:
+    path = os.fsencode(inside / SOCKET)
+    if len(path) <= SOCKET_PATH_BYTES and not set(path) & set(b",\n\r"):
         return inside
     digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"langgraph-sessions-{os.getuid()}-{digest}"
+    return TEMPORARY / f"langgraph-sessions-{os.getuid()}-{digest}"
 
 
 def unprivileged() -> tuple[list[str], dict[str, Any]]:
@@ -97,7 +102,7 @@ def make_folder(path: Path) -> None:
     else:
         owner = os.geteuid()
     if path.is_symlink() or path.stat().st_uid != owner:
-        raise SystemExit(f"{path} belongs to somebody else")
+        raise SystemExit(f"{path} belongs to another user: use it as that one, or another path")
     path.chmod(0o700)
 
 
@@ -111,7 +116,7 @@ class Postmaster:
             *prefix,
             str(binaries / "postgres"),
             *("-D", str(data), "-k", str(folder), "-c", "listen_addresses="),
-            *("-c", "unix_socket_permissions=0700", "-c", "max_connections=200"),
+            *("-p", str(PORT), "-c", "unix_socket_permissions=0700", "-c", "max_connections=200"),
         ]
         self._child: subprocess.Popen[bytes] | None = None
         self._pid = _running(data, folder)
@@ -171,6 +176,8 @@ def guard(root: Path, binaries: Path, guardian: int) -> None:
         # The exclusive lock is held until the server is down: who comes now waits for that,
         # and must then find that there is no guardian any more.
         server.stop()
+        if folder.parent != root:
+            shutil.rmtree(folder, ignore_errors=True)
         fcntl.flock(guardian, fcntl.LOCK_UN)
 
 

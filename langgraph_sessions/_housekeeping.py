@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -12,7 +13,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from langgraph_sessions import _arguments, _sql
-from langgraph_sessions._drive import Fetch, Plan
+from langgraph_sessions._drive import Call, Fetch, Plan
 from langgraph_sessions._functions import DEFAULT_TITLE
 from langgraph_sessions._thread_ids import ThreadIdFactory, new_thread_id
 from langgraph_sessions.errors import SessionNotFoundError
@@ -29,22 +30,22 @@ def fork(
     factory: ThreadIdFactory,
 ) -> Plan[Session]:
     """Copy a session up to a checkpoint, by default its newest, as a new one."""
-    user = _arguments.user_id(user_id)
     return _fork(
         {
             "source": _arguments.text("thread_id", thread_id),
-            "target": new_thread_id(factory, user),
-            "user_id": user,
+            "user_id": _arguments.user_id(user_id),
             "checkpoint_id": None
             if checkpoint_id is None
             else _arguments.text("checkpoint_id", checkpoint_id),
             "title": None if title is None else _arguments.title(title),
-        }
+        },
+        factory,
     )
 
 
-def _fork(params: Mapping[str, Any]) -> Plan[Session]:
-    (row,) = yield from _copied(params)
+def _fork(params: Mapping[str, Any], factory: ThreadIdFactory) -> Plan[Session]:
+    target = yield Call(partial(new_thread_id, factory, params["user_id"]))
+    (row,) = yield from _copied({**params, "target": target})
     return Session.from_row(row)
 
 
@@ -67,7 +68,7 @@ def _copy_thread(params: Mapping[str, Any]) -> Plan[None]:
 
 def _copied(params: Mapping[str, Any]) -> Plan[Sequence[DictRow]]:
     try:
-        return (yield Fetch(_sql.COPY_SESSION, params))
+        rows: Sequence[DictRow] = yield Fetch(_sql.COPY_SESSION, params)
     except psycopg.Error as error:
         if error.sqlstate == _sql.NOT_FOUND:
             raise SessionNotFoundError(params["user_id"], params["source"]) from None
@@ -78,6 +79,7 @@ def _copied(params: Mapping[str, Any]) -> Plan[Sequence[DictRow]]:
                 f"checkpoint_id {params['checkpoint_id']!r} is not in the session"
             ) from None
         raise
+    return rows
 
 
 # --- Deletions ---------------------------------------------------------------------------------

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 from psycopg.rows import DictRow
 
 from langgraph_sessions import _sql
-from langgraph_sessions._drive import Fetch, Plan
+from langgraph_sessions._drive import Call, Fetch, Plan
 from langgraph_sessions._functions import DEFAULT_TITLE
 from langgraph_sessions._run import ActiveRun, Request
 from langgraph_sessions._thread_ids import ThreadIdFactory, new_thread_id
@@ -31,39 +32,60 @@ def open_run(request: Request, factory: ThreadIdFactory, select: str | None) -> 
         ValueError: `thread_id_factory` returned an id that is in use.
     """
     if request.user_id is None or request.thread_id is not None:
-        return (yield from _open_thread(request, select, request.thread_id))
+        row = yield from _open_thread(request, select, request.thread_id)
+        if not _may_use(request, row):
+            raise SessionNotFoundError(request.user_id, request.thread_id)
+        return _opened(request, row)
     if request.new_session:
-        thread_id = new_thread_id(factory, request.user_id)
-        opened = yield from _open_thread(request, select, thread_id)
-        if opened.run is None or opened.run.known or opened.head is not None:
-            raise ValueError(f"thread_id_factory returned {thread_id!r}, which is in use")
-        return opened
-    return (yield from _open_current(request, select, factory))
+        thread_id = yield Call(partial(new_thread_id, factory, request.user_id))
+        row = yield from _open_thread(request, select, thread_id)
+        if not _is_new(row):
+            raise _in_use(thread_id)
+        return _opened(request, row)
+    return (yield from _open_current(request, factory, select))
 
 
-def _open_thread(request: Request, select: str | None, thread_id: str | None) -> Plan[Opened]:
+def _open_thread(request: Request, select: str | None, thread_id: str | None) -> Plan[DictRow]:
     addressed = request.checkpoint_id is not None
-    sql = _sql.open_thread(select, addressed=addressed)
-    (row,) = yield Fetch(sql, {**_head_params(request), "thread_id": thread_id})
+    params = {**_head_params(request), "thread_id": thread_id}
+    (row,) = yield Fetch(_sql.open_thread(select, addressed=addressed), params)
+    return cast(DictRow, row)
+
+
+def _is_new(row: DictRow) -> bool:
+    return row["session_id"] is None and row["newest_thread_id"] is None
+
+
+def _may_use(request: Request, row: DictRow) -> bool:
+    """Say whether the thread is the user's.
+
+    One without a session is when it is new, or when its newest checkpoint names them; the
+    first save then adopts it.
+    """
     owner = row["session_user_id"] or row["newest_user_id"]
-    # A thread without a session is the user's when it is new, or when its newest
-    # checkpoint names them; the first save then adopts it.
-    mine = owner == request.user_id
-    new = row["session_id"] is None and row["newest_thread_id"] is None
-    if not (mine or new):
-        raise SessionNotFoundError(request.user_id, thread_id)
-    return _opened(request, thread_id, row)
+    return owner == request.user_id or _is_new(row)
 
 
-def _open_current(request: Request, select: str | None, factory: ThreadIdFactory) -> Plan[Opened]:
-    assert request.user_id is not None
+def _in_use(thread_id: str) -> ValueError:
+    return ValueError(f"thread_id_factory returned {thread_id!r}, which is in use")
+
+
+def _open_current(request: Request, factory: ThreadIdFactory, select: str | None) -> Plan[Opened]:
     addressed = request.checkpoint_id is not None
     params = _head_params(request)
     for row in (yield Fetch(_sql.open_current(select, addressed=addressed), params)):
-        return _opened(request, row["session_thread_id"], row)
-    params["new_thread_id"] = new_thread_id(factory, request.user_id)
-    (row,) = yield Fetch(_sql.open_reserved(select, addressed=addressed), params)
-    return _opened(request, row["reserved_thread_id"], row)
+        return _opened(request, row)
+    assert request.user_id is not None
+    taken = None
+    for _ in range(2):
+        thread_id = yield Call(partial(new_thread_id, factory, request.user_id))
+        reserve = {**params, "new_thread_id": thread_id, "taken": taken}
+        (row,) = yield Fetch(_sql.open_reserved(select, addressed=addressed), reserve)
+        # New, or just made by another run of the user's; else the id was taken meanwhile.
+        if _is_new(row) or (_may_use(request, row) and row["session_is_active"]):
+            return _opened(request, row)
+        taken = row["asked_thread_id"]
+    raise _in_use(thread_id)
 
 
 def _head_params(request: Request) -> dict[str, Any]:
@@ -74,22 +96,23 @@ def _head_params(request: Request) -> dict[str, Any]:
     }
 
 
-def _opened(request: Request, thread_id: str | None, row: DictRow) -> Opened:
+def _opened(request: Request, row: DictRow) -> Opened:
     head = row if row.get("checkpoint") is not None else None
-    if request.user_id is None or thread_id is None:
+    if request.user_id is None:
         return Opened(None, head)
     known = row["session_id"] is not None
-    session = Session.from_row(row, "session_") if known else _draft(request, thread_id, row)
+    session = Session.from_row(row, "session_") if known else _draft(request, row)
     run = ActiveRun.start(request, session, known=known)
     run.untitled = not known or row["session_title_source"] == "default"
     run.unasked = not row["session_titler_called"]
     return Opened(run, head)
 
 
-def _draft(request: Request, thread_id: str, row: DictRow) -> Session:
+def _draft(request: Request, row: DictRow) -> Session:
     """Return the session that the run's first save is going to make."""
     assert request.user_id is not None
     now = datetime.now(UTC)
     title, active = request.title or DEFAULT_TITLE, request.is_active is not False
     preferences = row["preferences"] or {}
+    thread_id = row["asked_thread_id"]
     return Session(0, request.user_id, thread_id, title, now, now, active, {}, None, preferences)

@@ -6,14 +6,17 @@ Arguments are checked when a plan is made, before the database is touched.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from psycopg.types.json import Jsonb
 
 from langgraph_sessions import _arguments, _sql
-from langgraph_sessions._drive import Fetch, Plan
+from langgraph_sessions._drive import Call, Fetch, Plan
 from langgraph_sessions._functions import DEFAULT_TITLE
+from langgraph_sessions._opening import open_run
 from langgraph_sessions._pages import Listing
+from langgraph_sessions._run import Request
 from langgraph_sessions._thread_ids import ThreadIdFactory, new_thread_id
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import Session, SessionPage
@@ -25,25 +28,27 @@ def create(
     user_id: object, title: object, thread_id: object, metadata: object, factory: ThreadIdFactory
 ) -> Plan[Session]:
     """Insert a session, which becomes current by being the newest."""
-    user = _arguments.user_id(user_id)
     name = _arguments.title(title)
     return _create(
         {
-            "user_id": user,
-            "thread_id": new_thread_id(factory, user)
-            if thread_id is None
-            else _arguments.text("thread_id", thread_id),
+            "user_id": _arguments.user_id(user_id),
+            "thread_id": _optional_thread_id(thread_id),
             "title": name,
             "title_source": _title_source(name),
             "metadata": Jsonb({} if metadata is None else _arguments.metadata(metadata)),
-        }
+        },
+        factory,
     )
 
 
-def _create(params: Mapping[str, Any]) -> Plan[Session]:
+def _create(params: dict[str, Any], factory: ThreadIdFactory) -> Plan[Session]:
+    name = "thread_id"
+    if params["thread_id"] is None:
+        params["thread_id"] = yield Call(partial(new_thread_id, factory, params["user_id"]))
+        name = "the thread id that thread_id_factory returned"
     for row in (yield Fetch(_sql.CREATE_SESSION, params)):
         return Session.from_row(row)
-    raise ValueError(f"thread_id {params['thread_id']!r} is already in use")
+    raise ValueError(f"{name}, {params['thread_id']!r}, is in use")
 
 
 def _title_source(title: str) -> str:
@@ -53,26 +58,19 @@ def _title_source(title: str) -> str:
 
 def get_or_create(user_id: object, title: object, factory: ThreadIdFactory) -> Plan[Session]:
     """Return the current session; else make one, the same one as a run at this moment makes."""
-    user = _arguments.user_id(user_id)
-    return _get_or_create(user, _arguments.title(title), new_thread_id(factory, user))
+    asked = Request.of({"configurable": {"user_id": user_id}})
+    return _get_or_create(asked, _arguments.title(title), factory)
 
 
-def _get_or_create(user_id: str, title: str, thread_id: str) -> Plan[Session]:
-    for row in (yield Fetch(_sql.GET_CURRENT, {"user_id": user_id})):
-        return Session.from_row(row)
-    (reserved,) = yield Fetch(_sql.RESERVE_THREAD, {"user_id": user_id, "new_thread_id": thread_id})
-    (row,) = yield Fetch(
-        _sql.PUT_SESSION,
-        {
-            "user_id": user_id,
-            "thread_id": reserved["reserved_thread_id"],
-            "known": False,
-            "first": False,
-            "title": title if _title_source(title) == "user" else None,
-            "message_title": None,
-            "is_active": None,
-        },
-    )
+def _get_or_create(asked: Request, title: str, factory: ThreadIdFactory) -> Plan[Session]:
+    run = (yield from open_run(asked, factory, None)).run
+    assert run is not None
+    if run.known:
+        return run.session
+    run.title = title if _title_source(title) == "user" else None
+    # Not as a run's first save: of a session that a run made meanwhile, nothing changes.
+    params = {**run.put_params(), "first": False}
+    (row,) = yield Fetch(_sql.PUT_SESSION, params)
     return Session.from_row(row)
 
 

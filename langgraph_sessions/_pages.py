@@ -89,12 +89,13 @@ class Listing:
     def _place(self, cursor: str) -> dict[str, Any] | None:
         try:
             text = base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
-            digest, place = text[:_DIGEST_LENGTH], text[_DIGEST_LENGTH:]
-            time, number = json.loads(place)
-            after = {"after_time": datetime.fromisoformat(time), "after_id": int(number)}
-        except (ValueError, TypeError):  # What base64, UTF-8, JSON and dates complain with.
+        except ValueError:  # What base64 and UTF-8 complain with.
             return None
-        return after if digest == _digest(self._fingerprint + place) else None
+        digest, place = text[:_DIGEST_LENGTH], text[_DIGEST_LENGTH:]
+        if digest != _digest(self._fingerprint + place):
+            return None
+        time, number = json.loads(place)
+        return {"after_time": datetime.fromisoformat(time), "after_id": number}
 
 
 _DIGEST_LENGTH = 16

@@ -77,12 +77,14 @@ class Request:
             SessionNotFoundError: `user_id` is not who the server says is signed in.
         """
         configurable = config["configurable"]
-        thread_id = configurable.get("thread_id")
         checkpoint_ns = configurable.get("checkpoint_ns") or ""
         user_id = _user_id(configurable)
+        _refuse_inside(configurable, user_id)
         given = [key for key in INSTRUCTIONS if configurable.get(key) is not None]
         if user_id is None and given:
             raise ValueError(f"{given[0]} needs a user_id beside it in the configurable")
+        # Without a user it is as in the parent, to the KeyError.
+        thread_id = configurable.get("thread_id") if user_id else configurable["thread_id"]
         if user_id is None and checkpoint_ns and isinstance(thread_id, AuthorizedThreadId):
             user_id = thread_id.user_id
         if user_id is not None and thread_id is not None:
@@ -91,7 +93,7 @@ class Request:
             user_id=user_id,
             thread_id=thread_id,
             checkpoint_ns=checkpoint_ns,
-            checkpoint_id=configurable.get("checkpoint_id") or None,
+            checkpoint_id=_checkpoint_id(configurable, user_id),
             new_session=_optional(_arguments.boolean, "new_session", configurable) or False,
             title=_optional(lambda _, value: _arguments.title(value), "title", configurable),
             is_active=_optional(_arguments.boolean, "is_active", configurable),
@@ -118,6 +120,31 @@ def _user_id(configurable: Mapping[str, Any]) -> str | None:
     return next(iter(given.values()), None)
 
 
+def _refuse_inside(configurable: Mapping[str, Any], user_id: str | None) -> None:
+    """Refuse a graph that a node calls as part of its own run, but for another session.
+
+    LangGraph gives it the run's namespace, so its checkpoints could not be found again. With
+    a thread id of its own it is a run of its own.
+    """
+    run = configurable.get(RUN_KEY)
+    if not isinstance(run, ActiveRun) or not configurable.get("checkpoint_ns"):
+        return
+    elsewhere = configurable.get("new_session") or configurable.get("thread_id") is None
+    if elsewhere or user_id != run.user_id:
+        raise ValueError(
+            "this graph is called inside a run, whose thread_id it inherits: for new_session or "
+            "another user_id, give it a thread_id of its own, such as "
+            "saver.sessions.create_user_session(user_id).config"
+        )
+
+
+def _checkpoint_id(configurable: Mapping[str, Any], user_id: str | None) -> str | None:
+    checkpoint_id = configurable.get("checkpoint_id") or None
+    if checkpoint_id is None or user_id is None:
+        return checkpoint_id
+    return _arguments.text("checkpoint_id", checkpoint_id)
+
+
 def _as_given(config: RunnableConfig, thread_id: object) -> object:
     """Return the thread id as the caller gave it.
 
@@ -125,7 +152,7 @@ def _as_given(config: RunnableConfig, thread_id: object) -> object:
     found in the metadata.
     """
     original = (config.get("metadata") or {}).get("thread_id")
-    return original if isinstance(original, bool | list | dict | tuple) else thread_id
+    return thread_id if original is None else original
 
 
 def _optional(check: Any, key: str, configurable: Mapping[str, Any]) -> Any:
@@ -167,13 +194,13 @@ class ActiveRun:
     def start(cls, request: Request, session: Session, *, known: bool) -> ActiveRun:
         """Begin a run of *request* on *session*, which is a draft unless it is *known*."""
         # Whether to activate is settled here: a deactivation that comes later stands.
-        reactivate = None if session.is_active else True
+        activate = None if session.is_active else True
         return cls(
             user_id=session.user_id,
             thread_id=session.thread_id,
             session=session,
             title=request.title,
-            is_active=reactivate if request.is_active is None else request.is_active,
+            is_active=False if request.is_active is False else activate,
             known=known,
         )
 

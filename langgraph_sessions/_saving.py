@@ -27,17 +27,25 @@ def continued(opened: Opened, config: RunnableConfig, request: Request) -> Opene
     return opened._replace(run=run) if run is not None and not request.instructs else opened
 
 
-def put(run: ActiveRun, checkpoint: Checkpoint) -> Fetch:
+def put(run: ActiveRun, config: RunnableConfig, checkpoint: Checkpoint) -> Fetch:
     """Return the statement that saves the session beside *checkpoint*."""
+    if not config["configurable"].get("checkpoint_ns"):
+        _note_checkpoint(run, checkpoint)
+    return Fetch(_sql.PUT_SESSION, run.put_params())
+
+
+def _note_checkpoint(run: ActiveRun, checkpoint: Checkpoint) -> None:
+    """Look for words in the root graph's *checkpoint*; a subgraph's prompts are its own."""
     if run.untitled and run.message_title is None:
         run.message_title = _titles.from_checkpoint(checkpoint["channel_values"])
     if run.unasked and not run.answered:
         run.answered = _titling.is_answered(checkpoint["channel_values"])
-    return Fetch(_sql.PUT_SESSION, run.put_params())
 
 
-def note_writes(run: ActiveRun, writes: Sequence[tuple[str, Any]]) -> None:
+def note_writes(run: ActiveRun, config: RunnableConfig, writes: Sequence[tuple[str, Any]]) -> None:
     """Look for words in *writes*: a `DeltaChannel`'s messages may be in no checkpoint."""
+    if config["configurable"].get("checkpoint_ns"):
+        return
     if run.unasked and not run.answered:
         run.answered = _titling.is_answered(writes)
     if run.untitled and run.message_title is None:

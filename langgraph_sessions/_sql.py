@@ -65,18 +65,22 @@ def open_current(select: str | None, *, addressed: bool) -> str:
 
 
 def open_thread(select: str | None, *, addressed: bool) -> str:
-    """Open a certain thread: always one row, whoever owns it.
+    """Open a certain thread: always one row, whoever owns it."""
+    return _open("SELECT %(thread_id)s::text AS thread_id", select, addressed=addressed)
+
+
+def _open(asked: str, select: str | None, *, addressed: bool) -> str:
+    """Open the thread that the query *asked* gives: always one row, whoever owns it.
 
     For a thread without a session, `newest_*` is its newest checkpoint's owner, by the
     metadata that LangGraph copies from a run's configurable: who may adopt it.
     """
     return f"""
-SELECT {_PREFIXED}{_columns(select)}, newest.*
-FROM (SELECT %(thread_id)s::text AS thread_id) AS asked
-LEFT JOIN user_sessions AS s ON s.thread_id = asked.thread_id
+WITH asked AS ({asked})
+SELECT asked.thread_id AS asked_thread_id, {_PREFIXED}{_columns(select)}, newest.*
+FROM asked LEFT JOIN user_sessions AS s ON s.thread_id = asked.thread_id
 LEFT JOIN LATERAL (
-    SELECT c.thread_id AS newest_thread_id,
-        user_sessions_owner(c.metadata) AS newest_user_id
+    SELECT c.thread_id AS newest_thread_id, user_sessions_owner(c.metadata) AS newest_user_id
     FROM checkpoints AS c
     WHERE s.id IS NULL AND %(user_id)s::text IS NOT NULL AND c.thread_id = asked.thread_id
     ORDER BY c.checkpoint_ns = '' DESC, c.checkpoint_id DESC LIMIT 1
@@ -86,26 +90,22 @@ LEFT JOIN LATERAL (
 
 # Two first runs of one user must agree on a thread before either has saved anything, so
 # the first to ask reserves an id. The row lock of ON CONFLICT makes the second one wait
-# and read it. A reserved id whose session was since deactivated is used up.
+# and read it. A reserved id is used up when its session was since deactivated, when another
+# user took it, and when the caller found it `taken`.
 _RESERVE = """
 INSERT INTO session_users AS u (user_id, reserved_thread_id)
 VALUES (%(user_id)s, %(new_thread_id)s)
 ON CONFLICT (user_id) DO UPDATE SET reserved_thread_id = CASE
-    WHEN u.reserved_thread_id IS NULL OR EXISTS (
-        SELECT FROM user_sessions AS used
-        WHERE used.thread_id = u.reserved_thread_id AND NOT used.is_active
+    WHEN u.reserved_thread_id IS NULL OR u.reserved_thread_id = %(taken)s::text OR EXISTS (
+        SELECT FROM user_sessions AS used WHERE used.thread_id = u.reserved_thread_id
+        AND (used.user_id <> u.user_id OR NOT used.is_active)
     ) THEN EXCLUDED.reserved_thread_id ELSE u.reserved_thread_id END
-RETURNING reserved_thread_id"""
+RETURNING reserved_thread_id AS thread_id"""
 
 
 def open_reserved(select: str | None, *, addressed: bool) -> str:
     """Open the thread reserved for the user's next session: one row."""
-    return f"""
-WITH reserved AS ({_RESERVE})
-SELECT reserved.reserved_thread_id, {_PREFIXED}{_columns(select)}
-FROM reserved LEFT JOIN user_sessions AS s
-    ON s.thread_id = reserved.reserved_thread_id AND s.user_id = %(user_id)s
-{_head(select, "reserved.reserved_thread_id", addressed=addressed)}"""
+    return _open(_RESERVE, select, addressed=addressed)
 
 
 # --- What is queued beside a checkpoint ---------------------------------------------------
@@ -127,8 +127,6 @@ SELECT %(user_id)s, %(thread_id)s::text, %(title)s, %(title_source)s, %(metadata
 WHERE NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = %(thread_id)s::text)
 ON CONFLICT (thread_id) DO NOTHING
 RETURNING {_SESSION}"""
-
-RESERVE_THREAD: Final = _RESERVE
 
 GET_CURRENT: Final = f"SELECT {_SESSION} FROM ({_CURRENT}) AS s"
 

@@ -45,7 +45,8 @@ def from_input(given: object) -> str | None:
         return _from_messages(given)
     if not isinstance(given, Mapping):
         given = getattr(given, "__dict__", None) or {}
-    return from_values(given.items()) or _from_messages(given)
+    values = {MESSAGES: given.get(MESSAGES), **given}
+    return from_values(values.items()) or _from_messages(given)
 
 
 def from_values(values: Iterable[tuple[str, Any]]) -> str | None:

@@ -21,7 +21,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import AsyncCursor, AsyncPipeline
 from psycopg.rows import DictRow, dict_row
 
-from langgraph_sessions import _housekeeping, _join, _opening, _operations, _saving
+from langgraph_sessions import _arguments, _housekeeping, _join, _opening, _operations, _saving
 from langgraph_sessions._database import AsyncConn, AsyncDatabase, Path
 from langgraph_sessions._drive import statement
 from langgraph_sessions._run import ActiveRun, Request, active_run, for_storage, owned, pin
@@ -63,6 +63,8 @@ class AsyncSessionSaver(AsyncPostgresSaver):
         super().__init__(cast(Any, database.conn), pipe, serde)
         self.lock = cast(Any, database.lock)
         self._database = database
+        if titler is not None:
+            _arguments.function("titler", titler)
         self._titler = titler
         self._background = AsyncBackground()
         self.sessions = AsyncAgentSessionManager(
@@ -195,7 +197,9 @@ class AsyncSessionSaver(AsyncPostgresSaver):
             with _join.joined(_join.guard(None, config["configurable"]), None, thread_id):
                 return await super().aput(config, checkpoint, metadata, new_versions)
         began = self.sessions.cache.now()
-        with _join.joined(_saving.put(run, checkpoint), run.user_id, run.thread_id) as joined:
+        with _join.joined(
+            _saving.put(run, config, checkpoint), run.user_id, run.thread_id
+        ) as joined:
             stored = for_storage(config, run)
             saved = await super().aput(stored, checkpoint, metadata, new_versions)
         row = await cast(AsyncCursor[DictRow], joined.cursor).fetchone()
@@ -216,7 +220,7 @@ class AsyncSessionSaver(AsyncPostgresSaver):
         run = await self._writer(config)
         if run is not None:
             config = pin(config, run)
-            _saving.note_writes(run, writes)
+            _saving.note_writes(run, config, writes)
         configurable = config["configurable"]
         user_id = run.user_id if run else None
         with _join.joined(_join.guard(run, configurable), user_id, configurable["thread_id"]):

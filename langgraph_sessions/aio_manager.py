@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from langgraph_sessions import _housekeeping, _operations, _reading, _titling
+from langgraph_sessions import _arguments, _housekeeping, _operations, _reading, _titling
 from langgraph_sessions._cache import SessionCache
 from langgraph_sessions._database import AsyncConn, AsyncDatabase, Path
 from langgraph_sessions._drive import Plan
@@ -41,6 +41,7 @@ class AsyncAgentSessionManager:
             if isinstance(conn, AsyncDatabase)
             else AsyncDatabase(conn, path=path, pool_size=pool_size, auto_setup=auto_setup)
         )
+        _arguments.function("thread_id_factory", thread_id_factory)
         self.thread_id_factory = thread_id_factory
         self._serde = serde
         self.cache = SessionCache(cache_size, cache_ttl)

@@ -75,8 +75,15 @@ class EmbeddedServer:
     @property
     def conninfo(self) -> str:
         """The conninfo of its one database."""
+        # All that a PG… variable of the environment would set otherwise.
         return psycopg.conninfo.make_conninfo(
-            host=str(_guardian.socket_folder(self.root)), user="postgres", dbname="postgres"
+            host=str(_guardian.socket_folder(self.root)),
+            hostaddr="",
+            port=_guardian.PORT,
+            user="postgres",
+            dbname="postgres",
+            options="",
+            require_auth="",
         )
 
     def release(self) -> None:
@@ -94,6 +101,7 @@ class EmbeddedServer:
                 stdout=log,
                 stderr=log,
                 cwd="/",
+                env={key: value for key, value in os.environ.items() if key[:2] != "PG"},
                 check=False,
                 # A Ctrl-C meant for the program must not reach it.
                 start_new_session=True,

@@ -9,6 +9,8 @@ from datetime import datetime
 from html import escape
 from typing import Any, Final
 
+from langchain_core.runnables import RunnableConfig
+
 COLUMNS: Final = (
     "id",
     "user_id",
@@ -71,7 +73,7 @@ class Session(Mapping[str, Any]):
         return copy.deepcopy(self._preferences)
 
     @property
-    def config(self) -> dict[str, dict[str, str]]:
+    def config(self) -> RunnableConfig:
         """What to give a graph to run or read this session, as a new dict."""
         return {"configurable": {"user_id": self.user_id, "thread_id": self.thread_id}}
 

@@ -22,7 +22,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import Cursor, Pipeline
 from psycopg.rows import DictRow, dict_row
 
-from langgraph_sessions import _housekeeping, _join, _opening, _operations, _saving
+from langgraph_sessions import _arguments, _housekeeping, _join, _opening, _operations, _saving
 from langgraph_sessions._database import Conn, Database, Path
 from langgraph_sessions._drive import statement
 from langgraph_sessions._run import ActiveRun, Request, active_run, for_storage, owned, pin
@@ -96,6 +96,8 @@ class SessionSaver(PostgresSaver):
         self.lock = cast(Any, database.lock)
         # Shared, as everything here is, by the copies that LangGraph makes of a saver.
         self._database = database
+        if titler is not None:
+            _arguments.function("titler", titler)
         self._titler = titler
         self._background = Background()
         self.sessions = AgentSessionManager(
@@ -258,7 +260,9 @@ class SessionSaver(PostgresSaver):
             with _join.joined(_join.guard(None, config["configurable"]), None, thread_id):
                 return super().put(config, checkpoint, metadata, new_versions)
         began = self.sessions.cache.now()
-        with _join.joined(_saving.put(run, checkpoint), run.user_id, run.thread_id) as joined:
+        with _join.joined(
+            _saving.put(run, config, checkpoint), run.user_id, run.thread_id
+        ) as joined:
             saved = super().put(for_storage(config, run), checkpoint, metadata, new_versions)
         row = cast(Cursor[DictRow], joined.cursor).fetchone()
         self.sessions.cache.wrote(run.has_saved(cast(DictRow, row)), began)
@@ -278,7 +282,7 @@ class SessionSaver(PostgresSaver):
         run = self._writer(config)
         if run is not None:
             config = pin(config, run)
-            _saving.note_writes(run, writes)
+            _saving.note_writes(run, config, writes)
         configurable = config["configurable"]
         user_id = run.user_id if run else None
         with _join.joined(_join.guard(run, configurable), user_id, configurable["thread_id"]):

@@ -129,6 +129,12 @@ async def compare(conninfo: str, users: int, seconds: float) -> None:
             )
 
 
+def wait_for_end(pid_file: Path) -> None:
+    """Wait until the server, which another process stops, has removed *pid_file*."""
+    while pid_file.exists():
+        time.sleep(0.05)
+
+
 async def main() -> None:
     """Run the benchmark on an embedded server of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -146,8 +152,7 @@ async def main() -> None:
         else:
             await compare(conninfo, asked.users, asked.seconds)
         server.release()
-        while (Path(folder) / "data/data/postmaster.pid").exists():
-            await asyncio.sleep(0.05)  # noqa: ASYNC110 - another process removes it
+        await asyncio.to_thread(wait_for_end, Path(folder) / "data/data/postmaster.pid")
 
 
 if __name__ == "__main__":

@@ -147,6 +147,35 @@ def test_a_path_too_long_for_a_socket_works(folder: Path) -> None:
     until(lambda: not is_running(deep))
 
 
+@pytest.mark.parametrize("name", ["a,b", "100% 'x\"", "ünï 🧑"])
+def test_odd_paths_work(folder: Path, name: str) -> None:
+    """A folder may have any name."""
+    with SessionSaver(path=folder / name) as saver:
+        assert saver.sessions.count_sessions() == 0
+    until(lambda: not is_running(folder / name))
+
+
+def test_the_environments_settings_for_postgresql_do_not_matter(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever PG… variables say, processes find the one server, and the last one stops it."""
+    first = use(folder, "one")
+    assert answer(first) == 1
+    for variable, value in {
+        "PGPORT": "5499",
+        "PGHOSTADDR": "127.0.0.1",
+        "PGOPTIONS": "-c search_path=nosuch",
+        "PGREQUIREAUTH": "scram-sha-256",
+        "TMPDIR": str(folder),
+    }.items():
+        monkeypatch.setenv(variable, value)
+    second = use(folder, "two")
+    assert answer(second) == 2
+    leave(first)
+    leave(second)
+    until(lambda: not is_running(folder))
+
+
 def test_it_is_only_on_a_private_socket(folder: Path) -> None:
     """The server listens on no port, and its socket's folder is the owner's alone."""
     server = EmbeddedServer(folder)

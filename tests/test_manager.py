@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -238,6 +239,7 @@ WRONG: list[tuple[str, tuple[Any, ...], dict[str, Any], type[Exception], str]] =
     ("update_session", ("a", {"metadata": {"x": object()}}), {}, TypeError, "metadata"),
     ("update_session", ("a", {"metadata": {"x": float("nan")}}), {}, ValueError, "metadata"),
     ("update_session", ("a", {"metadata": {"x": "\0"}}), {}, ValueError, "metadata"),
+    ("update_session", ("a", {"metadata": {"x": 10**4200}}), {}, ValueError, "metadata"),
     ("create_user_session", ("a", ""), {}, ValueError, "title"),
     ("create_user_session", ("a", "x" * 256), {}, ValueError, "title"),
     ("create_user_session", ("a",), {"thread_id": ""}, ValueError, "thread_id"),
@@ -305,6 +307,12 @@ async def test_a_cursor_belongs_to_its_listing(chat: Chat) -> None:
     for user, filters in (("bob", {}), (None, {}), ("alice", {"active": True})):
         with pytest.raises(ValueError, match="cursor"):
             await chat.session("list_sessions", user, cursor=cursor, **filters)
+    forged = [b"0" * 16 + rest for rest in (b'["2020-01-01T00:00:00+00:00", 1e999]', b"[" * 9999)]
+    for text in forged:
+        with pytest.raises(ValueError, match="cursor"):
+            await chat.session(
+                "list_sessions", "alice", cursor=base64.urlsafe_b64encode(text).decode()
+            )
     for tampered in (cursor[:-4], "A" + cursor[1:], cursor + "AAAA", cursor.lower()):
         with pytest.raises(ValueError, match="cursor"):
             await chat.session("list_sessions", "alice", cursor=tampered)

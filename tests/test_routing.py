@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.postgres import PostgresSaver
 
-from langgraph_sessions import SessionNotFoundError
+from langgraph_sessions import AgentSessionManager, SessionNotFoundError
 from tests.support import TABLES, Chat, config, graph_builder, texts
 
 Connection = psycopg.Connection[Any]
@@ -135,6 +136,12 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"user_id": "u", "thread_id": False}, TypeError, "thread_id"),
     ({"user_id": "u", "thread_id": ["t"]}, TypeError, "thread_id"),
     ({"user_id": "u", "thread_id": {"t": 1}}, TypeError, "thread_id"),
+    ({"user_id": "u", "thread_id": 7}, TypeError, "thread_id"),
+    ({"user_id": "u", "thread_id": 0}, TypeError, "thread_id"),
+    ({"user_id": "u", "thread_id": b"t"}, TypeError, "thread_id"),
+    ({"user_id": "u", "thread_id": "t", "checkpoint_id": 5}, TypeError, "checkpoint_id"),
+    ({"user_id": 10**4200}, ValueError, "user_id"),
+    ({"other": 1}, KeyError, "thread_id"),
     ({"user_id": "u", "new_session": "yes"}, TypeError, "new_session"),
     ({"user_id": "u", "new_session": 1}, TypeError, "new_session"),
     ({"user_id": "u", "is_active": 0}, TypeError, "is_active"),
@@ -187,6 +194,65 @@ async def test_odd_but_legal_ids_work_everywhere(chat: Chat, odd: str) -> None:
     assert await chat.history(session) == ["one", "1 so far", "two", "3 so far"]
     await chat.session("delete_session", odd, odd)
     assert await chat.sessions(odd) == []
+
+
+class Kind(str, Enum):  # noqa: UP042 - whose str() is its name
+    """An id as an enumeration's member."""
+
+    A = "aaa"
+
+
+async def test_a_member_of_an_enumeration_is_its_value(chat: Chat) -> None:
+    """A `str` enumeration's member is the text that it is, not its name."""
+    await chat.say("one", user_id=Kind.A, thread_id=Kind.A, title=Kind.A)
+    session = await chat.current("aaa")
+    assert (session.user_id, session.thread_id, session.title) == ("aaa", "aaa", "aaa")
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_is_active_does_not_undo_a_deactivation_of_an_active_session(
+    chat: Chat, url: str, durability: str
+) -> None:
+    """`is_active=True` on a session that is active asks for nothing, so its end stands."""
+    await chat.say("one", user_id="alice")
+
+    def node(state: Any) -> dict[str, Any]:
+        manager = AgentSessionManager(url)
+        assert manager.deactivate_session("alice") == 1
+        manager.close()
+        return {"messages": ["bye"]}
+
+    graph = chat.compile(graph_builder(node))
+    who = config(user_id="alice", is_active=True)
+    await chat.call(graph, "invoke", {"messages": ["two"]}, who, durability=durability)
+    assert not await chat.session("has_session", "alice")
+
+
+async def test_an_inner_graph_cannot_leave_its_run(chat: Chat) -> None:
+    """A graph that a node calls for another session without a thread of its own is refused."""
+    inner = chat.compile(graph_builder())
+    errors: list[str] = []
+
+    async def node(state: Any) -> dict[str, Any]:
+        asks: list[dict[str, Any]] = [
+            {"user_id": "alice", "new_session": True},
+            {"user_id": "alice", "thread_id": None, "new_session": True},
+            {"user_id": "helper"},
+        ]
+        for configurable in asks:
+            with pytest.raises(ValueError, match="inside a run") as caught:
+                await inner.ainvoke({"messages": ["x"]}, config(**configurable))
+            errors.append(str(caught.value))
+        other = await chat.session("create_user_session", "helper")
+        await inner.ainvoke({"messages": ["x"]}, other.config)
+        return {"messages": ["ok"]}
+
+    graph = chat.compile(graph_builder(node))
+    await graph.ainvoke({"messages": ["one"]}, config(user_id="alice"))
+    assert len(await chat.sessions("alice")) == 1
+    assert len(errors) == 3
+    assert "alice" not in errors[2]
+    assert await chat.history(await chat.current("helper")) == ["x", "1 so far"]
 
 
 async def test_optional_keys_given_as_none_count_as_not_given(chat: Chat) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -256,6 +258,65 @@ def test_runs_over_a_pool_do_not_wait_for_each_other(url: str) -> None:
         assert waiting.is_alive()
         blocker.rollback()
         waiting.join()
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "error"),
+    [
+        ("pool_size", 0, ValueError),
+        ("pool_size", "x", TypeError),
+        ("pool_size", True, TypeError),
+        ("cache_size", -1, ValueError),
+        ("cache_size", 1.5, TypeError),
+        ("cache_ttl", "5", TypeError),
+        ("cache_ttl", -1, ValueError),
+        ("cache_ttl", float("nan"), ValueError),
+        ("thread_id_factory", None, TypeError),
+        ("auto_setup", "no", TypeError),
+        ("titler", 5, TypeError),
+        ("path", 5, TypeError),
+        ("path", "", ValueError),
+        ("path", "two\nlines", ValueError),
+    ],
+)
+async def test_a_wrong_option_is_named(argument: str, value: Any, error: type[Exception]) -> None:
+    """A saver's and a manager's options are checked when it is made."""
+    for make in (SessionSaver, AsyncSessionSaver, AgentSessionManager, AsyncAgentSessionManager):
+        if argument == "titler" and "Manager" in make.__name__:
+            continue
+        with pytest.raises(error, match=argument):
+            make(**{argument: value})
+
+
+@pytest.mark.parametrize("value", ["postgresql+psycopg://localhost/app", "  "])
+def test_a_wrong_database_url_is_named(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the environment got wrong is not blamed on an argument."""
+    monkeypatch.setenv("DATABASE_URL", value)
+    with pytest.raises(ValueError, match="DATABASE_URL must be"):
+        SessionSaver()
+
+
+FORK = """
+import os, sys
+from langgraph_sessions import SessionSaver
+from tests.support import config, graph_builder
+saver = SessionSaver(sys.argv[1], pool_size=1)
+graph = graph_builder().compile(checkpointer=saver)
+graph.invoke({"messages": ["hi"]}, config(user_id="alice"))
+pid = os.fork()
+if pid == 0:
+    sys.exit(0)
+os.waitpid(pid, 0)
+print(len(graph.invoke({"messages": ["hi"]}, config(user_id="alice"))["messages"]))
+"""
+
+
+def test_a_forked_child_that_ends_leaves_the_parents_connections(url: str) -> None:
+    """A child's exit does not say good-bye on its parent's sockets."""
+    ended = subprocess.run(
+        [sys.executable, "-c", FORK, url], capture_output=True, text=True, cwd=os.getcwd()
+    )
+    assert (ended.stdout, ended.stderr) == ("4\n", "")
 
 
 UNCLOSED = """

@@ -1,0 +1,23 @@
+"""`python -m langgraph_sessions`, also installed as `langgraph-sessions`."""
+
+from __future__ import annotations
+
+import sys
+
+NEEDED = ("click", "rich")
+
+
+def main() -> int:
+    """Run the command line and return its exit status: 2 for wrong input."""
+    try:
+        from langgraph_sessions import _cli
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in NEEDED:
+            raise
+        print('The commands need more: pip install "langgraph-sessions[cli]"', file=sys.stderr)
+        return 2
+    return _cli.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

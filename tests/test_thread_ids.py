@@ -1,0 +1,97 @@
+"""Thread ids that are set aside, made by the caller, or fought over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.postgres import PostgresSaver
+from psycopg import Connection
+
+from langgraph_sessions import AsyncSessionSaver, SessionSaver
+from tests.support import Chat, config, graph_builder, psycopg_pool_options
+
+
+def seen_by(saver: SessionSaver, **who: Any) -> list[str]:
+    """Run a graph and return the texts that its node saw."""
+    seen: list[str] = []
+
+    def node(state: Any) -> dict[str, Any]:
+        seen.extend(str(message.content) for message in state["messages"])
+        return {"messages": ["ok"]}
+
+    graph_builder(node).compile(checkpointer=saver).invoke({"messages": ["hi"]}, config(**who))
+    return seen
+
+
+def test_a_factory_that_gives_two_users_one_id_lets_neither_see_the_other(url: str) -> None:
+    """A first run on another's thread id is refused by name, reads and the manager included."""
+    with SessionSaver(url, thread_id_factory=str.lower) as saver:
+        assert seen_by(saver, user_id="alice") == ["hi"]
+        for _ in range(2):
+            with pytest.raises(ValueError, match="thread_id_factory returned 'alice'"):
+                seen_by(saver, user_id="ALICE")
+        with pytest.raises(ValueError, match="thread_id_factory"):
+            saver.get_tuple(config(user_id="ALICE"))
+        with pytest.raises(ValueError, match="thread_id_factory"):
+            saver.sessions.get_or_create_user_session("ALICE")
+        with pytest.raises(ValueError, match="thread_id_factory"):
+            saver.sessions.create_user_session("ALICE")
+        with pytest.raises(ValueError, match="thread_id_factory"):
+            seen_by(saver, user_id="ALICE", new_session=True)
+        assert saver.sessions.count_sessions() == 1
+
+
+@pytest.mark.parametrize("owner", [{}, {"user_id": "dave"}], ids=["nobody", "another"])
+def test_a_factory_does_not_take_over_plain_threads(url: str, owner: dict[str, str]) -> None:
+    """A thread that a plain saver left is not a new session because a factory says its id."""
+    with PostgresSaver.from_conn_string(url) as plain:
+        graph = graph_builder().compile(checkpointer=plain)
+        graph.invoke({"messages": ["secret"]}, config(thread_id="carol", **owner))
+    with SessionSaver(url, thread_id_factory=str.lower) as saver:
+        with pytest.raises(ValueError, match="thread_id_factory"):
+            seen_by(saver, user_id="CAROL")
+        assert saver.sessions.count_sessions() == 0
+
+
+async def test_a_reserved_id_that_another_user_took_is_given_up(chat: Chat, db: Any) -> None:
+    """Whose id was taken before their first save gets another, and sees nobody's messages."""
+    await chat.call(chat.saver, "get_tuple", config(user_id="alice"))
+    (row,) = db.execute("SELECT reserved_thread_id FROM session_users").fetchall()
+    await chat.say("bob's", user_id="bob", thread_id=row["reserved_thread_id"])
+    await chat.say("alice's", user_id="alice")
+    assert await chat.history(await chat.current("alice")) == ["alice's", "1 so far"]
+    assert await chat.history(await chat.current("bob")) == ["bob's", "1 so far"]
+
+
+def test_a_fixed_id_is_not_gone_back_to(url: str) -> None:
+    """After its session was deactivated, an id that the factory gives again is refused."""
+    with SessionSaver(url, thread_id_factory=lambda user: f"{user}-main") as saver:
+        seen_by(saver, user_id="alice")
+        saver.sessions.deactivate_session("alice")
+        with pytest.raises(ValueError, match="'alice-main', which is in use"):
+            seen_by(saver, user_id="alice")
+        assert not saver.sessions.has_session("alice")
+
+
+def test_a_factory_may_use_the_manager(url: str) -> None:
+    """The factory is called while no connection is held, even where there is only one."""
+    with Connection.connect(url, **psycopg_pool_options()) as conn:
+
+        def numbered(user_id: str) -> str:
+            return f"{user_id}-{saver.sessions.count_sessions(user_id) + 1}"
+
+        saver = SessionSaver(conn, thread_id_factory=numbered)
+        seen_by(saver, user_id="alice")
+        seen_by(saver, user_id="alice", new_session=True)
+        saver.sessions.create_user_session("alice")
+        ids = [session.thread_id for session in saver.sessions.list_sessions("alice")]
+        assert ids == ["alice-3", "alice-2", "alice-1"]
+
+
+async def test_an_async_savers_factory_is_called_outside_too(url: str) -> None:
+    """The async saver asks the same factory, and takes what it says."""
+    async with AsyncSessionSaver(url, thread_id_factory=lambda user: f"{user}-1") as saver:
+        graph = graph_builder().compile(checkpointer=saver)
+        await graph.ainvoke({"messages": ["hi"]}, config(user_id="alice"))
+        assert (await saver.sessions.get_current_user_session("alice")).thread_id == "alice-1"
