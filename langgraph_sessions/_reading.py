@@ -57,7 +57,7 @@ def messages(
 
 
 def _values(found: CheckpointTuple, histories: Mapping[str, DeltaChannelHistory]) -> Iterator[Any]:
-    yield from found.checkpoint["channel_values"].values()
+    yield from _titles.values_of(found.checkpoint).values()
     for history in histories.values():
         yield getattr(history.get("seed"), "value", history.get("seed"))
         yield from (value for _, _, value in history["writes"])

@@ -39,9 +39,13 @@ class AuthorizedThreadId(str):
         self.user_id = user_id
         return self
 
+    def __str__(self) -> str:
+        """Return itself: LangGraph makes a `str` of thread ids on its way to the saver."""
+        return self
+
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         """Copy and pickle as a plain `str`."""
-        return str, (str(self),)
+        return str, ("".join(self),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,10 +36,11 @@ def put(run: ActiveRun, config: RunnableConfig, checkpoint: Checkpoint) -> Fetch
 
 def _note_checkpoint(run: ActiveRun, checkpoint: Checkpoint) -> None:
     """Look for words in the root graph's *checkpoint*; a subgraph's prompts are its own."""
+    values = _titles.values_of(checkpoint)
     if run.untitled and run.message_title is None:
-        run.message_title = _titles.from_checkpoint(checkpoint["channel_values"])
+        run.message_title = _titles.from_checkpoint(values)
     if run.unasked and not run.answered:
-        run.answered = _titling.is_answered(checkpoint["channel_values"])
+        run.answered = _titling.is_answered(values)
 
 
 def note_writes(run: ActiveRun, config: RunnableConfig, writes: Sequence[tuple[str, Any]]) -> None:

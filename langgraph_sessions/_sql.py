@@ -230,7 +230,7 @@ SELECT EXISTS (
     SELECT FROM checkpoints AS gone JOIN checkpoints AS kept USING (thread_id, checkpoint_ns)
     WHERE gone.thread_id = ANY (%(thread_ids)s)
     AND gone.metadata ->> 'run_id' = ANY (%(run_ids)s)
-    AND kept.metadata ->> 'run_id' IS DISTINCT FROM ALL (%(run_ids)s)
+    AND NOT coalesce(kept.metadata ->> 'run_id' = ANY (%(run_ids)s), FALSE)
     AND kept.checkpoint_id > gone.checkpoint_id
 )::int AS count"""
 DELETE_RUNS: Final = "SELECT user_sessions_delete_runs(%(run_ids)s)"

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from typing import Any, Final
 
-from langchain_core.messages import HumanMessage, MessageLikeRepresentation, convert_to_messages
+from langchain_core.messages import (
+    BaseMessage,
+    HumanMessage,
+    MessageLikeRepresentation,
+    convert_to_messages,
+)
+from langgraph.checkpoint.base import Checkpoint
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 LENGTH: Final = 80
 INPUT_CHANNEL: Final = "__start__"
@@ -26,6 +32,14 @@ def shorten(text: str) -> str:
         return folded
     head, space, _ = folded[: LENGTH + 1].rpartition(" ")
     return head if space else folded[:LENGTH]
+
+
+def values_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return a checkpoint's values by channel, a `DeltaChannel`'s snapshot as its value."""
+    return {
+        channel: value.value if isinstance(value, _DeltaSnapshot) else value
+        for channel, value in checkpoint["channel_values"].items()
+    }
 
 
 def from_checkpoint(channel_values: Mapping[str, Any]) -> str | None:
@@ -87,21 +101,21 @@ def _human_text(value: MessageLikeRepresentation) -> str:
     """Return the text of *value* if LangChain takes it for a human message, else ''."""
     try:
         (message,) = convert_to_messages([value])
-    except (ValueError, TypeError, NotImplementedError, KeyError, AttributeError):
-        return ""  # Not a message. A title is a courtesy: it must never fail a run.
-    if not isinstance(message, HumanMessage):
+    except Exception:
+        # Not a message: what LangChain complains with depends on what is wrong. A title is a
+        # courtesy, which must never fail a run.
         return ""
-    return _text_of(message.content)
+    return text_of(message) if isinstance(message, HumanMessage) else ""
 
 
-def _text_of(content: str | Sequence[str | Mapping[str, Any]]) -> str:
-    blocks = [content] if isinstance(content, str) else content
-    texts = (
-        [block]
-        if isinstance(block, str)
-        else [block["text"]]
-        if block.get("type") == "text" and isinstance(block.get("text"), str)
-        else []
-        for block in blocks
-    )
-    return " ".join(chain.from_iterable(texts))
+def text_of(message: BaseMessage) -> str:
+    """Return a message's text, without blocks of other kinds; '' if it has none."""
+    content: Any = message.content  # What providers and users put there, whatever its type says.
+    blocks = content if isinstance(content, list) else [content]
+    return " ".join(text for text in map(_block_text, blocks) if text)
+
+
+def _block_text(block: object) -> str:
+    if isinstance(block, Mapping) and block.get("type") == "text":
+        block = block.get("text")
+    return block if isinstance(block, str) else ""

@@ -35,9 +35,11 @@ def titler(model: BaseChatModel) -> Titler:
 
     async def ask(messages: Sequence[BaseMessage]) -> str:
         said = [message for message in messages if isinstance(message, HumanMessage | AIMessage)]
-        transcript = "\n".join(f"{message.type}: {message.text}" for message in said[:6])
+        transcript = "\n".join(
+            f"{message.type}: {_titles.text_of(message)}" for message in said[:6]
+        )
         answer = await model.ainvoke([SystemMessage(PROMPT), HumanMessage(transcript)])
-        return str(answer.text)
+        return _titles.text_of(answer)
 
     return ask
 
@@ -46,7 +48,7 @@ def is_answered(values: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> bool:
     """Say whether *values* of channels, or writes to them, hold a model's answer in words."""
     pairs = values.items() if isinstance(values, Mapping) else values
     return any(
-        isinstance(message, AIMessage) and message.text.strip()
+        isinstance(message, AIMessage) and _titles.text_of(message).strip()
         for _, value in pairs
         for message in (value if isinstance(value, list | tuple) else [value])
     )
