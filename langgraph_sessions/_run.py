@@ -156,7 +156,7 @@ def _as_given(config: RunnableConfig, thread_id: object) -> object:
     found in the metadata.
     """
     original = (config.get("metadata") or {}).get("thread_id")
-    return thread_id if original is None else original
+    return thread_id if original is None or isinstance(original, str) else original
 
 
 def _optional(check: Any, key: str, configurable: Mapping[str, Any]) -> Any:
