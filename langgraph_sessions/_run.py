@@ -153,10 +153,10 @@ def _as_given(config: RunnableConfig, thread_id: object) -> object:
     """Return the thread id as the caller gave it.
 
     LangGraph makes a str of whatever it finds before it asks the saver, but keeps what it
-    found in the metadata.
+    found in the metadata. That may also be an outer run's, or the caller's own.
     """
     original = (config.get("metadata") or {}).get("thread_id")
-    return thread_id if original is None or isinstance(original, str) else original
+    return thread_id if isinstance(original, str) or str(original) != thread_id else original
 
 
 def _optional(check: Any, key: str, configurable: Mapping[str, Any]) -> Any:

@@ -20,18 +20,25 @@ INPUT_CHANNEL: Final = "__start__"
 MESSAGES: Final = "messages"
 
 
+# What makes the text after it run the other way, in whatever list the title stands.
+_BIDI_CONTROLS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
 def shorten(text: str) -> str:
-    """Fold white space and cut *text* at a word to at most 80 characters."""
-    printable = "".join(
-        character
-        for character in text
-        if character.isspace() or unicodedata.category(character) not in ("Cc", "Cs")
-    )
-    folded = " ".join(printable.split())
+    """Fold white space and cut *text* at a word to at most 80 characters; '' if none shows."""
+    folded = " ".join("".join(filter(_is_printable, text)).split())
+    if not any(unicodedata.category(character)[0] not in "CZ" for character in folded):
+        return ""
     if len(folded) <= LENGTH:
         return folded
     head, space, _ = folded[: LENGTH + 1].rpartition(" ")
     return head if space else folded[:LENGTH]
+
+
+def _is_printable(character: str) -> bool:
+    if character.isspace():
+        return True
+    return character not in _BIDI_CONTROLS and unicodedata.category(character) not in ("Cc", "Cs")
 
 
 def values_of(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -273,21 +273,21 @@ async def test_a_node_may_talk_to_a_thread_of_nobody(chat: Chat, db: Connection)
     assert texts(await chat.call(inner, "get_state", other)) == ["hi", "from inside"]
 
 
-async def test_a_node_may_talk_to_another_users_session(chat: Chat, db: Connection) -> None:
-    """A graph that a node invokes for another user and thread saves to that user's session."""
+@pytest.mark.parametrize("user_id", ["alice", "bob"])
+async def test_a_node_may_talk_to_another_session(chat: Chat, db: Connection, user_id: str) -> None:
+    """A graph that a node invokes for a user and a thread id of its own saves to that session."""
     inner = chat.compile(chain(shallow=says("from inside")))
-    bobs = config(user_id="bob", thread_id="bobs")
-    graph = chat.compile(chain(outer=calls(chat, inner, {"messages": ["hi"]}, bobs)))
-    await chat.say("one", graph, user_id="alice", thread_id="hers")
-    await chat.say("two", graph, user_id="alice")
-    assert {s.thread_id: s.user_id for s in await chat.sessions(None)} == {
-        "hers": "alice",
-        "bobs": "bob",
-    }
-    assert namespaces(db) == {"hers": {""}, "bobs": {""}}
+    other = config(user_id=user_id, thread_id="other")
+    graph = chat.compile(chain(outer=calls(chat, inner, {"messages": ["hi"]}, other)))
+    outer = config(user_id="alice", thread_id="outer")
+    for text in ("one", "two"):
+        await chat.call(graph, "invoke", {"messages": [text]}, outer)
+    owners = {session.thread_id: session.user_id for session in await chat.sessions(None)}
+    assert owners == {"outer": "alice", "other": user_id}
+    assert namespaces(db) == {"outer": {""}, "other": {""}}
     expected = ["one", "from inside", "two", "from inside"]
-    assert await conversation(chat, graph, await chat.current("alice")) == expected
-    assert texts(await chat.call(inner, "get_state", bobs)) == ["hi", "from inside"] * 2
+    assert texts(await chat.call(graph, "get_state", outer)) == expected
+    assert texts(await chat.call(inner, "get_state", other)) == ["hi", "from inside"] * 2
 
 
 # --- Interrupts -------------------------------------------------------------------------------
@@ -601,6 +601,19 @@ async def test_a_config_bound_to_a_graph_is_left_alone(chat: Chat) -> None:
         ["one", "1 so far"],
     ]
     assert given == config(user_id="alice", new_session=True)
+
+
+@pytest.mark.parametrize("asks", [{}, {"thread_id": "hers"}], ids=["current", "thread"])
+async def test_metadata_is_not_where_a_run_goes(
+    chat: Chat, db: Connection, asks: dict[str, Any]
+) -> None:
+    """A thread id in the config's metadata, the caller's own notes, takes no run anywhere."""
+    noted = {**config(user_id="alice", **asks), "metadata": {"thread_id": "elsewhere"}}
+    for text in ("one", "two"):
+        await chat.call(chat.graph, "invoke", {"messages": [text]}, noted)
+    session = await only_session(chat, db)
+    assert session.thread_id != "elsewhere"
+    assert await chat.history(session) == ["one", "1 so far", "two", "3 so far"]
 
 
 async def test_a_graph_may_be_part_of_a_chain(chat: Chat, db: Connection) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypedDict
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
 from langgraph.func import entrypoint
 from langgraph.graph import START, StateGraph, add_messages
 from langgraph.types import Command
@@ -135,9 +135,9 @@ def test_what_is_no_human_message_is_no_title(values: dict[str, Any]) -> None:
     assert from_checkpoint(values) is None
 
 
-def odd_message(content: Any) -> HumanMessage:
+def odd_message(content: Any, kind: type[BaseMessage] = HumanMessage) -> BaseMessage:
     """Return a message that was never validated, as one is after `message.content = …`."""
-    message = HumanMessage("")
+    message = kind("")
     message.content = content
     return message
 
@@ -429,6 +429,8 @@ ODD: dict[str, Any] = {
     "odd blocks": HumanMessage([{"type": "text"}, {"no": "type"}, IMAGE]),
     "no content": odd_message(None),
     "odd content": [odd_message([None, 5, {"type": "text", "text": None}])],
+    "answer without content": [odd_message(None, AIMessage)],
+    "answer with odd content": [odd_message([None, 5, {"type": "text"}], AIMessage)],
 }
 
 
@@ -445,3 +447,12 @@ async def test_nothing_odd_fails_a_run(chat: Chat, odd: str, durability: str) ->
     await chat.call(graph, "invoke", {"messages": ODD[odd]}, ALICE, durability=durability)
     (session,) = await chat.sessions()
     assert session.title == DEFAULT
+
+
+@pytest.mark.parametrize("unseen", ["\u200b\u200d", "\u202e", "\ufeff  \u2060"])
+def test_what_does_not_show_is_no_title(unseen: str) -> None:
+    """Text of characters without a shape is as good as empty, and nothing turns a list around."""
+    assert _titles.shorten(unseen) == ""
+    assert _titles.shorten(f"abc {unseen}def").replace("\u202e", "") == _titles.shorten(
+        f"abc {unseen}def"
+    )
