@@ -452,7 +452,5 @@ async def test_nothing_odd_fails_a_run(chat: Chat, odd: str, durability: str) ->
 @pytest.mark.parametrize("unseen", ["\u200b\u200d", "\u202e", "\ufeff  \u2060"])
 def test_what_does_not_show_is_no_title(unseen: str) -> None:
     """Text of characters without a shape is as good as empty, and nothing turns a list around."""
-    assert _titles.shorten(unseen) == ""
-    assert _titles.shorten(f"abc {unseen}def").replace("\u202e", "") == _titles.shorten(
-        f"abc {unseen}def"
-    )
+    assert shorten(unseen) == ""
+    assert shorten(f"abc {unseen}def").replace("\u202e", "") == shorten(f"abc {unseen}def")
