@@ -67,7 +67,8 @@ def unprivileged() -> tuple[list[str], dict[str, Any]]:
 
     PostgreSQL refuses root, so as root it runs as `nobody`. Where `setpriv` is there (any
     Linux), it keeps the one right to pass through folders that only root may enter, such as
-    root's home or a `mktemp -d`; the alternative would be to open those to everybody.
+    root's home or a `mktemp -d`, for its data and for its programs; the alternative would be
+    to open those to everybody.
     """
     if os.geteuid() != 0:
         return [], {}
@@ -80,6 +81,8 @@ def unprivileged() -> tuple[list[str], dict[str, Any]]:
             "--clear-groups",
             "--inh-caps=+dac_override",
             "--ambient-caps=+dac_override",
+            # Else access(2), by which PostgreSQL looks for its programs, would not count it.
+            "--securebits=+no_setuid_fixup",
         ]
         # A container may have taken that right from root itself.
         if subprocess.run([*prefix, "true"], stderr=subprocess.DEVNULL).returncode == 0:

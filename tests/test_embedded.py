@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,6 +186,16 @@ def test_it_is_only_on_a_private_socket(folder: Path) -> None:
     assert (folder / "socket").stat().st_mode & 0o077 == 0
     assert (folder / ".gitignore").read_text() == "*\n"
     server.release()
+    until(lambda: not is_running(folder))
+
+
+def test_binaries_in_a_private_folder_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A virtual environment that only its owner may enter serves as well as any."""
+    private = folder.parent / "pginstall"
+    shutil.copytree(embedded.find_binaries().parent, private, symlinks=True)
+    monkeypatch.setenv(embedded.BINARIES_VARIABLE, str(private / "bin"))
+    with SessionSaver(path=folder) as saver:
+        assert saver.sessions.count_sessions() == 0
     until(lambda: not is_running(folder))
 
 
