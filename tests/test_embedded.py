@@ -191,9 +191,11 @@ def test_it_is_only_on_a_private_socket(folder: Path) -> None:
 
 def test_binaries_in_a_private_folder_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A virtual environment that only its owner may enter serves as well as any."""
-    private = folder.parent / "pginstall"
-    shutil.copytree(embedded.find_binaries().parent, private, symlinks=True)
-    monkeypatch.setenv(embedded.BINARIES_VARIABLE, str(private / "bin"))
+    package = embedded.find_binaries().parent.parent
+    for part in package.parent.glob(f"{package.name}*"):  # with its shared libraries
+        shutil.copytree(part, folder.parent / part.name, symlinks=True)
+    binaries = folder.parent / package.name / "pginstall/bin"
+    monkeypatch.setenv(embedded.BINARIES_VARIABLE, str(binaries))
     with SessionSaver(path=folder) as saver:
         assert saver.sessions.count_sessions() == 0
     until(lambda: not is_running(folder))
