@@ -160,8 +160,8 @@ class AsyncAgentSessionManager:
 
     async def export_user(self, user_id: str) -> AsyncIterator[dict[str, Any]]:
         """Async version of `AgentSessionManager.export_user`."""
-        preferences = await self.get_preferences(user_id)
-        yield {"record": "preferences", "user_id": str(user_id), "preferences": preferences}
+        if preferences := await self.get_preferences(user_id):
+            yield {"record": "preferences", "user_id": str(user_id), "preferences": preferences}
         cursor = None
         while True:
             page = await self.list_sessions(user_id, limit=100, cursor=cursor)

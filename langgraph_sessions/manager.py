@@ -238,12 +238,12 @@ class AgentSessionManager:
     def export_user(self, user_id: str) -> Iterator[dict[str, Any]]:
         """Yield everything of a user as JSON-ready records, one session in memory at a time.
 
-        The first is `{"record": "preferences", …}`; then come, for each session,
+        The first, if there are any, is `{"record": "preferences", …}`; then come, for each session,
         `{"record": "session", …}` with its columns, and `{"record": "message", …}` with
         `thread_id`, `role`, `content` and the whole `message`, in the order they were said.
         """
-        preferences = self.get_preferences(user_id)
-        yield {"record": "preferences", "user_id": str(user_id), "preferences": preferences}
+        if preferences := self.get_preferences(user_id):
+            yield {"record": "preferences", "user_id": str(user_id), "preferences": preferences}
         cursor = None
         while True:
             page = self.list_sessions(user_id, limit=100, cursor=cursor)
