@@ -13,6 +13,7 @@ ID_LENGTH: Final = 255
 TITLE_LENGTH: Final = 255
 PAGE_LIMIT: Final = 1000
 METADATA_DEPTH: Final = 32
+UserId = str | int | UUID
 
 
 def text(name: str, value: object, length: int = ID_LENGTH) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Final
 
 from cachetools import TLRUCache
 
@@ -11,6 +12,12 @@ from langgraph_sessions import _arguments
 from langgraph_sessions.models import Session
 
 Key = tuple[str, str | None]  # user id and thread id; no thread id: the current session
+
+STRIPES: Final = 256  # So that one user's write does not keep another's read out.
+
+
+def _stripe(user_id: str) -> int:
+    return hash(user_id) % STRIPES
 
 
 class SessionCache:
@@ -31,15 +38,12 @@ class SessionCache:
             ttu=lambda _key, entry, _now: entry[0] + ttl,
             timer=time.monotonic,
         )
-        self._written = 0.0
+        self._written = [0.0] * STRIPES  # When a user's sessions were last written, by hash.
 
-    def get(self, user_id: object, thread_id: str | None = None) -> Session | None:
-        """Return a session, without *thread_id* the current one, if it is here.
-
-        *user_id* may be what the manager takes for one, such as an `int`.
-        """
+    def get(self, user_id: str, thread_id: str | None = None) -> Session | None:
+        """Return a session, without *thread_id* the current one, if it is here."""
         with self._lock:
-            entry = self._entries.get((str(user_id), thread_id))
+            entry = self._entries.get((user_id, thread_id))
         return entry[1] if entry else None
 
     def now(self) -> float:
@@ -49,7 +53,7 @@ class SessionCache:
     def keep(self, session: Session, began: float, *, current: bool = False) -> None:
         """Hold a *session* that a read begun at *began* returned."""
         with self._lock:
-            if began > self._written and self._entries.maxsize:
+            if began > self._written[_stripe(session.user_id)] and self._entries.maxsize:
                 self._entries[session.user_id, session.thread_id] = (began, session)
                 if current:
                     self._entries[session.user_id, None] = (began, session)
@@ -60,24 +64,25 @@ class SessionCache:
         Which session is the current one may have changed with it, so that is forgotten.
         """
         with self._lock:
-            overlapped = began <= self._written
-            self._written = time.monotonic()
+            stripe = _stripe(session.user_id)
+            overlapped = began <= self._written[stripe]
+            self._written[stripe] = time.monotonic()
             self._entries.pop((session.user_id, None), None)
             self._entries.pop((session.user_id, session.thread_id), None)
             if self._entries.maxsize and not overlapped:
                 self._entries[session.user_id, session.thread_id] = (began, session)
 
-    def forget_user(self, user_id: object) -> None:
-        """Drop all of a user's sessions; *user_id* as in `get`."""
+    def forget_user(self, user_id: str) -> None:
+        """Drop all of a user's sessions."""
         with self._lock:
-            self._written = time.monotonic()
-            for key in [key for key in self._entries if key[0] == str(user_id)]:
+            self._written[_stripe(user_id)] = time.monotonic()
+            for key in [key for key in self._entries if key[0] == user_id]:
                 self._entries.pop(key, None)
 
     def clear(self) -> None:
         """Drop everything."""
         with self._lock:
-            self._written = time.monotonic()
+            self._written = [time.monotonic()] * STRIPES
             self._entries.clear()
 
     def __len__(self) -> int:

@@ -15,10 +15,9 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph import MessagesState
 from rich.console import Console
 
-from langgraph_sessions._functions import DEFAULT_TITLE
 from langgraph_sessions._terminal import literal, new_console, one_line, session_table, where
 from langgraph_sessions.errors import SessionNotFoundError
-from langgraph_sessions.models import Session
+from langgraph_sessions.models import DEFAULT_TITLE, Session
 from langgraph_sessions.offline import chat_graph, chat_model
 from langgraph_sessions.saver import SessionSaver
 

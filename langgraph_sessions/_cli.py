@@ -17,7 +17,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from langgraph_sessions import __version__, _arguments
-from langgraph_sessions._database import URL_VARIABLE
+from langgraph_sessions._sessions_cli import sessions
+from langgraph_sessions._source import URL_VARIABLE
 from langgraph_sessions._terminal import one_line
 from langgraph_sessions.errors import SessionError
 
@@ -128,3 +129,8 @@ def chat(user: str, database: str | None) -> None:
     from langgraph_sessions import _chat
 
     _chat.run(user, database)
+
+
+for command in sessions.commands.values():
+    database_option(command)
+cli.add_command(sessions)

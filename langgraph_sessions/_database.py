@@ -17,97 +17,25 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
     nullcontext,
-    suppress,
 )
 from typing import Any, Final, cast
 
 import psycopg
 from langgraph.checkpoint.postgres.base import MIGRATIONS as LANGGRAPH_MIGRATIONS
 from psycopg import AsyncConnection, AsyncPipeline, Connection, Pipeline
-from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from langgraph_sessions import _arguments, _schema
 from langgraph_sessions._drive import Call, Done, Plan, T, adrive, drive, proceed
-from langgraph_sessions.embedded import DEFAULT_PATH, EmbeddedServer
+from langgraph_sessions._source import NO_AUTOCOMMIT, Path, Source
 from langgraph_sessions.errors import SessionError
 
 Conn = Connection[Any] | ConnectionPool[Connection[Any]]
 AsyncConn = AsyncConnection[Any] | AsyncConnectionPool[AsyncConnection[Any]]
-Path = str | os.PathLike[str]
 
 # Not prepared: behind a pooler that knows nothing of prepared statements, one client's
 # could answer another's query.
 CONNECTION_OPTIONS: Final = {"autocommit": True, "prepare_threshold": None}
-URL_VARIABLE: Final = "DATABASE_URL"
-
-
-class Source:
-    """Where connections come from: given ones, or a pool of our own on some server.
-
-    Attributes:
-        given: The caller's connection or pool, if that is what it is.
-        conninfo: Of the pool of our own; empty for the embedded server until it is started.
-        server: The embedded server, if that is what it is.
-    """
-
-    def __init__(self, conn: object, path: Path | None, kinds: tuple[type, type]) -> None:
-        """Choose: *conn*, else the folder *path*, else DATABASE_URL, else the default folder.
-
-        Raises:
-            TypeError: *conn* is none of what is allowed.
-            ValueError: *conn* is a string but no conninfo or URL, is not in autocommit mode,
-                or *path* is given beside it.
-        """
-        self.given: Any = None
-        self.conninfo = ""
-        self.server: EmbeddedServer | None = None
-        if conn is not None and path is not None:
-            raise ValueError("path is the embedded server's folder: give it without conn")
-        name = "conn"
-        if conn is None and path is None and (url := os.environ.get(URL_VARIABLE)):
-            name, conn = URL_VARIABLE, url
-        if conn is None:
-            self.server = EmbeddedServer(DEFAULT_PATH if path is None else _arguments.path(path))
-        elif isinstance(conn, str):
-            self.conninfo = _checked_conninfo(name, conn)
-        elif isinstance(conn, kinds):
-            _check_autocommit(conn)
-            self.given = conn
-        else:
-            allowed = ", ".join(kind.__name__ for kind in kinds)
-            raise TypeError(
-                f"conn must be a conninfo string or URL, {allowed} or None, "
-                f"not {type(conn).__name__}"
-            )
-
-
-def _checked_conninfo(name: str, conninfo: str) -> str:
-    with suppress(psycopg.ProgrammingError):
-        if conninfo.strip() and conninfo_to_dict(conninfo) is not None:
-            return conninfo
-    # Without what was wrong: it would quote the string, password and all.
-    raise ValueError(
-        f"{name} must be a PostgreSQL URL such as 'postgresql://localhost/app' or a "
-        "conninfo string such as 'host=localhost dbname=app'"
-    )
-
-
-def _check_autocommit(conn: Any) -> None:
-    """Refuse what would keep checkpoints in a transaction that nobody commits."""
-    if isinstance(conn, ConnectionPool | AsyncConnectionPool):
-        options = conn.kwargs if isinstance(conn.kwargs, dict) else {}
-        if options.get("autocommit") or callable(conn.kwargs) or getattr(conn, "_configure", None):
-            return  # What a callable does is checked on the first connection.
-    elif conn.autocommit:
-        return
-    raise ValueError(NO_AUTOCOMMIT)
-
-
-NO_AUTOCOMMIT: Final = (
-    "conn must be in autocommit mode: connect with autocommit=True, or make the pool with "
-    'kwargs={"autocommit": True}'
-)
 
 
 def _missing(conninfo: str) -> SessionError:
@@ -140,12 +68,13 @@ class Database:
         auto_setup: bool = True,
     ) -> None:
         """Choose the database; it is opened on first use. Raises as `Source`."""
+        pool_size = _arguments.number("pool_size", pool_size, 1)
         source = Source(conn, path, (Connection, ConnectionPool))
         self.conn: Conn = source.given or ConnectionPool(
             source.conninfo,
             kwargs=CONNECTION_OPTIONS,
             min_size=1,
-            max_size=_arguments.number("pool_size", pool_size, 1),
+            max_size=pool_size,
             open=False,
             name="langgraph-sessions",
         )
@@ -175,9 +104,7 @@ class Database:
             if self._is_ready:
                 return
             self._open()
-            with self.connection() as conn:
-                if not conn.autocommit:
-                    raise ValueError(NO_AUTOCOMMIT)
+            with self._checked_connection() as conn:
                 if not _result(conn, _schema.is_current(LANGGRAPH_MIGRATIONS)):
                     if not self._auto_setup:
                         raise _missing(_where(conn))
@@ -188,9 +115,16 @@ class Database:
         """Create or upgrade the tables, whatever `auto_setup` says. Raises as `ready`."""
         with self._opening:
             self._open()
-            with self.connection() as conn:
+            with self._checked_connection() as conn:
                 self._migrate(conn)
             self._is_ready = True
+
+    @contextmanager
+    def _checked_connection(self) -> Iterator[Connection[Any]]:
+        with self.connection() as conn:
+            if not conn.autocommit:
+                raise ValueError(NO_AUTOCOMMIT)
+            yield conn
 
     def _migrate(self, conn: Connection[Any]) -> None:
         if self.pipe:
@@ -235,6 +169,15 @@ class Database:
                     step = drive(conn, plan, step)
         return cast(T, step.value)
 
+    def run_atomically(self, plan: Plan[T]) -> T:
+        """Run a plan of statements alone in one transaction. Raises as `run`."""
+        self.ready()
+        with self.connection() as conn:
+            if self.pipe:
+                self.pipe.sync()
+            with conn.transaction():
+                return _result(conn, plan)
+
     def close(self) -> None:
         """Close what this opened, and nothing else."""
         self._closer()
@@ -272,12 +215,13 @@ class AsyncDatabase:
         auto_setup: bool = True,
     ) -> None:
         """Async version of `Database.__init__`."""
+        pool_size = _arguments.number("pool_size", pool_size, 1)
         source = Source(conn, path, (AsyncConnection, AsyncConnectionPool))
         self.conn: AsyncConn = source.given or AsyncConnectionPool(
             source.conninfo,
             kwargs=CONNECTION_OPTIONS,
             min_size=1,
-            max_size=_arguments.number("pool_size", pool_size, 1),
+            max_size=pool_size,
             open=False,
             name="langgraph-sessions",
         )
@@ -298,9 +242,7 @@ class AsyncDatabase:
             if self._is_ready:
                 return
             await self._open()
-            async with self.connection() as conn:
-                if not conn.autocommit:
-                    raise ValueError(NO_AUTOCOMMIT)
+            async with self._checked_connection() as conn:
                 if not await _aresult(conn, _schema.is_current(LANGGRAPH_MIGRATIONS)):
                     if not self._auto_setup:
                         raise _missing(_where(conn))
@@ -311,9 +253,16 @@ class AsyncDatabase:
         """Async version of `Database.setup`."""
         async with self._opening:
             await self._open()
-            async with self.connection() as conn:
+            async with self._checked_connection() as conn:
                 await self._migrate(conn)
             self._is_ready = True
+
+    @asynccontextmanager
+    async def _checked_connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+        async with self.connection() as conn:
+            if not conn.autocommit:
+                raise ValueError(NO_AUTOCOMMIT)
+            yield conn
 
     async def _migrate(self, conn: AsyncConnection[Any]) -> None:
         if self.pipe:
@@ -358,6 +307,15 @@ class AsyncDatabase:
                 async with self.connection() as conn:
                     step = await adrive(conn, plan, step)
         return cast(T, step.value)
+
+    async def run_atomically(self, plan: Plan[T]) -> T:
+        """Async version of `Database.run_atomically`."""
+        await self.ready()
+        async with self.connection() as conn:
+            if self.pipe:
+                await self.pipe.sync()
+            async with conn.transaction():
+                return await _aresult(conn, plan)
 
     async def close(self) -> None:
         """Async version of `Database.close`."""

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-from langgraph_sessions._database import URL_VARIABLE
+from langgraph_sessions._source import URL_VARIABLE
 from langgraph_sessions._terminal import literal, new_console, one_line, session_table, where
 from langgraph_sessions.offline import KEY_VARIABLE, OfflineChatModel, chat_graph
 from langgraph_sessions.saver import SessionSaver

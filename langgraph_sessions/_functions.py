@@ -1,14 +1,19 @@
 """The functions that live in the database, beside the tables.
 
 They are there for what must happen in one transaction, under one lock, or without the data
-leaving the server. SQLSTATE `LGS01`: there is no such session of that user.
+leaving the server.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-DEFAULT_TITLE: Final = "New Chat"  # What a session is called until somebody says something.
+from langgraph_sessions.models import DEFAULT_TITLE
+
+# SQLSTATEs that they raise; the classes I to Z are for applications.
+NOT_FOUND: Final = "LGS01"
+IN_USE: Final = "LGS02"
+NO_CHECKPOINT: Final = "LGS03"
 
 # Runs after the checkpoint's statements, in their transaction, and raises to undo them.
 # `known`: the session existed when the run began. If it is gone since, it was deleted, and
@@ -34,7 +39,7 @@ BEGIN
     END IF;
     SELECT * INTO s FROM user_sessions WHERE thread_id = p_thread_id FOR NO KEY UPDATE;
     IF NOT FOUND OR s.user_id <> p_user_id THEN
-        RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = 'LGS01';
+        RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = '{NOT_FOUND}';
     END IF;
     IF p_first AND p_title IS NOT NULL THEN
         s.title := p_title; s.title_source := 'user';
@@ -53,7 +58,7 @@ END $$"""
 
 # Beside writes, and beside the checkpoints of runs without a user (`p_user_id` is NULL).
 # The row is locked so that a deletion under way is waited for, not overtaken.
-_GUARD = """
+_GUARD = f"""
 CREATE OR REPLACE FUNCTION user_sessions_guard(p_user_id text, p_thread_id text, p_known boolean)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE owner text;
@@ -61,7 +66,7 @@ BEGIN
     SELECT user_id INTO owner FROM user_sessions
     WHERE thread_id = p_thread_id FOR KEY SHARE;
     IF owner IS DISTINCT FROM p_user_id AND (owner IS NOT NULL OR p_known) THEN
-        RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = 'LGS01';
+        RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = '{NOT_FOUND}';
     END IF;
 END $$"""
 
@@ -72,6 +77,8 @@ CREATE OR REPLACE FUNCTION user_sessions_delete(p_thread_ids text[], p_user_id t
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE owned text[]; owners text[];
 BEGIN
+    -- As saves do, which upsert special writes (of negative indexes) before they lock the session.
+    PERFORM 1 FROM checkpoint_writes WHERE thread_id = ANY (p_thread_ids) AND idx < 0 FOR UPDATE;
     WITH deleted AS (
         DELETE FROM user_sessions
         WHERE thread_id = ANY (p_thread_ids) AND (p_user_id IS NULL OR user_id = p_user_id)
@@ -105,18 +112,17 @@ def _of(table: str, columns: str) -> str:
 _COPY = f"""
 CREATE OR REPLACE FUNCTION user_sessions_copy(
     p_source text, p_target text, p_checkpoint_id text
-) RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE before text[]; copied bigint;
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE before text[];
 BEGIN
     IF p_checkpoint_id IS NULL THEN
         INSERT INTO checkpoints (thread_id, checkpoint_ns, {_CHECKPOINT})
         SELECT p_target, checkpoint_ns, {_CHECKPOINT} FROM checkpoints WHERE thread_id = p_source;
-        GET DIAGNOSTICS copied = ROW_COUNT;
         INSERT INTO checkpoint_blobs (thread_id, checkpoint_ns, {_BLOB})
         SELECT p_target, checkpoint_ns, {_BLOB} FROM checkpoint_blobs WHERE thread_id = p_source;
         INSERT INTO checkpoint_writes (thread_id, checkpoint_ns, {_WRITE})
         SELECT p_target, checkpoint_ns, {_WRITE} FROM checkpoint_writes WHERE thread_id = p_source;
-        RETURN copied;
+        RETURN;
     END IF;
     WITH RECURSIVE line AS (
         SELECT checkpoint_id, parent_checkpoint_id FROM checkpoints
@@ -125,8 +131,8 @@ BEGIN
         SELECT c.checkpoint_id, c.parent_checkpoint_id
         FROM line JOIN checkpoints AS c ON c.thread_id = p_source AND c.checkpoint_ns = ''
             AND c.checkpoint_id = line.parent_checkpoint_id
-    ) SELECT array_agg(checkpoint_id) FILTER (WHERE checkpoint_id <> p_checkpoint_id), count(*)
-    INTO before, copied FROM line;
+    ) SELECT array_agg(checkpoint_id) FILTER (WHERE checkpoint_id <> p_checkpoint_id)
+    INTO before FROM line;
     INSERT INTO checkpoints (thread_id, checkpoint_ns, {_CHECKPOINT})
     SELECT p_target, checkpoint_ns, {_CHECKPOINT} FROM checkpoints
     WHERE thread_id = p_source AND CASE WHEN checkpoint_ns = ''
@@ -145,24 +151,24 @@ BEGIN
     JOIN checkpoint_blobs AS b ON b.thread_id = p_source AND b.checkpoint_ns = c.checkpoint_ns
         AND b.channel = v.key AND b.version = v.value
     WHERE c.thread_id = p_target;
-    RETURN copied;
 END $$"""
 
 # A new session of the source's owner on a copy of its thread. A thread of nobody copies to
-# one of nobody. The source is locked, so that it is not deleted half way.
-_COPY_SESSION = """
+# one of nobody. The source is locked as saves lock it, so that it is not deleted half way and
+# no run saves meanwhile: the copy ends where it was asked to.
+_COPY_SESSION = f"""
 CREATE OR REPLACE FUNCTION user_sessions_copy_session(
     p_source text, p_target text, p_user_id text, p_checkpoint_id text, p_title text
 ) RETURNS SETOF user_sessions LANGUAGE plpgsql AS $$
 DECLARE s user_sessions; head text;
 BEGIN
-    SELECT * INTO s FROM user_sessions WHERE thread_id = p_source FOR KEY SHARE;
+    SELECT * INTO s FROM user_sessions WHERE thread_id = p_source FOR NO KEY UPDATE;
     IF p_user_id IS NOT NULL AND s.user_id IS DISTINCT FROM p_user_id THEN
-        RAISE EXCEPTION 'no session % of this user', p_source USING ERRCODE = 'LGS01';
+        RAISE EXCEPTION 'no session % of this user', p_source USING ERRCODE = '{NOT_FOUND}';
     END IF;
     IF EXISTS (SELECT FROM checkpoints WHERE thread_id = p_target)
     OR EXISTS (SELECT FROM user_sessions WHERE thread_id = p_target) THEN
-        RAISE EXCEPTION 'thread id % is already in use', p_target USING ERRCODE = 'LGS02';
+        RAISE EXCEPTION 'thread id % is already in use', p_target USING ERRCODE = '{IN_USE}';
     END IF;
     IF p_checkpoint_id IS NOT NULL THEN
         SELECT checkpoint_id INTO head FROM checkpoints
@@ -170,7 +176,8 @@ BEGIN
         IF NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = p_source
             AND checkpoint_ns = '' AND checkpoint_id = p_checkpoint_id)
         THEN
-            RAISE EXCEPTION 'no checkpoint % in it', p_checkpoint_id USING ERRCODE = 'LGS03';
+            RAISE EXCEPTION 'no checkpoint % in it', p_checkpoint_id
+                USING ERRCODE = '{NO_CHECKPOINT}';
         END IF;
         IF head = p_checkpoint_id THEN p_checkpoint_id := NULL; END IF;
     END IF;
@@ -209,8 +216,12 @@ BEGIN
         CROSS JOIN LATERAL jsonb_each_text(c.checkpoint -> 'channel_versions') AS v
         WHERE c.thread_id = b.thread_id AND c.checkpoint_ns = b.checkpoint_ns
         AND v.key = b.channel AND v.value = b.version);
-    DELETE FROM user_sessions AS s WHERE s.thread_id = ANY (threads)
-    AND NOT EXISTS (SELECT FROM checkpoints AS c WHERE c.thread_id = s.thread_id);
+    WITH ended AS (
+        DELETE FROM user_sessions AS s WHERE s.thread_id = ANY (threads)
+        AND NOT EXISTS (SELECT FROM checkpoints AS c WHERE c.thread_id = s.thread_id)
+        RETURNING s.user_id, s.thread_id
+    ) UPDATE session_users AS u SET reserved_thread_id = NULL FROM ended
+    WHERE u.user_id = ended.user_id AND u.reserved_thread_id = ended.thread_id;
 END $$"""
 
 # What a session's newest checkpoint waits for, by LangGraph's own pending writes: a task that
@@ -265,6 +276,9 @@ RETURNS TABLE (sessions bigint, checkpoints bigint, blobs bigint, writes bigint,
 LANGUAGE plpgsql AS $$
 DECLARE threads text[];
 BEGIN
+    PERFORM 1 FROM checkpoint_writes AS w  -- As user_sessions_delete does.
+    WHERE w.thread_id IN (SELECT s.thread_id FROM user_sessions AS s WHERE s.user_id = p_user_id)
+    AND w.idx < 0 FOR UPDATE;
     WITH deleted AS (
         DELETE FROM user_sessions AS s WHERE s.user_id = p_user_id RETURNING s.thread_id
     ) SELECT array_agg(d.thread_id) INTO threads FROM deleted AS d;
@@ -292,7 +306,7 @@ RETURNS text LANGUAGE sql IMMUTABLE AS $$
 $$"""
 
 # One batch of a purge: short locks, and none waited for. What is locked is being saved to or
-# is another purge's. Returns where the next batch begins; NULL: there is none.
+# is another purge's. Returns where the next batch begins; no row: there was none.
 _PURGE = """
 CREATE OR REPLACE FUNCTION user_sessions_purge(
     p_idle_for interval, p_older_than interval, p_active boolean, p_interrupted boolean,
@@ -311,10 +325,11 @@ BEGIN
     SELECT coalesce(array_agg(l.thread_id), '{}') INTO threads FROM (
         SELECT s.thread_id FROM user_sessions AS s WHERE s.id = ANY (candidates)
         AND (p_idle_for IS NULL OR s.updated_at < clock_timestamp() - p_idle_for)
-        AND (p_interrupted OR user_sessions_status(s.thread_id) <> 'interrupted')
-        AND NOT user_sessions_in_use(s.thread_id)
         FOR UPDATE SKIP LOCKED
     ) AS l;
+    -- Looked at once they are locked: a new statement sees what was saved until then.
+    threads := ARRAY(SELECT t FROM unnest(threads) AS t WHERE NOT user_sessions_in_use(t)
+        AND (p_interrupted OR user_sessions_status(t) <> 'interrupted'));
     IF NOT p_dry_run THEN PERFORM user_sessions_delete(threads, NULL); END IF;
     last_id := candidates[cardinality(candidates)];
     sessions := cardinality(threads);

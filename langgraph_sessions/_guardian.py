@@ -135,16 +135,18 @@ class Postmaster:
         """Say whether it runs; a child that ended is reaped."""
         if self._child is not None:
             return self._child.poll() is None
+        assert self._pid is not None
         try:
-            os.kill(self._pid or 0, 0)
+            os.kill(self._pid, 0)
         except ProcessLookupError:
             return False
         return True
 
     def stop(self) -> None:
         """End it as `pg_ctl stop -m fast` does, and wait."""
+        assert self._pid is not None
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid or 0, signal.SIGINT)
+            os.kill(self._pid, signal.SIGINT)
         while self.is_alive():
             time.sleep(POLL_SECONDS)
 

@@ -12,12 +12,11 @@ from langgraph.checkpoint.postgres.base import PRUNE_DELTA_THREADS_SQL
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from langgraph_sessions import _arguments, _sql
+from langgraph_sessions import _arguments, _functions, _sql
 from langgraph_sessions._drive import Call, Fetch, Plan
-from langgraph_sessions._functions import DEFAULT_TITLE
-from langgraph_sessions._thread_ids import ThreadIdFactory, new_thread_id
+from langgraph_sessions._thread_ids import FACTORY_ID, ThreadIdFactory, in_use, new_thread_id
 from langgraph_sessions.errors import SessionNotFoundError
-from langgraph_sessions.models import Session
+from langgraph_sessions.models import DEFAULT_TITLE, Session
 
 # --- Copies ------------------------------------------------------------------------------------
 
@@ -45,7 +44,8 @@ def fork(
 
 def _fork(params: Mapping[str, Any], factory: ThreadIdFactory) -> Plan[Session]:
     target = yield Call(partial(new_thread_id, factory, params["user_id"]))
-    (row,) = yield from _copied({**params, "target": target})
+    copy = {**params, "target_name": FACTORY_ID, "target": target}
+    (row,) = yield from _copied(copy)
     return Session.from_row(row)
 
 
@@ -54,6 +54,7 @@ def copy_thread(source: object, target: object) -> Plan[None]:
     return _copy_thread(
         {
             "source": _arguments.text("source_thread_id", source),
+            "target_name": "target_thread_id",
             "target": _arguments.text("target_thread_id", target),
             "user_id": None,
             "checkpoint_id": None,
@@ -70,11 +71,11 @@ def _copied(params: Mapping[str, Any]) -> Plan[Sequence[DictRow]]:
     try:
         rows: Sequence[DictRow] = yield Fetch(_sql.COPY_SESSION, params)
     except psycopg.Error as error:
-        if error.sqlstate == _sql.NOT_FOUND:
+        if error.sqlstate == _functions.NOT_FOUND:
             raise SessionNotFoundError(params["user_id"], params["source"]) from None
-        if error.sqlstate == _sql.IN_USE:
-            raise ValueError(f"thread id {params['target']!r} is already in use") from None
-        if error.sqlstate == _sql.NO_CHECKPOINT:
+        if error.sqlstate == _functions.IN_USE:
+            raise in_use(params["target_name"], params["target"]) from None
+        if error.sqlstate == _functions.NO_CHECKPOINT:
             raise ValueError(
                 f"checkpoint_id {params['checkpoint_id']!r} is not in the session"
             ) from None
@@ -88,6 +89,8 @@ def _copied(params: Mapping[str, Any]) -> Plan[Sequence[DictRow]]:
 def delete_runs(run_ids: Sequence[str]) -> Plan[None]:
     """Delete what runs saved, with the sessions of threads of which nothing is left.
 
+    To be run in one transaction.
+
     Raises:
         TypeError: *run_ids* is a single string.
         NotImplementedError: A later run of the thread rebuilds a `DeltaChannel` from it.
@@ -100,6 +103,7 @@ def delete_runs(run_ids: Sequence[str]) -> Plan[None]:
 def _delete_runs(run_ids: list[str]) -> Plan[None]:
     rows = yield Fetch(_sql.RUN_THREADS, {"run_ids": run_ids})
     threads = [row["thread_id"] for row in rows]
+    yield Fetch(_sql.LOCK_SESSIONS, {"thread_ids": threads})
     delta = yield Fetch(PRUNE_DELTA_THREADS_SQL, (threads, threads))
     delta_threads = sorted(row["thread_id"] for row in delta)
     params = {"thread_ids": delta_threads, "run_ids": run_ids}
@@ -150,7 +154,7 @@ class Purge:
             "limit": _arguments.limit(batch_size, "batch_size"),
         }
         self.counts = {"purged": 0, "kept": 0}
-        self._after: int | None = 0
+        self._after = 0
 
     def batch(self) -> Plan[bool]:
         """Purge one batch, in a transaction of its own; say whether there may be more."""
@@ -203,8 +207,8 @@ def _preferences(fetch: Fetch) -> Plan[dict[str, Any]]:
 # --- Adoption ----------------------------------------------------------------------------------
 
 
-def may_adopt(user_id: object, thread_id: object) -> Plan[None]:
-    """Check that a thread is the user's or nobody's.
+def may_adopt(user_id: object, thread_id: object) -> Plan[Session | None]:
+    """Return the session that the user has on a thread; else check that it may be adopted.
 
     Raises:
         SessionNotFoundError: There is no such thread, or its newest checkpoint names another.
@@ -212,10 +216,14 @@ def may_adopt(user_id: object, thread_id: object) -> Plan[None]:
     return _may_adopt(_arguments.user_id(user_id), _arguments.text("thread_id", thread_id))
 
 
-def _may_adopt(user_id: str, thread_id: str) -> Plan[None]:
+def _may_adopt(user_id: str, thread_id: str) -> Plan[Session | None]:
+    params = {"user_id": user_id, "thread_id": thread_id}
+    for row in (yield Fetch(_sql.GET_SESSION, params)):
+        return Session.from_row(row)
     rows = yield Fetch(_sql.THREAD_OWNER, {"thread_id": thread_id})
     if not rows or rows[0]["owner"] not in (None, user_id):
         raise SessionNotFoundError(user_id, thread_id)
+    return None
 
 
 def adopt(
@@ -249,7 +257,7 @@ class Backfill:
     def __init__(self, batch_size: object) -> None:
         """Check the arguments of `backfill`."""
         self._limit = _arguments.limit(batch_size, "batch_size")
-        self._after: str | None = ""
+        self._after = ""
         self.counts = {"seen": 0, "adopted": 0, "unowned": 0}
 
     def batch(self) -> Plan[Sequence[tuple[str, str]] | None]:

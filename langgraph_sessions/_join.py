@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import DictRow
 
-from langgraph_sessions import _sql
+from langgraph_sessions import _functions, _sql
 from langgraph_sessions._drive import Fetch
 from langgraph_sessions._run import ActiveRun
 from langgraph_sessions.errors import SessionNotFoundError
@@ -51,7 +51,7 @@ def joined(fetch: Fetch, user_id: str | None, thread_id: str) -> Iterator[Joined
     try:
         yield statement
     except psycopg.Error as error:
-        if error.sqlstate == _sql.NOT_FOUND:
+        if error.sqlstate == _functions.NOT_FOUND:
             raise SessionNotFoundError(user_id, thread_id) from None
         raise
     finally:

@@ -10,11 +10,10 @@ from psycopg.rows import DictRow
 
 from langgraph_sessions import _sql
 from langgraph_sessions._drive import Call, Fetch, Plan
-from langgraph_sessions._functions import DEFAULT_TITLE
 from langgraph_sessions._run import ActiveRun, Request
-from langgraph_sessions._thread_ids import ThreadIdFactory, new_thread_id
+from langgraph_sessions._thread_ids import FACTORY_ID, ThreadIdFactory, in_use, new_thread_id
 from langgraph_sessions.errors import SessionNotFoundError
-from langgraph_sessions.models import Session
+from langgraph_sessions.models import DEFAULT_TITLE, Session
 
 
 class Opened(NamedTuple):
@@ -22,6 +21,24 @@ class Opened(NamedTuple):
 
     run: ActiveRun | None
     head: DictRow | None
+
+
+def find_thread(request: Request) -> Plan[ActiveRun | None]:
+    """Find the thread that *request* reads, without making one.
+
+    Raises:
+        SessionNotFoundError: The thread is another user's, or a user's and none was given, or
+            the user has no current session.
+    """
+    if request.user_id is None or request.thread_id is not None:
+        row = yield from _open_thread(request, None, request.thread_id)
+        if not _may_use(request, row):
+            raise SessionNotFoundError(request.user_id, request.thread_id)
+        return _opened(request, row).run
+    sql = _sql.open_current(None, addressed=False)
+    for row in (yield Fetch(sql, _head_params(request))):
+        return _opened(request, row).run
+    raise SessionNotFoundError(request.user_id)
 
 
 def open_run(request: Request, factory: ThreadIdFactory, select: str | None) -> Plan[Opened]:
@@ -40,7 +57,7 @@ def open_run(request: Request, factory: ThreadIdFactory, select: str | None) -> 
         thread_id = yield Call(partial(new_thread_id, factory, request.user_id))
         row = yield from _open_thread(request, select, thread_id)
         if not _is_new(row):
-            raise _in_use(thread_id)
+            raise in_use(FACTORY_ID, thread_id)
         return _opened(request, row)
     return (yield from _open_current(request, factory, select))
 
@@ -66,10 +83,6 @@ def _may_use(request: Request, row: DictRow) -> bool:
     return owner == request.user_id or _is_new(row)
 
 
-def _in_use(thread_id: str) -> ValueError:
-    return ValueError(f"thread_id_factory returned {thread_id!r}, which is in use")
-
-
 def _open_current(request: Request, factory: ThreadIdFactory, select: str | None) -> Plan[Opened]:
     addressed = request.checkpoint_id is not None
     params = _head_params(request)
@@ -85,7 +98,7 @@ def _open_current(request: Request, factory: ThreadIdFactory, select: str | None
         if _is_new(row) or (_may_use(request, row) and row["session_is_active"]):
             return _opened(request, row)
         taken = row["asked_thread_id"]
-    raise _in_use(thread_id)
+    raise in_use(FACTORY_ID, thread_id)
 
 
 def _head_params(request: Request) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Arguments are checked when a plan is made, before the database is touched.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -13,13 +14,12 @@ from psycopg.types.json import Jsonb
 
 from langgraph_sessions import _arguments, _sql
 from langgraph_sessions._drive import Call, Fetch, Plan
-from langgraph_sessions._functions import DEFAULT_TITLE
 from langgraph_sessions._opening import open_run
 from langgraph_sessions._pages import Listing
 from langgraph_sessions._run import Request
-from langgraph_sessions._thread_ids import ThreadIdFactory, new_thread_id
+from langgraph_sessions._thread_ids import FACTORY_ID, ThreadIdFactory, in_use, new_thread_id
 from langgraph_sessions.errors import SessionNotFoundError
-from langgraph_sessions.models import Session, SessionPage
+from langgraph_sessions.models import DEFAULT_TITLE, Session, SessionPage
 
 UPDATABLE: Final = ("title", "is_active", "metadata")
 
@@ -45,10 +45,10 @@ def _create(params: dict[str, Any], factory: ThreadIdFactory) -> Plan[Session]:
     name = "thread_id"
     if params["thread_id"] is None:
         params["thread_id"] = yield Call(partial(new_thread_id, factory, params["user_id"]))
-        name = "the thread id that thread_id_factory returned"
+        name = FACTORY_ID
     for row in (yield Fetch(_sql.CREATE_SESSION, params)):
         return Session.from_row(row)
-    raise ValueError(f"{name}, {params['thread_id']!r}, is in use")
+    raise in_use(name, params["thread_id"])
 
 
 def _title_source(title: str) -> str:
@@ -66,7 +66,7 @@ def _get_or_create(asked: Request, title: str, factory: ThreadIdFactory) -> Plan
     run = (yield from open_run(asked, factory, None)).run
     assert run is not None
     if run.known:
-        return run.session
+        return replace(run.session, _preferences={})
     run.title = title if _title_source(title) == "user" else None
     # Not as a run's first save: of a session that a run made meanwhile, nothing changes.
     params = {**run.put_params(), "first": False}

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
 from langgraph_sessions import _titles
 from langgraph_sessions._database import AsyncDatabase, Database
@@ -52,7 +53,12 @@ def messages(
     by_id: dict[str, BaseMessage] = {}
     for value in _values(found, histories):
         for message in _in(value):
-            by_id[message.id or f"unnamed {len(by_id)}"] = message
+            if not isinstance(message, RemoveMessage):
+                by_id[message.id or f"unnamed {len(by_id)}"] = message
+            elif message.id == REMOVE_ALL_MESSAGES:
+                by_id.clear()
+            else:
+                by_id.pop(str(message.id), None)
     return list(by_id.values())
 
 

@@ -232,7 +232,7 @@ class ActiveRun:
 
 def active_run(config: RunnableConfig) -> ActiveRun | None:
     """Return the run that *config* is part of, if it is one on the thread it names."""
-    configurable = config["configurable"]
+    configurable = config.get("configurable") or {}
     run = configurable.get(RUN_KEY)
     if isinstance(run, ActiveRun) and (run.user_id, run.thread_id) == (
         configurable.get("user_id"),
@@ -256,7 +256,7 @@ def get_session(config: RunnableConfig) -> Session:
     """
     run = active_run(config)
     if run is None:
-        raise SessionNotFoundError(None, config.get("configurable", {}).get("thread_id"))
+        raise SessionNotFoundError(None, (config.get("configurable") or {}).get("thread_id"))
     return run.session
 
 

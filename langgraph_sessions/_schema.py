@@ -11,8 +11,8 @@ from typing import Final
 
 from langgraph_sessions import _functions
 from langgraph_sessions._drive import Fetch, Plan, Run
-from langgraph_sessions._functions import DEFAULT_TITLE
 from langgraph_sessions.errors import SessionError
+from langgraph_sessions.models import DEFAULT_TITLE
 
 # The first seven columns are the contract's. The ALTERs bring a table of the older tool
 # (SERIAL, TIMESTAMP, nullable) to the same shape and do nothing to a new one; its naive
@@ -104,14 +104,18 @@ def is_current(langgraph: Sequence[str]) -> Plan[bool]:
         return False
     (checkpoints,) = yield Fetch(_LANGGRAPH_VERSION)
     (sessions,) = yield Fetch(_SESSIONS_VERSION)
-    if sessions["version"] > len(MIGRATIONS):
-        raise SessionError(
-            f"the database has user_sessions version {sessions['version']}, made by a newer "
-            f"langgraph-sessions; this one knows {len(MIGRATIONS)}: upgrade the package"
-        )
+    _refuse_newer(sessions["version"])
     return bool(checkpoints["version"] >= len(langgraph) - 1) and bool(
         sessions["version"] == len(MIGRATIONS)
     )
+
+
+def _refuse_newer(version: int) -> None:
+    if version > len(MIGRATIONS):
+        raise SessionError(
+            f"the database has user_sessions version {version}, made by a newer "
+            f"langgraph-sessions; this one knows {len(MIGRATIONS)}: upgrade the package"
+        )
 
 
 def migrate(langgraph: Sequence[str]) -> Plan[None]:
@@ -120,6 +124,9 @@ def migrate(langgraph: Sequence[str]) -> Plan[None]:
     *langgraph* is LangGraph's own list of migrations. Their indexes are built without
     CONCURRENTLY, which no transaction allows and whose waiting for one another is what
     makes several set-ups at once fail. What results is the same.
+
+    Raises:
+        SessionError: Our tables are newer than this version of the package.
     """
     yield Fetch(_LOCK)
     yield Run(langgraph[0])
@@ -129,6 +136,7 @@ def migrate(langgraph: Sequence[str]) -> Plan[None]:
         yield Run("INSERT INTO checkpoint_migrations (v) VALUES (%(v)s)", {"v": version})
     yield Run(_VERSION_TABLE)
     (sessions,) = yield Fetch(_SESSIONS_VERSION)
+    _refuse_newer(sessions["version"])
     for version in range(sessions["version"] + 1, len(MIGRATIONS) + 1):
         for statement in MIGRATIONS[version - 1]:
             yield Run(statement)

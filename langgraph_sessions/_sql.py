@@ -6,8 +6,6 @@ from typing import Final
 
 from langgraph_sessions.models import COLUMNS
 
-NOT_FOUND: Final = "LGS01"  # SQLSTATE raised by our functions; see _schema.py
-
 _SESSION = ", ".join(COLUMNS)
 _ROW = (*COLUMNS, "title_source", "titler_called")
 # With the preferences, as of the run's start, for `get_session(config)`.
@@ -112,7 +110,7 @@ def open_reserved(select: str | None, *, addressed: bool) -> str:
 
 # Both raise when the thread is not the user's, which rolls the checkpoint back with them.
 PUT_SESSION: Final = f"""
-SELECT {_SESSION}, title_source, titler_called FROM user_sessions_put(
+SELECT {", ".join(_ROW)} FROM user_sessions_put(
     %(user_id)s, %(thread_id)s, %(known)s, %(first)s,
     %(title)s, %(message_title)s, %(is_active)s)"""
 GUARD_THREAD: Final = "SELECT user_sessions_guard(%(user_id)s, %(thread_id)s, %(known)s)"
@@ -216,15 +214,15 @@ RETURNING {_SESSION}"""
 
 # --- Whole threads, users and databases ------------------------------------------------------
 
-IN_USE: Final = "LGS02"  # SQLSTATEs raised by our functions, as NOT_FOUND
-NO_CHECKPOINT: Final = "LGS03"
-
 COPY_SESSION: Final = f"""
 SELECT {_SESSION} FROM user_sessions_copy_session(
     %(source)s, %(target)s, %(user_id)s, %(checkpoint_id)s, %(title)s)"""
 
 RUN_THREADS: Final = """
 SELECT DISTINCT thread_id FROM checkpoints WHERE metadata ->> 'run_id' = ANY (%(run_ids)s)"""
+LOCK_SESSIONS: Final = """
+SELECT id FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)
+ORDER BY thread_id FOR UPDATE"""
 RUNS_BELOW_OTHERS: Final = """
 SELECT EXISTS (
     SELECT FROM checkpoints AS gone JOIN checkpoints AS kept USING (thread_id, checkpoint_ns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 from uuid import uuid4
 
 from langgraph_sessions import _arguments
@@ -16,6 +17,14 @@ def default_thread_id(user_id: str) -> str:
     return f"{user_id[: _arguments.ID_LENGTH - len(unique) - 1]}_{unique}"
 
 
+FACTORY_ID: Final = "the thread id that thread_id_factory returned"
+
+
+def in_use(name: str, thread_id: str) -> ValueError:
+    """Return the error for a thread id, an argument called *name*, that something has."""
+    return ValueError(f"{name}, {thread_id!r}, is in use")
+
+
 def new_thread_id(factory: ThreadIdFactory, user_id: str) -> str:
     """Ask *factory* for a thread id and check it.
 
@@ -23,4 +32,4 @@ def new_thread_id(factory: ThreadIdFactory, user_id: str) -> str:
         TypeError: It is not a `str`.
         ValueError: It is blank, too long or not text.
     """
-    return _arguments.text("the thread id that thread_id_factory returned", factory(user_id))
+    return _arguments.text(FACTORY_ID, factory(user_id))

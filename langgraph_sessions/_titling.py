@@ -6,7 +6,9 @@ import asyncio
 import inspect
 import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from langchain_core.language_models import BaseChatModel
@@ -82,6 +84,12 @@ async def ask(titler: Titler, messages: Sequence[BaseMessage]) -> str:
     return answer
 
 
+def ask_now(titler: Titler, messages: Sequence[BaseMessage]) -> str:
+    """Sync version of `ask`, in a thread of its own: in Jupyter, this one runs a loop already."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, ask(titler, messages)).result()
+
+
 class Background:
     """Jobs beside the runs: in daemon threads, which never keep a program from ending."""
 
@@ -106,8 +114,9 @@ class Background:
 
     def close(self) -> None:
         """Wait a little for what is under way."""
+        deadline = time.monotonic() + CLOSE_SECONDS
         for thread in list(self._threads):
-            thread.join(CLOSE_SECONDS)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 class AsyncBackground:
@@ -137,3 +146,4 @@ class AsyncBackground:
         _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
         for task in late:
             task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -22,17 +21,17 @@ from psycopg import AsyncCursor, AsyncPipeline
 from psycopg.rows import DictRow, dict_row
 
 from langgraph_sessions import _arguments, _housekeeping, _join, _opening, _operations, _saving
-from langgraph_sessions._database import AsyncConn, AsyncDatabase, Path
+from langgraph_sessions._database import AsyncConn, AsyncDatabase
 from langgraph_sessions._drive import statement
+from langgraph_sessions._from_threads import FromThreads
 from langgraph_sessions._run import ActiveRun, Request, active_run, for_storage, owned, pin
+from langgraph_sessions._source import Path
 from langgraph_sessions._thread_ids import ThreadIdFactory, default_thread_id
 from langgraph_sessions._titling import AsyncBackground, Titler
 from langgraph_sessions.aio_manager import AsyncAgentSessionManager
 
-T = TypeVar("T")
 
-
-class AsyncSessionSaver(AsyncPostgresSaver):
+class AsyncSessionSaver(FromThreads):
     """Async version of `SessionSaver`, to be made inside a running event loop.
 
     Like its parent it also answers the synchronous methods, from threads other than the
@@ -146,7 +145,9 @@ class AsyncSessionSaver(AsyncPostgresSaver):
         return _saving.continued(await self._database.run(plan), config, request)
 
     async def _reader(self, config: RunnableConfig) -> ActiveRun | None:
-        return active_run(config) or (await self._open(config, Request.of(config))).run
+        return active_run(config) or await self._database.run(
+            _opening.find_thread(Request.of(config))
+        )
 
     async def _writer(self, config: RunnableConfig) -> ActiveRun | None:
         if run := active_run(config):
@@ -243,76 +244,9 @@ class AsyncSessionSaver(AsyncPostgresSaver):
         """Async version of `SessionSaver.copy_thread`."""
         plan = _housekeeping.copy_thread(source_thread_id, target_thread_id)
         await self._database.run(plan)
+        await self.sessions.clear_memory_cache()
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Async version of `SessionSaver.delete_for_runs`."""
-        await self._database.run(_housekeeping.delete_runs(run_ids))
+        await self._database.run_atomically(_housekeeping.delete_runs(run_ids))
         await self.sessions.clear_memory_cache()
-
-    # --- The synchronous methods, from other threads ----------------------------------------
-
-    def _from_thread(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run *coroutine* on the saver's loop; from the loop itself, that would wait for ever.
-
-        Raises:
-            asyncio.InvalidStateError: This is the loop's own thread.
-        """
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if running is self.loop:
-            coroutine.close()
-            raise asyncio.InvalidStateError(
-                "synchronous calls to AsyncSessionSaver are only allowed from another thread: "
-                "use its async methods, such as `await graph.ainvoke(...)`"
-            )
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
-
-    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """Sync version of `aget_tuple`, for other threads."""
-        return self._from_thread(self.aget_tuple(config))
-
-    def list(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> Iterator[CheckpointTuple]:
-        """Sync version of `alist`, for other threads."""
-
-        async def collect() -> Sequence[CheckpointTuple]:
-            listed = self.alist(config, filter=filter, before=before, limit=limit)
-            return [found async for found in listed]
-
-        yield from self._from_thread(collect())
-
-    def put(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        """Sync version of `aput`, for other threads."""
-        return self._from_thread(self.aput(config, checkpoint, metadata, new_versions))
-
-    def put_writes(
-        self,
-        config: RunnableConfig,
-        writes: Sequence[tuple[str, Any]],
-        task_id: str,
-        task_path: str = "",
-    ) -> None:
-        """Sync version of `aput_writes`, for other threads."""
-        self._from_thread(self.aput_writes(config, writes, task_id, task_path))
-
-    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Sync version of `acopy_thread`, for other threads."""
-        self._from_thread(self.acopy_thread(source_thread_id, target_thread_id))
-
-    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Sync version of `adelete_for_runs`, for other threads."""
-        self._from_thread(self.adelete_for_runs(run_ids))

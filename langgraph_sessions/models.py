@@ -22,6 +22,7 @@ COLUMNS: Final = (
     "metadata",
 )
 
+DEFAULT_TITLE: Final = "New Chat"  # What a session is called until somebody says something.
 STATUSES: Final = ("idle", "interrupted", "error")
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
@@ -23,15 +22,17 @@ from psycopg import Cursor, Pipeline
 from psycopg.rows import DictRow, dict_row
 
 from langgraph_sessions import _arguments, _housekeeping, _join, _opening, _operations, _saving
-from langgraph_sessions._database import Conn, Database, Path
+from langgraph_sessions._database import Conn, Database
 from langgraph_sessions._drive import statement
+from langgraph_sessions._in_threads import InThreads
 from langgraph_sessions._run import ActiveRun, Request, active_run, for_storage, owned, pin
+from langgraph_sessions._source import Path
 from langgraph_sessions._thread_ids import ThreadIdFactory, default_thread_id
 from langgraph_sessions._titling import Background, Titler
 from langgraph_sessions.manager import AgentSessionManager
 
 
-class SessionSaver(PostgresSaver):
+class SessionSaver(InThreads):
     """A LangGraph checkpointer on PostgreSQL that remembers every user's sessions.
 
     Compile a graph with it and give a `user_id` in the config; sessions are then created,
@@ -200,7 +201,7 @@ class SessionSaver(PostgresSaver):
 
     def _reader(self, config: RunnableConfig) -> ActiveRun | None:
         """Return the run that reads *config*'s thread; one under way was let in before."""
-        return active_run(config) or self._open(config, Request.of(config)).run
+        return active_run(config) or self._database.run(_opening.find_thread(Request.of(config)))
 
     def _writer(self, config: RunnableConfig) -> ActiveRun | None:
         """Return the run that writes to *config*'s thread, `None` for one without a user."""
@@ -252,6 +253,7 @@ class SessionSaver(PostgresSaver):
         Raises:
             SessionNotFoundError: The thread is another user's, or the session was deleted
                 while the run was under way; nothing was saved.
+            TypeError, ValueError: As in `get_tuple`, when it is not part of a run.
         """
         self._database.ready()
         run = self._writer(config)
@@ -311,10 +313,12 @@ class SessionSaver(PostgresSaver):
         """Copy a thread, in the database; its session, if it has one, for the same user.
 
         Raises:
+            TypeError: A thread id is not a `str`.
             ValueError: *target_thread_id* is in use.
         """
         plan = _housekeeping.copy_thread(source_thread_id, target_thread_id)
         self._database.run(plan)
+        self.sessions.clear_memory_cache()
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete what runs saved, by the `run_id` in checkpoint metadata.
@@ -326,71 +330,5 @@ class SessionSaver(PostgresSaver):
             NotImplementedError: Later runs rebuild a `DeltaChannel` from what these saved;
                 nothing was deleted.
         """
-        self._database.run(_housekeeping.delete_runs(run_ids))
+        self._database.run_atomically(_housekeeping.delete_runs(run_ids))
         self.sessions.clear_memory_cache()
-
-    # --- The async methods, off the event loop ----------------------------------------------
-
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """Async version of `get_tuple`, in a thread."""
-        return await asyncio.to_thread(self.get_tuple, config)
-
-    async def alist(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[CheckpointTuple]:
-        """Async version of `list`, in a thread."""
-
-        def collect() -> Collection[CheckpointTuple]:
-            return [*self.list(config, filter=filter, before=before, limit=limit)]
-
-        for found in await asyncio.to_thread(collect):
-            yield found
-
-    async def aput(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        """Async version of `put`, in a thread."""
-        return await asyncio.to_thread(self.put, config, checkpoint, metadata, new_versions)
-
-    async def aput_writes(
-        self,
-        config: RunnableConfig,
-        writes: Sequence[tuple[str, Any]],
-        task_id: str,
-        task_path: str = "",
-    ) -> None:
-        """Async version of `put_writes`, in a thread."""
-        await asyncio.to_thread(self.put_writes, config, writes, task_id, task_path)
-
-    async def adelete_thread(self, thread_id: str) -> None:
-        """Async version of `delete_thread`, in a thread."""
-        await asyncio.to_thread(self.delete_thread, thread_id)
-
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Async version of `prune`, in a thread."""
-        await asyncio.to_thread(self.prune, thread_ids, strategy=strategy)
-
-    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Async version of `copy_thread`, in a thread."""
-        await asyncio.to_thread(self.copy_thread, source_thread_id, target_thread_id)
-
-    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Async version of `delete_for_runs`, in a thread."""
-        await asyncio.to_thread(self.delete_for_runs, run_ids)
-
-    async def aget_delta_channel_history(
-        self, *, config: RunnableConfig, channels: Sequence[str]
-    ) -> Mapping[str, DeltaChannelHistory]:
-        """Async version of `get_delta_channel_history`, in a thread."""
-        return await asyncio.to_thread(
-            self.get_delta_channel_history, config=config, channels=channels
-        )

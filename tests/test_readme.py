@@ -37,6 +37,6 @@ def test_the_two_commands_are_there() -> None:
 
 def test_every_method_and_key_is_in_it() -> None:
     """A method of the manager or a key of the configurable that the README forgot fails here."""
-    methods = [name for name in vars(AgentSessionManager) if not name.startswith("_")]
+    methods = [name for name in dir(AgentSessionManager) if not name.startswith("_")]
     for word in [*methods, *INSTRUCTIONS, AUTH_USER_ID]:
         assert re.search(rf"`{word}\b", README), word

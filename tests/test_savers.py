@@ -236,7 +236,7 @@ def test_thread_id_factory(url: str) -> None:
         graph = graph_builder().compile(checkpointer=saver)
         graph.invoke({"messages": ["hi"]}, config(user_id="alice"))
         assert saver.sessions.get_current_user_session("alice").thread_id == "first"
-        with pytest.raises(ValueError, match="thread_id_factory returned 'first'"):
+        with pytest.raises(ValueError, match="thread_id_factory returned, 'first', is in use"):
             graph.invoke({"messages": ["hi"]}, config(user_id="alice", new_session=True))
         with pytest.raises(ValueError, match="thread_id_factory"):
             graph.invoke({"messages": ["hi"]}, config(user_id="alice", new_session=True))

@@ -1,0 +1,128 @@
+"""Async version of `_housekeeper`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from langgraph_sessions import _arguments, _housekeeping, _operations, _reading, _titling
+from langgraph_sessions._arguments import UserId
+from langgraph_sessions._cache import SessionCache
+from langgraph_sessions._database import AsyncDatabase
+from langgraph_sessions._drive import Plan
+from langgraph_sessions._pages import Listing
+from langgraph_sessions._titling import Titler
+from langgraph_sessions.errors import SessionNotFoundError
+from langgraph_sessions.models import Session
+
+
+class AsyncHousekeeper:
+    """Async version of `Housekeeper`."""
+
+    cache: SessionCache
+    _database: AsyncDatabase
+    _serde: SerializerProtocol | None
+
+    async def delete_user(self, user_id: UserId) -> dict[str, int]:
+        """Async version of `AgentSessionManager.delete_user`."""
+        user = _arguments.user_id(user_id)
+        try:
+            return await self._database.run(_housekeeping.delete_user(user))
+        finally:
+            self.cache.forget_user(user)
+
+    async def export_user(self, user_id: UserId) -> AsyncIterator[dict[str, Any]]:
+        """Async version of `AgentSessionManager.export_user`."""
+        user = _arguments.user_id(user_id)
+        if preferences := await self.get_preferences(user):
+            yield {"record": "preferences", "user_id": user, "preferences": preferences}
+        # All at once: page by page, one that is used meanwhile would be missed.
+        for session in await self._database.run(_operations.list_all(Listing(user))):
+            yield {"record": "session", **session}
+            for message in await self._messages(session.thread_id):
+                yield _reading.record(session.thread_id, message)
+
+    async def purge_sessions(
+        self,
+        *,
+        idle_for: timedelta | None = None,
+        older_than: timedelta | None = None,
+        active: bool | None = None,
+        interrupted: bool = False,
+        dry_run: bool = False,
+        batch_size: int = 100,
+        on_progress: Callable[[Mapping[str, int]], object] | None = None,
+    ) -> dict[str, int]:
+        """Async version of `AgentSessionManager.purge_sessions`."""
+        purge = _housekeeping.Purge(idle_for, older_than, active, interrupted, dry_run, batch_size)
+        while await self._database.run(purge.batch()):
+            self.cache.clear()
+            if on_progress is not None:
+                on_progress(purge.counts)
+        return purge.counts
+
+    async def adopt_session(
+        self, user_id: UserId, thread_id: str, *, title: str | None = None
+    ) -> Session:
+        """Async version of `AgentSessionManager.adopt_session`."""
+        theirs = await self._database.run(_housekeeping.may_adopt(user_id, thread_id))
+        return theirs or await self._adopt(user_id, thread_id, title)
+
+    async def backfill(
+        self,
+        *,
+        batch_size: int = 100,
+        on_progress: Callable[[Mapping[str, int]], object] | None = None,
+    ) -> dict[str, int]:
+        """Async version of `AgentSessionManager.backfill`."""
+        walk = _housekeeping.Backfill(batch_size)
+        while (threads := await self._database.run(walk.batch())) is not None:
+            for owner, thread_id in threads:
+                # It may be deleted, or another's session, since it was listed.
+                with suppress(SessionNotFoundError):
+                    await self._adopt(owner, thread_id, None)
+                    walk.counts["adopted"] += 1
+            if on_progress is not None:
+                on_progress(walk.counts)
+        return walk.counts
+
+    async def call_titler(self, titler: Titler, thread_id: str) -> None:
+        """Async version of `AgentSessionManager.call_titler`."""
+        if await self._database.run(_titling.claim(thread_id)):
+            title = await _titling.ask(titler, await self._messages(thread_id))
+            if session := await self._database.run(_titling.set_title(thread_id, title)):
+                self.cache.forget_user(session.user_id)
+
+    async def _adopt(self, user_id: UserId, thread_id: str, title: str | None) -> Session:
+        said = None if title is not None else _reading.title(await self._messages(thread_id))
+        return await self._write(_housekeeping.adopt(user_id, thread_id, title, said))
+
+    async def _messages(self, thread_id: str) -> list[BaseMessage]:
+        """Async version of `Housekeeper._messages`."""
+        reader = _reading.async_reader(self._database, self._serde)
+        config = _reading.thread(thread_id)
+        found = await reader.aget_tuple(config)
+        if found is None:
+            return []
+        channels = _reading.unloaded_channels(found)
+        histories = await reader.aget_delta_channel_history(config=found.config, channels=channels)
+        return _reading.messages(found, histories)
+
+    async def get_preferences(self, user_id: UserId) -> dict[str, Any]:
+        """Async version of `AgentSessionManager.get_preferences`."""
+        return await self._database.run(_housekeeping.get_preferences(user_id))
+
+    async def update_preferences(self, user_id: UserId, changes: dict[str, Any]) -> dict[str, Any]:
+        """Async version of `AgentSessionManager.update_preferences`."""
+        return await self._database.run(_housekeeping.update_preferences(user_id, changes))
+
+    async def _write(self, plan: Plan[Session]) -> Session:
+        began = self.cache.now()
+        session = await self._database.run(plan)
+        self.cache.wrote(session, began)
+        return session

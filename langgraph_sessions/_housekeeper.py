@@ -1,0 +1,189 @@
+"""What an operator needs of the session manager: whole users, threads and databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from langgraph_sessions import _arguments, _housekeeping, _operations, _reading, _titling
+from langgraph_sessions._arguments import UserId
+from langgraph_sessions._cache import SessionCache
+from langgraph_sessions._database import Database
+from langgraph_sessions._drive import Plan
+from langgraph_sessions._pages import Listing
+from langgraph_sessions._titling import Titler
+from langgraph_sessions.errors import SessionNotFoundError
+from langgraph_sessions.models import Session
+
+
+class Housekeeper:
+    """The part of `AgentSessionManager` that is not about a certain session."""
+
+    cache: SessionCache
+    _database: Database
+    _serde: SerializerProtocol | None
+
+    def delete_user(self, user_id: UserId) -> dict[str, int]:
+        """Delete everything of a user, in one transaction.
+
+        That is all sessions with their threads, threads without a session whose checkpoints
+        name the user, and preferences.
+
+        Returns:
+            How many `sessions`, `checkpoints`, `blobs`, `writes` and `users` were deleted.
+        """
+        user = _arguments.user_id(user_id)
+        try:
+            return self._database.run(_housekeeping.delete_user(user))
+        finally:
+            self.cache.forget_user(user)
+
+    def export_user(self, user_id: UserId) -> Iterator[dict[str, Any]]:
+        """Yield everything of a user as JSON-ready records, a conversation in memory at a time.
+
+        The first, if there are any, is `{"record": "preferences", …}`; then come, for each
+        session, `{"record": "session", …}` with its columns, and `{"record": "message", …}` with
+        `thread_id`, `role`, `content` and the whole `message`, in the order they were said.
+        """
+        user = _arguments.user_id(user_id)
+        if preferences := self.get_preferences(user):
+            yield {"record": "preferences", "user_id": user, "preferences": preferences}
+        # All at once: page by page, one that is used meanwhile would be missed.
+        for session in self._database.run(_operations.list_all(Listing(user))):
+            yield {"record": "session", **session}
+            for message in self._messages(session.thread_id):
+                yield _reading.record(session.thread_id, message)
+
+    def purge_sessions(
+        self,
+        *,
+        idle_for: timedelta | None = None,
+        older_than: timedelta | None = None,
+        active: bool | None = None,
+        interrupted: bool = False,
+        dry_run: bool = False,
+        batch_size: int = 100,
+        on_progress: Callable[[Mapping[str, int]], object] | None = None,
+    ) -> dict[str, int]:
+        """Delete sessions that are old enough, all the conditions given together.
+
+        It works in batches, each a short transaction, and waits for nobody. What is locked, by
+        a save or another purge, is left alone, and so is a session with a run at work: its
+        newest checkpoint, saved within the hour, has tasks to come. Stopped half way, call it
+        again.
+
+        Args:
+            idle_for: Not used for this long.
+            older_than: Created this long ago.
+            active: Only active ones, or only others.
+            interrupted: Also those that wait for an answer to an interrupt.
+            dry_run: Only count.
+            batch_size: How many to look at in a transaction, from 1 to 1000.
+            on_progress: Called with the counts after each batch.
+
+        Returns:
+            How many sessions were `purged`, and `kept` although old enough.
+
+        Raises:
+            ValueError: No condition is given, or a duration is negative.
+        """
+        purge = _housekeeping.Purge(idle_for, older_than, active, interrupted, dry_run, batch_size)
+        while self._database.run(purge.batch()):
+            self.cache.clear()
+            if on_progress is not None:
+                on_progress(purge.counts)
+        return purge.counts
+
+    def adopt_session(
+        self, user_id: UserId, thread_id: str, *, title: str | None = None
+    ) -> Session:
+        """Make a session for a thread that a plain `PostgresSaver` left behind.
+
+        Its times are those of the first and last checkpoint; without *title* it is titled by
+        the first human message. What is the user's session already is returned as it is.
+        LangGraph's tables are only read.
+
+        Raises:
+            SessionNotFoundError: There is no such thread, it is another user's session, or
+                its newest checkpoint names another user.
+        """
+        theirs = self._database.run(_housekeeping.may_adopt(user_id, thread_id))
+        return theirs or self._adopt(user_id, thread_id, title)
+
+    def backfill(
+        self,
+        *,
+        batch_size: int = 100,
+        on_progress: Callable[[Mapping[str, int]], object] | None = None,
+    ) -> dict[str, int]:
+        """Adopt every thread whose newest checkpoint names a `user_id` in its metadata.
+
+        It can be stopped and called again at any time: nothing is adopted twice.
+
+        Args:
+            batch_size: How many threads to look up at a time, from 1 to 1000.
+            on_progress: Called with the counts after each batch.
+
+        Returns:
+            How many threads were `seen`, `adopted`, and `unowned`.
+        """
+        walk = _housekeeping.Backfill(batch_size)
+        while (threads := self._database.run(walk.batch())) is not None:
+            for owner, thread_id in threads:
+                # It may be deleted, or another's session, since it was listed.
+                with suppress(SessionNotFoundError):
+                    self._adopt(owner, thread_id, None)
+                    walk.counts["adopted"] += 1
+            if on_progress is not None:
+                on_progress(walk.counts)
+        return walk.counts
+
+    def call_titler(self, titler: Titler, thread_id: str) -> None:
+        """Title a session by *titler*, as the savers do after its first answer.
+
+        Nothing happens if that was done before, or if somebody gave the session a title.
+
+        Raises:
+            Exception: Whatever the titler raises.
+        """
+        if self._database.run(_titling.claim(thread_id)):
+            title = _titling.ask_now(titler, self._messages(thread_id))
+            if session := self._database.run(_titling.set_title(thread_id, title)):
+                self.cache.forget_user(session.user_id)
+
+    def _adopt(self, user_id: UserId, thread_id: str, title: str | None) -> Session:
+        said = None if title is not None else _reading.title(self._messages(thread_id))
+        return self._write(_housekeeping.adopt(user_id, thread_id, title, said))
+
+    def _messages(self, thread_id: str) -> list[BaseMessage]:
+        """Return what was said in a thread."""
+        reader = _reading.reader(self._database, self._serde)
+        config = _reading.thread(thread_id)
+        found = reader.get_tuple(config)
+        if found is None:
+            return []
+        channels = _reading.unloaded_channels(found)
+        histories = reader.get_delta_channel_history(config=found.config, channels=channels)
+        return _reading.messages(found, histories)
+
+    def get_preferences(self, user_id: UserId) -> dict[str, Any]:
+        """Return the user's preferences, which all sessions share."""
+        return self._database.run(_housekeeping.get_preferences(user_id))
+
+    def update_preferences(self, user_id: UserId, changes: dict[str, Any]) -> dict[str, Any]:
+        """Merge *changes* into the user's preferences, and return them all.
+
+        A value of `None` removes its key.
+        """
+        return self._database.run(_housekeeping.update_preferences(user_id, changes))
+
+    def _write(self, plan: Plan[Session]) -> Session:
+        began = self.cache.now()
+        session = self._database.run(plan)
+        self.cache.wrote(session, began)
+        return session
