@@ -1,0 +1,143 @@
+"""What goes wrong only beside something else: a listing, a lock, a loop, a cache."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+from typing import Any
+
+import psycopg
+import pytest
+from langchain_core.messages import AIMessage
+
+from langgraph_sessions import (
+    AgentSessionManager,
+    AsyncSessionSaver,
+    SessionError,
+    SessionNotFoundError,
+    SessionSaver,
+    get_session,
+)
+from tests.support import Chat, config, graph_builder, python
+
+Connection = psycopg.Connection[Any]
+
+
+def test_an_export_misses_no_session_that_is_used_meanwhile(url: str) -> None:
+    """Sessions used while an export is read are in it, once each."""
+    with closing(AgentSessionManager(url)) as manager:
+        ids = {manager.create_user_session("alice").thread_id for _ in range(120)}
+        seen = []
+        for record in manager.export_user("alice"):
+            seen.append(record["thread_id"])
+            manager.switch_session("alice", next(iter(ids - set(seen)), seen[0]))
+        assert sorted(seen) == sorted(ids)
+
+
+async def test_a_titler_may_be_called_where_a_loop_runs(url: str) -> None:
+    """As in Jupyter: the sync manager's titler works beside a running event loop."""
+    with SessionSaver(url) as saver:
+        graph = graph_builder().compile(checkpointer=saver)
+        graph.invoke({"messages": ["hi"]}, config(user_id="alice"))
+        session = saver.sessions.get_current_user_session("alice")
+        saver.sessions.call_titler(lambda messages: "A title", session.thread_id)
+        assert saver.sessions.get_current_user_session("alice").title == "A title"
+
+
+@pytest.mark.parametrize("first", ["setup", "use"])
+def test_newer_tables_are_left_alone_by_setup_too(url: str, db: Connection, first: str) -> None:
+    """Neither setup() nor use accepts the tables of a newer version."""
+    db.execute("INSERT INTO user_sessions_migrations (version) VALUES (99)")
+    with SessionSaver(url) as saver:
+        call = saver.setup if first == "setup" else saver.sessions.count_sessions
+        with pytest.raises(SessionError, match="newer"):
+            call()
+
+
+def test_closing_a_savers_manager_closes_nothing(url: str) -> None:
+    """The pool is the saver's."""
+    with SessionSaver(url) as saver:
+        saver.sessions.close()
+        assert saver.sessions.count_sessions() == 0
+
+
+async def test_a_copy_is_seen_at_once(chat: Chat) -> None:
+    """After a copy, which is the newest session, the cache does not say otherwise."""
+    await chat.say("hi", user_id="alice", thread_id="first")
+    await chat.session("get_current_user_session", "alice")
+    await chat.call(chat.saver, "copy_thread", "first", "second")
+    current = await chat.session("get_current_user_session", "alice")
+    assert current.thread_id == "second"
+
+
+def test_a_deletion_beside_a_repeated_special_write_does_not_deadlock(
+    saver: SessionSaver, db: Connection, url: str
+) -> None:
+    """A save that upserts an interrupt and a deletion of its session take turns."""
+    graph_builder().compile(checkpointer=saver).invoke(
+        {"messages": ["hi"]}, config(user_id="alice", thread_id="t")
+    )
+    db.execute(
+        "INSERT INTO checkpoint_writes (thread_id, checkpoint_id, task_id, idx, channel, blob) "
+        "SELECT thread_id, checkpoint_id, 'task', -3, '__interrupt__', '' FROM checkpoints LIMIT 1"
+    )
+    with psycopg.connect(url) as save:
+        save.execute("UPDATE checkpoint_writes SET blob = 'x' WHERE idx < 0")
+        with closing(AgentSessionManager(url)) as manager:
+            manager.count_sessions()
+            waiting = asyncio.new_event_loop()
+            future = waiting.run_in_executor(None, manager.delete_session, "alice", "t")
+            while not db.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
+                pass
+            save.execute("SELECT user_sessions_guard('alice', 't', TRUE)")
+            save.commit()
+            waiting.run_until_complete(future)
+            waiting.run_until_complete(waiting.shutdown_default_executor())
+            waiting.close()
+    assert saver.sessions.count_sessions() == 0
+    assert db.execute("SELECT 1 FROM checkpoint_writes").fetchall() == []
+
+
+async def test_reading_the_history_of_a_user_without_sessions_makes_nothing(
+    chat: Chat, db: Connection
+) -> None:
+    """A listing for a user who has no current session says so, and writes not one row."""
+    with pytest.raises(SessionNotFoundError):
+        await chat.call(chat.saver, "list", config(user_id="alice"))
+    assert db.execute("SELECT 1 FROM session_users").fetchall() == []
+
+
+async def test_adopting_what_is_the_users_already_returns_it(chat: Chat) -> None:
+    """Also a session that nothing was said in."""
+    made = await chat.session("create_user_session", "alice", "Empty")
+    assert await chat.session("adopt_session", "alice", made.thread_id) == made
+
+
+def test_get_session_needs_a_runs_config() -> None:
+    """Any other config is told so."""
+    for given in ({}, config(thread_id="t"), config(user_id="alice", thread_id="t")):
+        with pytest.raises(SessionNotFoundError):
+            get_session(given)  # type: ignore[arg-type]
+
+
+async def test_a_titler_of_the_async_saver_ends_with_close(url: str) -> None:
+    """close() waits for a titler that is under way."""
+    began = asyncio.Event()
+
+    async def slow(messages: Any) -> str:
+        began.set()
+        await asyncio.sleep(0.05)
+        return "Titled"
+
+    async with AsyncSessionSaver(url, titler=slow) as saver:
+        graph = graph_builder(lambda state: {"messages": [AIMessage("yes")]}).compile(
+            checkpointer=saver
+        )
+        await graph.ainvoke({"messages": ["hi"]}, config(user_id="alice"))
+        await began.wait()
+    ended = python(
+        "import sys; from langgraph_sessions import AgentSessionManager as M;"
+        "m = M(sys.argv[1]); print(m.get_current_user_session('alice').title); m.close()",
+        url,
+    )
+    assert (ended.stdout, ended.stderr) == ("Titled\n", "")
