@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
@@ -19,6 +20,8 @@ from langgraph_sessions._pages import Listing
 from langgraph_sessions._titling import Titler
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import Session
+
+logger = logging.getLogger("langgraph_sessions")
 
 
 class AsyncHousekeeper:
@@ -46,6 +49,10 @@ class AsyncHousekeeper:
             yield {"record": "session", **session}
             for message in await self._messages(session.thread_id):
                 yield _reading.record(session.thread_id, message)
+        for thread_id in await self._database.run(_housekeeping.plain_threads(user)):
+            yield {"record": "thread", "thread_id": thread_id}
+            for message in await self._messages(thread_id):
+                yield _reading.record(thread_id, message)
 
     async def purge_sessions(
         self,
@@ -59,11 +66,12 @@ class AsyncHousekeeper:
         on_progress: Callable[[Mapping[str, int]], object] | None = None,
     ) -> dict[str, int]:
         """Async version of `AgentSessionManager.purge_sessions`."""
+        _arguments.function("on_progress", on_progress or dict)
         purge = _housekeeping.Purge(idle_for, older_than, active, interrupted, dry_run, batch_size)
         while await self._database.run(purge.batch()):
             self.cache.clear()
             if on_progress is not None:
-                on_progress(purge.counts)
+                on_progress(dict(purge.counts))
         return purge.counts
 
     async def adopt_session(
@@ -80,15 +88,20 @@ class AsyncHousekeeper:
         on_progress: Callable[[Mapping[str, int]], object] | None = None,
     ) -> dict[str, int]:
         """Async version of `AgentSessionManager.backfill`."""
+        _arguments.function("on_progress", on_progress or dict)
         walk = _housekeeping.Backfill(batch_size)
         while (threads := await self._database.run(walk.batch())) is not None:
             for owner, thread_id in threads:
-                # It may be deleted, or another's session, since it was listed.
-                with suppress(SessionNotFoundError):
+                try:
                     await self._adopt(owner, thread_id, None)
+                except (SessionNotFoundError, psycopg.DataError) as error:
+                    # Deleted since, or another's session; or an id too long for a session.
+                    logger.warning("thread %r was not adopted: %s", thread_id, error)
+                    walk.counts["skipped"] += 1
+                else:
                     walk.counts["adopted"] += 1
             if on_progress is not None:
-                on_progress(walk.counts)
+                on_progress(dict(walk.counts))
         return walk.counts
 
     async def call_titler(self, titler: Titler, thread_id: str) -> None:
@@ -99,7 +112,13 @@ class AsyncHousekeeper:
                 self.cache.forget_user(session.user_id)
 
     async def _adopt(self, user_id: UserId, thread_id: str, title: str | None) -> Session:
-        said = None if title is not None else _reading.title(await self._messages(thread_id))
+        said = None
+        if title is None:
+            try:
+                said = _reading.title(await self._messages(thread_id))
+            except Exception:
+                # Encrypted, of another serializer, damaged: it is the user's all the same.
+                logger.warning("thread %r cannot be read for a title", thread_id, exc_info=True)
         return await self._write(_housekeeping.adopt(user_id, thread_id, title, said))
 
     async def _messages(self, thread_id: str) -> list[BaseMessage]:

@@ -13,7 +13,10 @@ _HEADER: Final = """\
 -- The tables of LangGraph and langgraph-sessions, for a database without those of the latter.
 -- All of it or nothing: take BEGIN and COMMIT out where your tool makes the transaction.
 """
-_FUNCTION: Final = re.compile(r"CREATE OR REPLACE FUNCTION (\w+)")
+_FUNCTION: Final = re.compile(r"CREATE OR REPLACE FUNCTION (\w+).*?\$\$(.*)\$\$", re.DOTALL)
+_INDEX: Final = re.compile(
+    r"(CREATE|DROP)(?: UNIQUE)? INDEX(?: CONCURRENTLY)?(?: IF(?: NOT)? EXISTS)? (\w+)"
+)
 
 
 def ddl(langgraph: Sequence[str]) -> str:
@@ -29,19 +32,41 @@ def ddl(langgraph: Sequence[str]) -> str:
     return f"{_HEADER}BEGIN;\n\n{body}\n\nCOMMIT;\n"
 
 
-def functions() -> dict[str, str]:
-    """Return the SQL of our functions by name, each as its last migration makes it."""
-    return {
-        found[1]: _terminated(statement)
-        for migration in _schema.MIGRATIONS
-        for statement in migration
-        if (found := _FUNCTION.search(statement))
-    }
-
-
 def functions_script() -> str:
     """Return the SQL that makes our functions anew, and changes nothing else."""
     return "\n\n".join(["BEGIN;", *functions().values(), "COMMIT;"]) + "\n"
+
+
+def functions() -> dict[str, str]:
+    """Return the SQL of our functions by name, each as its last migration makes it."""
+    return {found[1]: _terminated(found.string) for found in _functions()}
+
+
+def function_bodies() -> dict[str, str]:
+    """Return our functions' bodies by name, as PostgreSQL keeps them."""
+    return {found[1]: found[2] for found in _functions()}
+
+
+def _functions() -> Iterator[re.Match[str]]:
+    for migration in _schema.MIGRATIONS:
+        for statement in migration:
+            if found := _FUNCTION.search(statement):
+                yield found
+
+
+def indexes(langgraph: Sequence[str]) -> dict[str, str]:
+    """Return the SQL of the indexes, beside those of the keys, that both packages want, by name.
+
+    It builds them without locking the table against runs.
+    """
+    wanted: dict[str, str] = {}
+    for statement in [*langgraph, *(sql for migration in _schema.MIGRATIONS for sql in migration)]:
+        for found in _INDEX.finditer(statement):
+            wanted.pop(found[2], None)
+            if found[1] == "CREATE":
+                sql = " ".join(_terminated(statement).replace("CONCURRENTLY", "").split())
+                wanted[found[2]] = sql.replace(" INDEX ", " INDEX CONCURRENTLY ", 1)
+    return wanted
 
 
 def _langgraph(migrations: Sequence[str]) -> Iterator[str]:

@@ -249,7 +249,8 @@ RETURNS text LANGUAGE sql STABLE AS $$
 $$"""
 
 # Whether a run is at work: its newest checkpoint, saved within the hour, has tasks to come and
-# nobody is asked for an answer. Tasks to come are a value in a channel that starts them.
+# nobody is asked for an answer, or one was just given. Tasks to come are a value in a channel
+# that starts them.
 _IN_USE = """
 CREATE OR REPLACE FUNCTION user_sessions_in_use(p_thread_id text)
 RETURNS boolean LANGUAGE sql STABLE AS $$
@@ -265,7 +266,11 @@ RETURNS boolean LANGUAGE sql STABLE AS $$
         WHERE (v.key IN ('__start__', '__pregel_tasks') OR v.key LIKE 'branch:to:%')
         AND (b.channel IS NOT NULL OR head.checkpoint -> 'channel_values' ? v.key)
         AND (head.checkpoint ->> 'ts')::timestamptz > clock_timestamp() - interval '1 hour'
-    ) AND user_sessions_status(p_thread_id) = 'idle'
+    ) AND (user_sessions_status(p_thread_id) = 'idle' OR EXISTS (
+        SELECT FROM checkpoint_writes AS w
+        WHERE w.thread_id = p_thread_id AND w.checkpoint_ns = '' AND w.channel = '__resume__'
+        AND w.checkpoint_id = (SELECT max(checkpoint_id) FROM checkpoints
+            WHERE thread_id = p_thread_id AND checkpoint_ns = '')))
 $$"""
 
 # Everything of a user, in one transaction: their sessions' threads, and threads that a plain
@@ -298,11 +303,15 @@ BEGIN
     RETURN NEXT;
 END $$"""
 
-# Whose run saved a checkpoint, by the metadata that LangGraph copies from the configurable.
+# Whose run saved a checkpoint, by the metadata that LangGraph copies from the configurable: text
+# or a whole number, as a run's user_id may be.
 _OWNER = """
 CREATE OR REPLACE FUNCTION user_sessions_owner(p_metadata jsonb)
 RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT coalesce(p_metadata ->> 'langgraph_auth_user_id', p_metadata ->> 'user_id')
+    SELECT CASE
+        WHEN jsonb_typeof(owner) = 'string' THEN owner #>> '{}'
+        WHEN jsonb_typeof(owner) = 'number' AND owner #>> '{}' !~ '[.eE]' THEN owner #>> '{}'
+    END FROM coalesce(p_metadata -> 'langgraph_auth_user_id', p_metadata -> 'user_id') AS owner
 $$"""
 
 # One batch of a purge: short locks, and none waited for. What is locked is being saved to or
@@ -325,6 +334,7 @@ BEGIN
     SELECT coalesce(array_agg(l.thread_id), '{}') INTO threads FROM (
         SELECT s.thread_id FROM user_sessions AS s WHERE s.id = ANY (candidates)
         AND (p_idle_for IS NULL OR s.updated_at < clock_timestamp() - p_idle_for)
+        AND (p_active IS NULL OR s.is_active = p_active)
         FOR UPDATE SKIP LOCKED
     ) AS l;
     -- Looked at once they are locked: a new statement sees what was saved until then.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
@@ -19,6 +20,8 @@ from langgraph_sessions._pages import Listing
 from langgraph_sessions._titling import Titler
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import Session
+
+logger = logging.getLogger("langgraph_sessions")
 
 
 class Housekeeper:
@@ -48,7 +51,8 @@ class Housekeeper:
 
         The first, if there are any, is `{"record": "preferences", …}`; then come, for each
         session, `{"record": "session", …}` with its columns, and `{"record": "message", …}` with
-        `thread_id`, `role`, `content` and the whole `message`, in the order they were said.
+        `thread_id`, `role`, `content` and the whole `message`, in the order they were said. Last
+        come threads without a session that name the user, as `{"record": "thread", …}`.
         """
         user = _arguments.user_id(user_id)
         if preferences := self.get_preferences(user):
@@ -58,6 +62,10 @@ class Housekeeper:
             yield {"record": "session", **session}
             for message in self._messages(session.thread_id):
                 yield _reading.record(session.thread_id, message)
+        for thread_id in self._database.run(_housekeeping.plain_threads(user)):
+            yield {"record": "thread", "thread_id": thread_id}
+            for message in self._messages(thread_id):
+                yield _reading.record(thread_id, message)
 
     def purge_sessions(
         self,
@@ -90,13 +98,14 @@ class Housekeeper:
             How many sessions were `purged`, and `kept` although old enough.
 
         Raises:
-            ValueError: No condition is given, or a duration is negative.
+            ValueError: No condition is given, or a duration is negative or over 36500 days.
         """
+        _arguments.function("on_progress", on_progress or dict)
         purge = _housekeeping.Purge(idle_for, older_than, active, interrupted, dry_run, batch_size)
         while self._database.run(purge.batch()):
             self.cache.clear()
             if on_progress is not None:
-                on_progress(purge.counts)
+                on_progress(dict(purge.counts))
         return purge.counts
 
     def adopt_session(
@@ -129,18 +138,26 @@ class Housekeeper:
             batch_size: How many threads to look up at a time, from 1 to 1000.
             on_progress: Called with the counts after each batch.
 
+        A thread that cannot be read gets no title; one that was deleted meanwhile, or whose id
+        is too long for a session, is skipped. Both are logged.
+
         Returns:
-            How many threads were `seen`, `adopted`, and `unowned`.
+            How many threads were `seen`, `adopted`, `unowned` and `skipped`.
         """
+        _arguments.function("on_progress", on_progress or dict)
         walk = _housekeeping.Backfill(batch_size)
         while (threads := self._database.run(walk.batch())) is not None:
             for owner, thread_id in threads:
-                # It may be deleted, or another's session, since it was listed.
-                with suppress(SessionNotFoundError):
+                try:
                     self._adopt(owner, thread_id, None)
+                except (SessionNotFoundError, psycopg.DataError) as error:
+                    # Deleted since, or another's session; or an id too long for a session.
+                    logger.warning("thread %r was not adopted: %s", thread_id, error)
+                    walk.counts["skipped"] += 1
+                else:
                     walk.counts["adopted"] += 1
             if on_progress is not None:
-                on_progress(walk.counts)
+                on_progress(dict(walk.counts))
         return walk.counts
 
     def call_titler(self, titler: Titler, thread_id: str) -> None:
@@ -157,7 +174,13 @@ class Housekeeper:
                 self.cache.forget_user(session.user_id)
 
     def _adopt(self, user_id: UserId, thread_id: str, title: str | None) -> Session:
-        said = None if title is not None else _reading.title(self._messages(thread_id))
+        said = None
+        if title is None:
+            try:
+                said = _reading.title(self._messages(thread_id))
+            except Exception:
+                # Encrypted, of another serializer, damaged: it is the user's all the same.
+                logger.warning("thread %r cannot be read for a title", thread_id, exc_info=True)
         return self._write(_housekeeping.adopt(user_id, thread_id, title, said))
 
     def _messages(self, thread_id: str) -> list[BaseMessage]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from langgraph.checkpoint.postgres.base import PRUNE_DELTA_THREADS_SQL
@@ -17,6 +17,8 @@ from langgraph_sessions._drive import Call, Fetch, Plan
 from langgraph_sessions._thread_ids import FACTORY_ID, ThreadIdFactory, in_use, new_thread_id
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import DEFAULT_TITLE, Session
+
+LONGEST: Final = timedelta(days=36500)
 
 # --- Copies ------------------------------------------------------------------------------------
 
@@ -95,8 +97,8 @@ def delete_runs(run_ids: Sequence[str]) -> Plan[None]:
         TypeError: *run_ids* is a single string.
         NotImplementedError: A later run of the thread rebuilds a `DeltaChannel` from it.
     """
-    if isinstance(run_ids, str):
-        raise TypeError("run_ids must be a sequence of run ids, not a str")
+    if isinstance(run_ids, str) or not isinstance(run_ids, Sequence):
+        raise TypeError(f"run_ids must be a sequence of run ids, not {type(run_ids).__name__}")
     return _delete_runs([str(run_id) for run_id in run_ids])
 
 
@@ -171,8 +173,8 @@ def _duration(name: str, value: object) -> timedelta | None:
         return None
     if not isinstance(value, timedelta):
         raise TypeError(f"{name} must be a timedelta, not {type(value).__name__}")
-    if value < timedelta(0):
-        raise ValueError(f"{name} must not be negative")
+    if not timedelta(0) <= value <= LONGEST:
+        raise ValueError(f"{name} must be from 0 to {LONGEST.days} days")
     return value
 
 
@@ -251,14 +253,15 @@ class Backfill:
     """A walk over all threads, batch by batch, for those that have an owner and no session.
 
     Attributes:
-        counts: Threads so far: `seen`, `adopted`, and `unowned`, which name no user.
+        counts: Threads so far: `seen`, `adopted`, `unowned`, which name no user, and `skipped`,
+            which were deleted meanwhile or have an id too long for a session.
     """
 
     def __init__(self, batch_size: object) -> None:
         """Check the arguments of `backfill`."""
         self._limit = _arguments.limit(batch_size, "batch_size")
         self._after = ""
-        self.counts = {"seen": 0, "adopted": 0, "unowned": 0}
+        self.counts = {"seen": 0, "adopted": 0, "unowned": 0, "skipped": 0}
 
     def batch(self) -> Plan[Sequence[tuple[str, str]] | None]:
         """Return the next threads to adopt as (owner, thread id); `None`: there are no more."""
@@ -272,6 +275,12 @@ class Backfill:
         owned = [(row["owner"], row["thread_id"]) for row in bare if _is_owner(row["owner"])]
         self.counts["unowned"] += len(bare) - len(owned)
         return owned
+
+
+def plain_threads(user_id: str) -> Plan[list[str]]:
+    """Return the threads without a session whose checkpoints name a user."""
+    rows = yield Fetch(_sql.PLAIN_THREADS, {"user_id": user_id})
+    return [row["thread_id"] for row in rows]
 
 
 def _is_owner(owner: object) -> bool:

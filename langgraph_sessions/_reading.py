@@ -5,6 +5,8 @@ It goes through the parent's own saver, so that whatever LangGraph can load is r
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
@@ -84,10 +86,16 @@ def title(said: Iterable[BaseMessage]) -> str | None:
 
 def record(thread_id: str, message: BaseMessage) -> dict[str, Any]:
     """Return a message as a JSON-ready record, readable without this package."""
+    # Not mode="json", which fails on bytes that are no text; users put anything in messages.
+    whole = json.loads(json.dumps(message.model_dump(exclude_none=True), default=_json))
     return {
         "record": "message",
         "thread_id": thread_id,
         "role": message.type,
-        "content": message.model_dump(mode="json")["content"],
-        "message": message.model_dump(mode="json", exclude_none=True),
+        "content": whole.get("content"),
+        "message": whole,
     }
+
+
+def _json(value: object) -> str:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)

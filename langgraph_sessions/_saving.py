@@ -47,10 +47,14 @@ def note_writes(run: ActiveRun, config: RunnableConfig, writes: Sequence[tuple[s
     """Look for words in *writes*: a `DeltaChannel`'s messages may be in no checkpoint."""
     if config["configurable"].get("checkpoint_ns"):
         return
-    if run.unasked and not run.answered:
-        run.answered = _titling.is_answered(writes)
     if run.untitled and run.message_title is None:
         run.message_title = _titles.from_values(writes)
+
+
+def note_answer(run: ActiveRun, writes: Sequence[tuple[str, Any]]) -> None:
+    """Look for a model's answer in *writes* that are saved: what a titler reads is then there."""
+    if run.unasked and not run.answered:
+        run.answered = _titling.is_answered(writes)
 
 
 def with_user(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
@@ -70,9 +74,12 @@ def deletes(thread_ids: Sequence[str], strategy: str) -> bool:
     return strategy in DELETE_STRATEGIES
 
 
-def wants_title(run: ActiveRun) -> bool:
-    """Say, once in a run, whether it is time for the titler: after the first answer."""
-    if not (run.answered and run.unasked):
+def wants_title(run: ActiveRun, config: RunnableConfig) -> bool:
+    """Say, once in a run, whether it is time for the titler: after the first answer.
+
+    A subgraph's save says nothing of whether the root graph's, with the answer, is through.
+    """
+    if config["configurable"].get("checkpoint_ns") or not (run.answered and run.unasked):
         return False
     run.unasked = False
     return True

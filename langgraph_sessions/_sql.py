@@ -182,11 +182,14 @@ ACTIVE: Final = {True: "is_active", False: "NOT is_active"}
 
 def list_sessions(conditions: list[str], *, limited: bool) -> str:
     """List sessions, newest first, with their status."""
-    limit = " LIMIT %(limit)s" if limited else ""
+    # Everybody's lists have an order, and so an index, of their own; see _schema._INDEXES.
+    last = "" if FILTERS["user_id"] in conditions else " NULLS LAST"
+    order = f" ORDER BY updated_at DESC{last}, id DESC{last}"
+    chosen = f"{_where(conditions)}{order}{' LIMIT %(limit)s' if limited else ''}"
+    if FILTERS["title"] in conditions:  # Found in the index alone.
+        chosen = f" WHERE id IN (SELECT id FROM user_sessions{chosen}){order}"
     return (
-        f"SELECT {_SESSION}, user_sessions_status(thread_id) AS status"
-        f" FROM user_sessions{_where(conditions)}"
-        f" ORDER BY updated_at DESC, id DESC{limit}"
+        f"SELECT {_SESSION}, user_sessions_status(thread_id) AS status FROM user_sessions{chosen}"
     )
 
 
@@ -233,6 +236,12 @@ SELECT EXISTS (
 )::int AS count"""
 DELETE_RUNS: Final = "SELECT user_sessions_delete_runs(%(run_ids)s)"
 
+# Reads all of checkpoints: LangGraph has no index on who saved them.
+PLAIN_THREADS: Final = """
+SELECT DISTINCT c.thread_id FROM checkpoints AS c
+WHERE user_sessions_owner(c.metadata) = %(user_id)s
+AND NOT EXISTS (SELECT FROM user_sessions AS s WHERE s.thread_id = c.thread_id)
+ORDER BY c.thread_id"""
 DELETE_USER: Final = "SELECT * FROM user_sessions_delete_user(%(user_id)s)"
 
 PURGE: Final = """
@@ -242,8 +251,9 @@ SELECT * FROM user_sessions_purge(%(idle_for)s, %(older_than)s, %(active)s, %(in
 GET_PREFERENCES: Final = "SELECT preferences FROM session_users WHERE user_id = %(user_id)s"
 UPDATE_PREFERENCES: Final = """
 INSERT INTO session_users AS u (user_id, preferences)
-VALUES (%(user_id)s, jsonb_strip_nulls(%(changes)s))
-ON CONFLICT (user_id) DO UPDATE SET preferences = (u.preferences || %(changes)s) - %(removed)s
+VALUES (%(user_id)s, %(changes)s::jsonb)
+ON CONFLICT (user_id) DO UPDATE SET
+    preferences = (u.preferences || %(changes)s::jsonb) - %(removed)s::text[]
 RETURNING preferences"""
 
 # The next threads without a session, by thread id: a skip scan, since PostgreSQL would read

@@ -1,0 +1,239 @@
+"""Retention: what `purge_sessions` deletes, and what it leaves alone."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from langgraph.types import Command
+
+from langgraph_sessions import AgentSessionManager
+from tests.support import Chat, config, graph_builder, texts
+from tests.test_erasure import Blocking, everything, under_way
+from tests.test_forks import HISTORY, stored
+from tests.test_langgraph import ask, chain, says
+
+Connection = psycopg.Connection[Any]
+
+DAY = timedelta(days=1)
+
+
+def age(db: Connection, thread_id: str, *, idle: int = 0, old: int = 0) -> None:
+    """Make a session as if it was last used *idle* days ago and created *old* days ago."""
+    db.execute(
+        "UPDATE user_sessions SET updated_at = now() - %s, created_at = now() - %s"
+        " WHERE thread_id = %s",
+        [idle * DAY, old * DAY, thread_id],
+    )
+
+
+async def left(chat: Chat) -> set[str]:
+    """Return the threads that still have a session."""
+    return {session.thread_id for session in await chat.sessions(None, limit=1000)}
+
+
+async def five(chat: Chat, db: Connection) -> None:
+    """Make five sessions of two users: a and b idle for long, c old, d inactive, e none of it."""
+    for number, thread_id in enumerate("abcde"):
+        user = ("alice", "bob")[number % 2]
+        await chat.say("one", user_id=user, thread_id=thread_id)
+    age(db, "a", idle=40, old=50)
+    age(db, "b", idle=35, old=36)
+    age(db, "c", idle=1, old=400)
+    await chat.session("deactivate_session", "bob", thread_id="d")
+    await chat.session("deactivate_session", "bob", thread_id="b")
+
+
+CONDITIONS: list[tuple[dict[str, Any], str]] = [
+    ({"idle_for": 30 * DAY}, "ab"),
+    ({"idle_for": 37 * DAY}, "a"),
+    ({"older_than": 30 * DAY}, "abc"),
+    ({"older_than": 300 * DAY}, "c"),
+    ({"active": False}, "bd"),
+    ({"active": True}, "ace"),
+    ({"idle_for": 30 * DAY, "active": False}, "b"),
+    ({"idle_for": 30 * DAY, "older_than": 40 * DAY}, "a"),
+    ({"idle_for": timedelta(0)}, "abcde"),
+    ({"idle_for": 1000 * DAY}, ""),
+]
+
+
+@pytest.mark.parametrize(("conditions", "purged"), CONDITIONS, ids=repr)
+async def test_the_conditions_hold_together(
+    chat: Chat, db: Connection, conditions: dict[str, Any], purged: str
+) -> None:
+    """Exactly the sessions that all conditions select go, with their threads; a dry run counts."""
+    await five(chat, db)
+    await chat.say("plain", thread_id="plain")
+    before = everything(db)
+    counts = {"purged": len(purged), "kept": 0}
+    assert await chat.session("purge_sessions", **conditions, dry_run=True) == counts
+    assert everything(db) == before
+    kept = {name: stored(db, name) for name in ({*"abcde"} - {*purged} | {"plain"})}
+    assert await chat.session("purge_sessions", **conditions) == counts
+    assert await left(chat) == {*"abcde"} - {*purged}
+    assert {name: stored(db, name) for name in kept} == kept
+    assert all(stored(db, name) == {table: [] for table in HISTORY} for name in purged)
+    assert await chat.session("purge_sessions", **conditions) == {"purged": 0, "kept": 0}
+
+
+async def test_a_purge_goes_in_batches_and_says_how_far_it_is(chat: Chat, db: Connection) -> None:
+    """Progress is told after each batch, with the counts so far."""
+    await five(chat, db)
+    seen: list[dict[str, int]] = []
+    counts = await chat.session(
+        "purge_sessions",
+        idle_for=timedelta(0),
+        batch_size=2,
+        on_progress=lambda so_far: seen.append(dict(so_far)),
+    )
+    assert counts == {"purged": 5, "kept": 0}
+    assert [so_far["purged"] for so_far in seen] == [2, 4, 5]
+
+
+async def test_a_stopped_purge_is_taken_up_again(chat: Chat, db: Connection) -> None:
+    """What was purged before an error stays purged, and the next call does the rest."""
+    await five(chat, db)
+
+    def stop(counts: Any) -> None:
+        raise InterruptedError
+
+    given: dict[str, Any] = {"idle_for": timedelta(0), "batch_size": 2}
+    with pytest.raises(InterruptedError):
+        await chat.session("purge_sessions", **given, on_progress=stop)
+    assert await left(chat) == {"c", "d", "e"}
+    assert await chat.session("purge_sessions", **given) == {"purged": 3, "kept": 0}
+    assert await left(chat) == set()
+
+
+async def test_a_run_that_waits_is_kept_unless_asked_for(chat: Chat, db: Connection) -> None:
+    """A session that waits at an interrupt is kept, in a subgraph, too, until that is asked."""
+    graph = chat.compile(chain(ask=ask))
+    outer = chat.compile(chain(inner=chain(once=says("Well?"), ask=ask).compile()))
+    await chat.say("one", graph, user_id="alice", thread_id="waits")
+    await chat.say("one", outer, user_id="alice", thread_id="waits inside")
+    await chat.say("one", user_id="alice", thread_id="done")
+    for thread_id in ("waits", "waits inside", "done"):
+        age(db, thread_id, idle=40)
+    for dry_run in (True, False):
+        given = {"idle_for": 30 * DAY, "dry_run": dry_run}
+        assert await chat.session("purge_sessions", **given) == {"purged": 1, "kept": 2}
+    assert await left(chat) == {"waits", "waits inside"}
+    resumed = await chat.call(
+        graph, "invoke", Command(resume="so"), config(thread_id="waits", user_id="alice")
+    )
+    assert texts(resumed) == ["one", "You said so"]
+    age(db, "waits", idle=40)
+    given = {"idle_for": 30 * DAY, "interrupted": True}
+    assert await chat.session("purge_sessions", **given) == {"purged": 2, "kept": 0}
+    assert await left(chat) == set()
+
+
+async def test_a_failed_run_does_not_keep_its_session(chat: Chat, db: Connection) -> None:
+    """A session whose last run failed is as old as any other."""
+
+    def fail(state: Any) -> Any:
+        raise ZeroDivisionError
+
+    graph = chat.compile(graph_builder(fail))
+    with pytest.raises(ZeroDivisionError):
+        await chat.say("one", graph, user_id="alice")
+    age(db, (await chat.current()).thread_id, idle=40)
+    assert (await chat.session("purge_sessions", idle_for=30 * DAY))["purged"] == 1
+
+
+async def test_a_session_with_a_run_at_work_is_left_alone(chat: Chat, db: Connection) -> None:
+    """A run that is in a node keeps its session, whatever its age, and ends well."""
+    await chat.say("one", user_id="alice", thread_id="busy")
+    await chat.say("one", user_id="bob", thread_id="quiet")
+    async with under_way(chat, user_id="alice", thread_id="busy") as run:
+        for thread_id in ("busy", "quiet"):
+            age(db, thread_id, idle=40, old=40)
+        given = {"older_than": 30 * DAY, "active": True}
+        for dry_run in (True, False):
+            counts = await chat.session("purge_sessions", **given, dry_run=dry_run)
+            assert counts == {"purged": 1, "kept": 1}
+        assert await left(chat) == {"busy"}
+    assert texts(await run)[-1] == "done"
+    assert (await chat.session("purge_sessions", **given)) == {"purged": 1, "kept": 0}
+
+
+async def test_a_first_run_at_work_keeps_its_session(chat: Chat, db: Connection) -> None:
+    """So does a run that has just made its session."""
+    async with under_way(chat, user_id="alice") as run:
+        counts = await chat.session("purge_sessions", idle_for=timedelta(0))
+        assert counts == {"purged": 0, "kept": 1}
+    assert texts(await run)[-1] == "done"
+
+
+async def test_a_session_that_is_being_saved_to_is_not_waited_for(
+    chat: Chat, db: Connection
+) -> None:
+    """A session locked by a save is left alone at once."""
+    await five(chat, db)
+    with db.transaction():
+        db.execute("SELECT FROM user_sessions WHERE thread_id = 'a' FOR NO KEY UPDATE")
+        counts = await chat.session("purge_sessions", idle_for=30 * DAY)
+        assert counts == {"purged": 1, "kept": 1}
+    assert await left(chat) == {*"acde"}
+
+
+def purge(url: str, start: Any, results: Any) -> None:
+    """Purge, at the same moment as the others."""
+    manager = AgentSessionManager(url)
+    manager.count_sessions()
+    start.wait()
+    results.put(manager.purge_sessions(idle_for=30 * DAY, batch_size=7))
+    manager.close()
+
+
+def test_purges_at_once_neither_fail_nor_count_twice(url: str, db: Connection) -> None:
+    """Four purges in four processes delete 400 sessions of 20 users between them, each once."""
+    AgentSessionManager(url).count_sessions()
+    db.execute("""
+        INSERT INTO user_sessions (user_id, thread_id, title, updated_at)
+        SELECT 'user' || i % 20, 't' || i, 'T', now() - interval '40 days'
+        FROM generate_series(1, 400) AS i""")
+    db.execute("""
+        INSERT INTO session_users (user_id, reserved_thread_id)
+        SELECT 'user' || i, 't' || (380 + i) FROM generate_series(0, 19) AS i""")
+    context = multiprocessing.get_context("spawn")
+    start, results = context.Barrier(4), context.Queue()
+    workers = [context.Process(target=purge, args=(url, start, results)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    counts = [results.get(timeout=60) for _ in workers]
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert sum(count["purged"] for count in counts) == 400
+    assert db.execute("SELECT FROM user_sessions").fetchall() == []
+
+
+ANSWERS = "SELECT 1 FROM checkpoint_writes WHERE channel = '__resume__'"
+
+
+async def test_a_resumed_run_at_work_is_left_alone(chat: Chat, db: Connection) -> None:
+    """A run that was answered and is at work again is in use, also where waiting ones may go."""
+    node = Blocking()
+    graph = chat.compile(chain(both=lambda state: (ask(state), node(state))[0]))
+    await chat.say("one", graph, user_id="alice")
+    session = await chat.current()
+    age(db, session.thread_id, idle=40)
+    answer = chat.call(graph, "invoke", Command(resume="so"), session.config, durability="sync")
+    run = asyncio.create_task(answer)
+    try:
+        assert await asyncio.to_thread(node.entered.wait, 60)
+        # LangGraph saves the answer beside the run, not before it.
+        while not db.execute(ANSWERS).fetchall():
+            await asyncio.sleep(0)
+        given = {"idle_for": 30 * DAY, "interrupted": True}
+        assert await chat.session("purge_sessions", **given) == {"purged": 0, "kept": 1}
+    finally:
+        node.go_on.set()
+        await asyncio.gather(run, return_exceptions=True)
+    assert texts(await run) == ["one", "You said so"]

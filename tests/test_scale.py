@@ -1,0 +1,170 @@
+"""How many rows a sidebar's queries read: by PostgreSQL's own account, without a clock.
+
+`python -m tests.scale` measures the times, among 1,000,000 sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from langgraph_sessions import AgentSessionManager, SessionSaver, _operations, _sql
+from langgraph_sessions._drive import Fetch, Plan
+from langgraph_sessions._pages import Listing
+from tests.scale import build, explained, indexes, rows_read
+from tests.support import psycopg_pool_options
+
+Connection = psycopg.Connection[Any]
+
+SESSIONS, USERS, HEAVY = 20_000, 1_000, 4_000
+PAGE = 20
+ACTIVE, USER = "user_sessions_active_idx", "user_sessions_user_idx"
+
+
+@pytest.fixture(scope="module")
+def many(server: str) -> Iterator[str]:
+    """The conninfo of a database with 20,000 sessions, a fifth of them one user's."""
+    name = "t_scale"
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        admin.execute(f"CREATE DATABASE {name}")
+        url = make_conninfo(server, dbname=name)
+        build(url, SESSIONS, USERS, HEAVY)
+        # The heavy user has not been here for a year: theirs are everybody's last.
+        with psycopg.connect(url, autocommit=True) as conn:
+            conn.execute("""
+                UPDATE user_sessions SET updated_at = updated_at - interval '2 years'
+                WHERE user_id = 'heavy'""")
+            # In order on disk, which makes reading everybody's in order look cheap.
+            conn.execute("CREATE INDEX by_time ON user_sessions (updated_at)")
+            conn.execute("CLUSTER user_sessions USING by_time")
+            conn.execute("DROP INDEX by_time")
+            conn.execute("VACUUM (ANALYZE)")
+        yield url
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def conn(many: str) -> Iterator[Connection]:
+    """A connection to that database."""
+    with psycopg.connect(many, **psycopg_pool_options()) as connection:
+        yield connection
+
+
+def page(cursor: str | None = None, *filters: Any, **named: Any) -> Plan[Any]:
+    """Return the plan of a page."""
+    return _operations.list_page(Listing(*filters, cursor=cursor, **named), PAGE)
+
+
+def cursor_at(url: str, pages: int, user_id: str | None = None, **filters: Any) -> str | None:
+    """Walk down a listing, and return the cursor of the page after *pages*."""
+    manager = AgentSessionManager(url)
+    cursor = None
+    for _ in range(pages):
+        found = manager.list_sessions(user_id, limit=PAGE, cursor=cursor, **filters)
+        cursor = found.next_cursor or cursor
+    manager.close()
+    return cursor
+
+
+@pytest.mark.parametrize("user", ["heavy", "user-7", "nobody"])
+def test_the_current_session_is_one_row(conn: Connection, user: str) -> None:
+    """The current session is found by reading one row, whoever's it is."""
+    tree = explained(conn, _operations.get_current(user))
+    assert rows_read(tree) <= 1
+    assert indexes(tree) == {ACTIVE}
+
+
+def test_a_run_reads_one_session(conn: Connection) -> None:
+    """Where a run goes is settled by one row, and its newest checkpoint."""
+    tree = explained(conn, opening(_sql.open_current(SessionSaver.SELECT_SQL, addressed=False)))
+    assert rows_read(tree) == 1
+    assert rows_read(tree, "checkpoints") == 1
+    assert "user_sessions" not in indexes(tree)
+
+
+def opening(sql: str) -> Plan[None]:
+    """Return a plan of *sql*, for a run of the user with many sessions."""
+    params = {"user_id": "heavy", "checkpoint_ns": "", "checkpoint_id": None}
+    yield Fetch(sql, params)
+
+
+@pytest.mark.parametrize("user", ["heavy", "user-7", "nobody"])
+@pytest.mark.parametrize("filters", [{}, {"active": True}, {"active": False}], ids=repr)
+def test_a_page_reads_a_page(conn: Connection, user: str, filters: dict[str, Any]) -> None:
+    """A user's first page reads no more than the page and one row, of one index."""
+    tree = explained(conn, page(None, user, **filters))
+    # Among 20 sessions, an inactive one may have an active neighbour or two.
+    assert rows_read(tree) <= PAGE + 1 + (PAGE if filters == {"active": False} else 0)
+    assert indexes(tree) <= ({ACTIVE} if filters == {"active": True} else {USER})
+
+
+def test_a_page_far_down_reads_a_page(conn: Connection, many: str) -> None:
+    """The hundredth page of a user is no more work than the first."""
+    tree = explained(conn, page(cursor_at(many, 99, "heavy"), "heavy"))
+    assert rows_read(tree) == tree["Actual Rows"] == PAGE + 1
+    assert indexes(tree) == {USER}
+
+
+@pytest.mark.parametrize("pages", [0, 99])
+def test_a_page_of_everybodys_reads_a_page(conn: Connection, many: str, pages: int) -> None:
+    """So it is for an operator's list of all users."""
+    tree = explained(conn, page(cursor_at(many, pages)))
+    assert rows_read(tree) == PAGE + 1
+    assert "user_sessions" not in indexes(tree)
+
+
+def test_everybodys_active_sessions_are_read_alone(conn: Connection) -> None:
+    """An operator's list of active sessions does not read through the inactive ones."""
+    conn.execute("BEGIN")
+    conn.execute("UPDATE user_sessions SET is_active = FALSE WHERE id % 50 <> 0 AND is_active")
+    conn.execute("ANALYZE user_sessions")
+    tree = explained(conn, page(None, active=True))
+    conn.execute("ROLLBACK")
+    assert rows_read(tree) <= PAGE + 1 + PAGE
+
+
+def test_a_search_reads_the_users_sessions_alone(conn: Connection) -> None:
+    """A search that finds nothing has seen the user's sessions, and nobody else's."""
+    for user, most in (("heavy", HEAVY), ("user-7", SESSIONS // USERS)):
+        tree = explained(conn, page(None, user, title="in no haystack"))
+        assert rows_read(tree) <= most
+        assert "user_sessions" not in indexes(tree)
+
+
+def test_a_count_can_do_with_the_index(conn: Connection) -> None:
+    """Counting a user's sessions need not fetch any of them.
+
+    Of a fifth of a table this small, PostgreSQL would rather read the table.
+    """
+    conn.execute("VACUUM user_sessions")
+    conn.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
+    tree = explained(conn, _operations.count(Listing("heavy")))
+    (scan,) = tree["Plans"]
+    assert (scan["Node Type"], scan["Heap Fetches"]) == ("Index Only Scan", 0)
+    assert rows_read(tree) == HEAVY
+
+
+def test_statuses_are_read_for_the_page_alone(conn: Connection) -> None:
+    """The status of a page's sessions reads one checkpoint for each, and no other table whole."""
+    before = fetched(conn)
+    conn.execute("BEGIN")
+    step = next(page(None, "heavy"))
+    assert isinstance(step, Fetch)
+    sql: Any = step.sql
+    conn.execute(sql, step.params)
+    after = fetched(conn, "pg_stat_xact_user_tables")
+    conn.execute("ROLLBACK")
+    assert before.keys() >= after.keys()
+    assert after["checkpoints"] <= PAGE + 1
+    assert after["user_sessions"] == PAGE + 1
+
+
+def fetched(conn: Connection, view: str = "pg_stat_user_tables") -> dict[str, int]:
+    """Return how many rows were fetched of each table."""
+    sql: Any = f"SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) AS n FROM {view}"
+    return {row["relname"]: row["n"] for row in conn.execute(sql)}
