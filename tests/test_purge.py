@@ -229,7 +229,7 @@ async def test_a_resumed_run_at_work_is_left_alone(chat: Chat, db: Connection) -
     try:
         assert await asyncio.to_thread(node.entered.wait, 60)
         # LangGraph saves the answer beside the run, not before it.
-        while not db.execute(ANSWERS).fetchall():
+        while not db.execute(ANSWERS).fetchall():  # noqa: ASYNC110 - the database tells no event
             await asyncio.sleep(0)
         given = {"idle_for": 30 * DAY, "interrupted": True}
         assert await chat.session("purge_sessions", **given) == {"purged": 0, "kept": 1}
