@@ -46,7 +46,7 @@ def chat(folder: Path, user: str, *lines: str, **variables: str) -> list[str]:
     [
         (["nonsense"], "No such command 'nonsense'"),
         (["no\x1b[31m\nsense"], r"No such command 'no\x1b[31m\nsense'"),
-        (["--nonsense"], "No such option '--nonsense'"),
+        (["--nonsense"], "No such option"),
         (["chat"], "Missing option '--user'"),
         (["chat", "--user"], "'--user' requires an argument"),
         (["chat", "--user", " "], "--user must not be empty or blank"),
