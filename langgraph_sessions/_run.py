@@ -179,7 +179,7 @@ class ActiveRun:
         untitled: Whether a title from a message is still wanted.
         message_title: That title, once seen.
         unasked: Whether a titler may yet be called for the session.
-        answered: Whether a model's answer was seen.
+        answered: The checkpoint from which a model's answer can be read, once that is saved.
     """
 
     user_id: str
@@ -192,7 +192,7 @@ class ActiveRun:
     untitled: bool = True
     message_title: str | None = None
     unasked: bool = True
-    answered: bool = False
+    answered: str | None = None
 
     @classmethod
     def start(cls, request: Request, session: Session, *, known: bool) -> ActiveRun:

@@ -39,8 +39,8 @@ def _note_checkpoint(run: ActiveRun, checkpoint: Checkpoint) -> None:
     values = _titles.values_of(checkpoint)
     if run.untitled and run.message_title is None:
         run.message_title = _titles.from_checkpoint(values)
-    if run.unasked and not run.answered:
-        run.answered = _titling.is_answered(values)
+    if run.unasked and run.answered is None and _titling.is_answered(values):
+        run.answered = checkpoint["id"]
 
 
 def note_writes(run: ActiveRun, config: RunnableConfig, writes: Sequence[tuple[str, Any]]) -> None:
@@ -51,10 +51,11 @@ def note_writes(run: ActiveRun, config: RunnableConfig, writes: Sequence[tuple[s
         run.message_title = _titles.from_values(writes)
 
 
-def note_answer(run: ActiveRun, writes: Sequence[tuple[str, Any]]) -> None:
-    """Look for a model's answer in *writes* that are saved: what a titler reads is then there."""
-    if run.unasked and not run.answered:
-        run.answered = _titling.is_answered(writes)
+def note_answer(run: ActiveRun, config: RunnableConfig, writes: Sequence[tuple[str, Any]]) -> None:
+    """Look for a model's answer in the root graph's *writes*, which are saved."""
+    configurable = config["configurable"]
+    if run.unasked and run.answered is None and not configurable.get("checkpoint_ns"):
+        run.answered = configurable["checkpoint_id"] if _titling.is_answered(writes) else None
 
 
 def with_user(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
@@ -74,12 +75,15 @@ def deletes(thread_ids: Sequence[str], strategy: str) -> bool:
     return strategy in DELETE_STRATEGIES
 
 
-def wants_title(run: ActiveRun, config: RunnableConfig) -> bool:
+def wants_title(run: ActiveRun, config: RunnableConfig, checkpoint: Checkpoint) -> bool:
     """Say, once in a run, whether it is time for the titler: after the first answer.
 
-    A subgraph's save says nothing of whether the root graph's, with the answer, is through.
+    That is when the root graph's checkpoint that has it, or a later one, is saved: writes are
+    saved beside checkpoints, and may overtake them.
     """
-    if config["configurable"].get("checkpoint_ns") or not (run.answered and run.unasked):
+    if config["configurable"].get("checkpoint_ns") or not run.unasked:
+        return False
+    if run.answered is None or checkpoint["id"] < run.answered:
         return False
     run.unasked = False
     return True

@@ -205,7 +205,7 @@ class AsyncSessionSaver(FromThreads):
             saved = await super().aput(stored, checkpoint, metadata, new_versions)
         row = await cast(AsyncCursor[DictRow], joined.cursor).fetchone()
         self.sessions.cache.wrote(run.has_saved(cast(DictRow, row)), began)
-        if self._titler is not None and _saving.wants_title(run, config):
+        if self._titler is not None and _saving.wants_title(run, config, checkpoint):
             self._background.start(self.sessions.call_titler(self._titler, run.thread_id))
         return _saving.with_user(saved, run)
 
@@ -226,8 +226,8 @@ class AsyncSessionSaver(FromThreads):
         user_id = run.user_id if run else None
         with _join.joined(_join.guard(run, configurable), user_id, configurable["thread_id"]):
             await super().aput_writes(config, writes, task_id, task_path)
-        if run is not None and not configurable.get("checkpoint_ns"):
-            _saving.note_answer(run, writes)
+        if run is not None:
+            _saving.note_answer(run, config, writes)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Async version of `SessionSaver.delete_thread`."""

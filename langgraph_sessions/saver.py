@@ -268,7 +268,7 @@ class SessionSaver(InThreads):
             saved = super().put(for_storage(config, run), checkpoint, metadata, new_versions)
         row = cast(Cursor[DictRow], joined.cursor).fetchone()
         self.sessions.cache.wrote(run.has_saved(cast(DictRow, row)), began)
-        if self._titler is not None and _saving.wants_title(run, config):
+        if self._titler is not None and _saving.wants_title(run, config, checkpoint):
             self._background.start(partial(self.sessions.call_titler, self._titler, run.thread_id))
         return _saving.with_user(saved, run)
 
@@ -289,8 +289,8 @@ class SessionSaver(InThreads):
         user_id = run.user_id if run else None
         with _join.joined(_join.guard(run, configurable), user_id, configurable["thread_id"]):
             super().put_writes(config, writes, task_id, task_path)
-        if run is not None and not configurable.get("checkpoint_ns"):
-            _saving.note_answer(run, writes)
+        if run is not None:
+            _saving.note_answer(run, config, writes)
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread and its session, whoever owns it: an operator's call."""

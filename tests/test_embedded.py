@@ -211,6 +211,7 @@ def test_it_works_as_a_normal_user() -> None:
         # The interpreter may be in root's home: they may pass through, but are not root.
         become = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
         pass_through = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+        pass_through += ["--securebits=+no_setuid_fixup"]
         command = [*become, *pass_through, sys.executable, "-c", USER, str(folder), "one"]
         ended = subprocess.run(command, input="", capture_output=True, text=True, cwd="/")
         assert (ended.stdout, ended.stderr) == ("1\n", "")
