@@ -12,9 +12,9 @@ from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_sessions import _arguments, _housekeeping, _operations, _reading, _titling
+from langgraph_sessions._aio_database import AsyncDatabase
 from langgraph_sessions._arguments import UserId
 from langgraph_sessions._cache import SessionCache
-from langgraph_sessions._database import AsyncDatabase
 from langgraph_sessions._drive import Plan
 from langgraph_sessions._pages import Listing
 from langgraph_sessions._titling import Titler

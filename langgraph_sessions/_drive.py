@@ -16,10 +16,20 @@ T = TypeVar("T")
 
 
 class Fetch(NamedTuple):
-    """A statement whose rows the plan wants back."""
+    """A statement whose rows the plan wants back.
+
+    Attributes:
+        sql: The statement.
+        params: Its parameters.
+        repeatable: Whether it does no harm, and answers the same, when it is executed again
+            because the connection broke before its answer came.
+        held: The method of `HeldSessions` that answers it while the database is away.
+    """
 
     sql: str
     params: Mapping[str, Any] | Sequence[Any] | None = None
+    repeatable: bool = True
+    held: str | None = None
 
 
 class Run(NamedTuple):
@@ -57,11 +67,28 @@ def proceed(plan: Plan[T], answer: Any = None) -> Fetch | Run | Call | Done:
         return Done(done.value)
 
 
-def _fail(plan: Plan[T], error: psycopg.Error) -> Fetch | Run | Call | Done:
+def fail(plan: Plan[T], error: psycopg.Error) -> Fetch | Run | Call | Done:
+    """Throw *error*, which its last step met, into *plan*, and return its next step."""
     try:
         return plan.throw(error)
     except StopIteration as done:
         return Done(done.value)
+
+
+def execute(conn: psycopg.Connection[Any], step: Fetch | Run) -> list[Any]:
+    """Execute a statement, and return its rows if it is a `Fetch`."""
+    # A fresh cursor per statement: in pipeline mode a reused one can return an earlier
+    # statement's rows.
+    with conn.cursor(binary=True, row_factory=dict_row) as cur:
+        cur.execute(statement(step.sql), step.params)
+        return cur.fetchall() if isinstance(step, Fetch) else []
+
+
+async def aexecute(conn: psycopg.AsyncConnection[Any], step: Fetch | Run) -> list[Any]:
+    """Async version of `execute`."""
+    async with conn.cursor(binary=True, row_factory=dict_row) as cur:
+        await cur.execute(statement(step.sql), step.params)
+        return await cur.fetchall() if isinstance(step, Fetch) else []
 
 
 def drive(
@@ -73,13 +100,9 @@ def drive(
     """
     while isinstance(step, Fetch | Run):
         try:
-            # A fresh cursor per statement: in pipeline mode a reused one can return an
-            # earlier statement's rows.
-            with conn.cursor(binary=True, row_factory=dict_row) as cur:
-                cur.execute(statement(step.sql), step.params)
-                rows = cur.fetchall() if isinstance(step, Fetch) else []
+            rows = execute(conn, step)
         except psycopg.Error as error:
-            step = _fail(plan, error)
+            step = fail(plan, error)
         else:
             step = proceed(plan, rows)
     return step
@@ -91,11 +114,9 @@ async def adrive(
     """Async version of `drive`."""
     while isinstance(step, Fetch | Run):
         try:
-            async with conn.cursor(binary=True, row_factory=dict_row) as cur:
-                await cur.execute(statement(step.sql), step.params)
-                rows = await cur.fetchall() if isinstance(step, Fetch) else []
+            rows = await aexecute(conn, step)
         except psycopg.Error as error:
-            step = _fail(plan, error)
+            step = fail(plan, error)
         else:
             step = proceed(plan, rows)
     return step

@@ -14,33 +14,57 @@ from langgraph_sessions.models import DEFAULT_TITLE
 NOT_FOUND: Final = "LGS01"
 IN_USE: Final = "LGS02"
 NO_CHECKPOINT: Final = "LGS03"
+CONFLICT: Final = "LGS04"
+
+# Raises when another run has saved to the thread since this one loaded it. `p_base` is the
+# newest root checkpoint that this run knows to be saved, '' for none, NULL for a run that is
+# not checked; `p_own` are its own that may be saved by now. Called under the session's row
+# lock, so of two runs that save at once the second sees what the first saved.
+_CHECK = f"""
+CREATE OR REPLACE FUNCTION user_sessions_check(p_thread_id text, p_base text, p_own text[])
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM checkpoints WHERE thread_id = p_thread_id AND checkpoint_ns = ''
+        AND checkpoint_id > p_base AND checkpoint_id <> ALL (p_own)
+    ) THEN
+        RAISE EXCEPTION 'another run of %', p_thread_id USING ERRCODE = '{CONFLICT}';
+    END IF;
+END $$"""
 
 # Runs after the checkpoint's statements, in their transaction, and raises to undo them.
 # `known`: the session existed when the run began. If it is gone since, it was deleted, and
 # the rest of a run does not bring it back. `first`: the run's first save, which makes the
 # session current and carries out the run's instructions; the later ones leave all that alone.
+# `at`: when it was saved, if the database was away then; NULL: now.
 _PUT = f"""
 CREATE OR REPLACE FUNCTION user_sessions_put(
     p_user_id text, p_thread_id text, p_known boolean, p_first boolean,
-    p_title text, p_message_title text, p_is_active boolean
+    p_title text, p_message_title text, p_is_active boolean, p_base text, p_own text[],
+    p_at timestamptz
 ) RETURNS SETOF user_sessions LANGUAGE plpgsql AS $$
 DECLARE s user_sessions;
 BEGIN
     IF NOT p_known THEN
-        INSERT INTO user_sessions (user_id, thread_id, title, title_source, is_active)
+        INSERT INTO user_sessions
+            (user_id, thread_id, title, title_source, is_active, created_at, updated_at)
         VALUES (
             p_user_id, p_thread_id,
             coalesce(p_title, p_message_title, '{DEFAULT_TITLE}'),
             CASE WHEN p_title IS NOT NULL THEN 'user'
                  WHEN p_message_title IS NOT NULL THEN 'message' ELSE 'default' END,
-            coalesce(p_is_active, TRUE))
+            coalesce(p_is_active, TRUE), coalesce(p_at, now()), coalesce(p_at, now()))
         ON CONFLICT (thread_id) DO NOTHING RETURNING * INTO s;
-        IF FOUND THEN RETURN NEXT s; RETURN; END IF;
+        IF FOUND THEN
+            PERFORM user_sessions_check(p_thread_id, p_base, p_own);
+            RETURN NEXT s; RETURN;
+        END IF;
     END IF;
     SELECT * INTO s FROM user_sessions WHERE thread_id = p_thread_id FOR NO KEY UPDATE;
     IF NOT FOUND OR s.user_id <> p_user_id THEN
         RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = '{NOT_FOUND}';
     END IF;
+    PERFORM user_sessions_check(p_thread_id, p_base, p_own);
     IF p_first AND p_title IS NOT NULL THEN
         s.title := p_title; s.title_source := 'user';
     ELSIF s.title_source = 'default' AND p_message_title IS NOT NULL THEN
@@ -51,7 +75,8 @@ BEGIN
     UPDATE user_sessions SET
         title = s.title, title_source = s.title_source,
         is_active = CASE WHEN p_first THEN coalesce(p_is_active, is_active) ELSE is_active END,
-        updated_at = CASE WHEN p_first THEN clock_timestamp() ELSE updated_at END
+        updated_at = CASE WHEN p_first THEN greatest(updated_at, coalesce(p_at, clock_timestamp()))
+                          ELSE updated_at END
     WHERE thread_id = p_thread_id RETURNING * INTO s;
     RETURN NEXT s;
 END $$"""
@@ -59,8 +84,9 @@ END $$"""
 # Beside writes, and beside the checkpoints of runs without a user (`p_user_id` is NULL).
 # The row is locked so that a deletion under way is waited for, not overtaken.
 _GUARD = f"""
-CREATE OR REPLACE FUNCTION user_sessions_guard(p_user_id text, p_thread_id text, p_known boolean)
-RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION user_sessions_guard(
+    p_user_id text, p_thread_id text, p_known boolean, p_base text, p_own text[]
+) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE owner text;
 BEGIN
     SELECT user_id INTO owner FROM user_sessions
@@ -68,6 +94,7 @@ BEGIN
     IF owner IS DISTINCT FROM p_user_id AND (owner IS NOT NULL OR p_known) THEN
         RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = '{NOT_FOUND}';
     END IF;
+    PERFORM user_sessions_check(p_thread_id, p_base, p_own);
 END $$"""
 
 # The session goes first: its row lock waits for saves under way, and the deletes after it
@@ -348,6 +375,7 @@ BEGIN
 END $$"""
 
 ALL: Final = (
+    _CHECK,
     _PUT,
     _GUARD,
     _DELETE,

@@ -71,7 +71,7 @@ def _copy_thread(params: Mapping[str, Any]) -> Plan[None]:
 
 def _copied(params: Mapping[str, Any]) -> Plan[Sequence[DictRow]]:
     try:
-        rows: Sequence[DictRow] = yield Fetch(_sql.COPY_SESSION, params)
+        rows: Sequence[DictRow] = yield Fetch(_sql.COPY_SESSION, params, repeatable=False)
     except psycopg.Error as error:
         if error.sqlstate == _functions.NOT_FOUND:
             raise SessionNotFoundError(params["user_id"], params["source"]) from None
@@ -119,7 +119,8 @@ def _delete_runs(run_ids: list[str]) -> Plan[None]:
 
 def delete_user(user_id: object) -> Plan[dict[str, int]]:
     """Delete everything of a user; return how much in each table."""
-    return _counts(Fetch(_sql.DELETE_USER, {"user_id": _arguments.user_id(user_id)}))
+    params = {"user_id": _arguments.user_id(user_id)}
+    return _counts(Fetch(_sql.DELETE_USER, params, repeatable=False))
 
 
 def _counts(fetch: Fetch) -> Plan[dict[str, int]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from psycopg.rows import DictRow
@@ -14,7 +14,7 @@ from psycopg.rows import DictRow
 from langgraph_sessions import _functions, _sql
 from langgraph_sessions._drive import Fetch
 from langgraph_sessions._run import ActiveRun
-from langgraph_sessions.errors import SessionNotFoundError
+from langgraph_sessions.errors import ConcurrentRunError, SessionNotFoundError
 
 
 @dataclass(slots=True)
@@ -40,19 +40,23 @@ def current() -> Joined | None:
 
 
 @contextmanager
-def joined(fetch: Fetch, user_id: str | None, thread_id: str) -> Iterator[Joined]:
+def joined(fetch: Fetch) -> Iterator[Joined]:
     """Join *fetch* to the save in this block.
 
     Raises:
         SessionNotFoundError: The thread is not that user's; nothing was saved.
+        ConcurrentRunError: Another run saved to it meanwhile; nothing was saved.
     """
     statement = Joined(fetch)
+    params = cast(Mapping[str, Any], fetch.params)
     token = _current.set(statement)
     try:
         yield statement
     except psycopg.Error as error:
         if error.sqlstate == _functions.NOT_FOUND:
-            raise SessionNotFoundError(user_id, thread_id) from None
+            raise SessionNotFoundError(params["user_id"], params["thread_id"]) from None
+        if error.sqlstate == _functions.CONFLICT:
+            raise ConcurrentRunError(params["thread_id"]) from None
         raise
     finally:
         _current.reset(token)
@@ -62,5 +66,6 @@ def guard(run: ActiveRun | None, configurable: Mapping[str, Any]) -> Fetch:
     """Return the statement that refuses a save to a thread that is not the run's user's."""
     if run is not None:
         return Fetch(_sql.GUARD_THREAD, run.guard_params())
-    params = {"user_id": None, "thread_id": configurable["thread_id"], "known": False}
-    return Fetch(_sql.GUARD_THREAD, params)
+    thread_id = configurable["thread_id"]
+    nobody = {"user_id": None, "thread_id": thread_id, "known": False, "base": None, "own": []}
+    return Fetch(_sql.GUARD_THREAD, nobody)

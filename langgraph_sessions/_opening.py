@@ -10,7 +10,8 @@ from psycopg.rows import DictRow
 
 from langgraph_sessions import _sql
 from langgraph_sessions._drive import Call, Fetch, Plan
-from langgraph_sessions._run import ActiveRun, Request
+from langgraph_sessions._request import Request
+from langgraph_sessions._run import ActiveRun
 from langgraph_sessions._thread_ids import FACTORY_ID, ThreadIdFactory, in_use, new_thread_id
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import DEFAULT_TITLE, Session
@@ -36,7 +37,7 @@ def find_thread(request: Request) -> Plan[ActiveRun | None]:
             raise SessionNotFoundError(request.user_id, request.thread_id)
         return _opened(request, row).run
     sql = _sql.open_current(None, addressed=False)
-    for row in (yield Fetch(sql, _head_params(request))):
+    for row in (yield Fetch(sql, _head_params(request), held="read_current")):
         return _opened(request, row).run
     raise SessionNotFoundError(request.user_id)
 
@@ -55,17 +56,19 @@ def open_run(request: Request, factory: ThreadIdFactory, select: str | None) -> 
         return _opened(request, row)
     if request.new_session:
         thread_id = yield Call(partial(new_thread_id, factory, request.user_id))
-        row = yield from _open_thread(request, select, thread_id)
+        row = yield from _open_thread(request, select, thread_id, held="open_new")
         if not _is_new(row):
             raise in_use(FACTORY_ID, thread_id)
         return _opened(request, row)
     return (yield from _open_current(request, factory, select))
 
 
-def _open_thread(request: Request, select: str | None, thread_id: str | None) -> Plan[DictRow]:
+def _open_thread(
+    request: Request, select: str | None, thread_id: str | None, held: str = "open_thread"
+) -> Plan[DictRow]:
     addressed = request.checkpoint_id is not None
     params = {**_head_params(request), "thread_id": thread_id}
-    (row,) = yield Fetch(_sql.open_thread(select, addressed=addressed), params)
+    (row,) = yield Fetch(_sql.open_thread(select, addressed=addressed), params, held=held)
     return cast(DictRow, row)
 
 
@@ -86,14 +89,16 @@ def _may_use(request: Request, row: DictRow) -> bool:
 def _open_current(request: Request, factory: ThreadIdFactory, select: str | None) -> Plan[Opened]:
     addressed = request.checkpoint_id is not None
     params = _head_params(request)
-    for row in (yield Fetch(_sql.open_current(select, addressed=addressed), params)):
+    sql = _sql.open_current(select, addressed=addressed)
+    for row in (yield Fetch(sql, params, held="open_current")):
         return _opened(request, row)
     assert request.user_id is not None
     taken = None
     for _ in range(2):
         thread_id = yield Call(partial(new_thread_id, factory, request.user_id))
         reserve = {**params, "new_thread_id": thread_id, "taken": taken}
-        (row,) = yield Fetch(_sql.open_reserved(select, addressed=addressed), reserve)
+        sql = _sql.open_reserved(select, addressed=addressed)
+        (row,) = yield Fetch(sql, reserve, held="open_reserved")
         # New, or just made by another run of the user's; else the id was taken meanwhile.
         if _is_new(row) or (_may_use(request, row) and row["session_is_active"]):
             return _opened(request, row)

@@ -16,7 +16,7 @@ from langgraph_sessions import _arguments, _sql
 from langgraph_sessions._drive import Call, Fetch, Plan
 from langgraph_sessions._opening import open_run
 from langgraph_sessions._pages import Listing
-from langgraph_sessions._run import Request
+from langgraph_sessions._request import Request
 from langgraph_sessions._thread_ids import FACTORY_ID, ThreadIdFactory, in_use, new_thread_id
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import DEFAULT_TITLE, Session, SessionPage
@@ -36,6 +36,7 @@ def create(
             "title": name,
             "title_source": _title_source(name),
             "metadata": Jsonb({} if metadata is None else _arguments.metadata(metadata)),
+            "at": None,
         },
         factory,
     )
@@ -46,7 +47,7 @@ def _create(params: dict[str, Any], factory: ThreadIdFactory) -> Plan[Session]:
     if params["thread_id"] is None:
         params["thread_id"] = yield Call(partial(new_thread_id, factory, params["user_id"]))
         name = FACTORY_ID
-    for row in (yield Fetch(_sql.CREATE_SESSION, params)):
+    for row in (yield Fetch(_sql.CREATE_SESSION, params, repeatable=False, held="create")):
         return Session.from_row(row)
     raise in_use(name, params["thread_id"])
 
@@ -70,23 +71,24 @@ def _get_or_create(asked: Request, title: str, factory: ThreadIdFactory) -> Plan
     run.title = title if _title_source(title) == "user" else None
     # Not as a run's first save: of a session that a run made meanwhile, nothing changes.
     params = {**run.put_params(), "first": False}
-    (row,) = yield Fetch(_sql.PUT_SESSION, params)
+    (row,) = yield Fetch(_sql.PUT_SESSION, params, held="put_session")
     return Session.from_row(row)
 
 
 def get_current(user_id: object) -> Plan[Session]:
     """Return the current session."""
-    return _session(_sql.GET_CURRENT, user_id)
+    return _session("current", _sql.GET_CURRENT, user_id)
 
 
 def get(user_id: object, thread_id: object) -> Plan[Session]:
     """Return a certain session."""
-    return _session(_sql.GET_SESSION, user_id, _arguments.text("thread_id", thread_id))
+    return _session("get", _sql.GET_SESSION, user_id, _arguments.text("thread_id", thread_id))
 
 
 def switch(user_id: object, thread_id: object) -> Plan[Session]:
     """Make a session current, and active."""
-    return _session(_sql.SWITCH_SESSION, user_id, _arguments.text("thread_id", thread_id))
+    checked = _arguments.text("thread_id", thread_id)
+    return _session("switch", _sql.SWITCH_SESSION, user_id, checked, {"at": None})
 
 
 def update(user_id: object, updates: object, thread_id: object) -> Plan[Session]:
@@ -105,15 +107,20 @@ def update(user_id: object, updates: object, thread_id: object) -> Plan[Session]
         if "metadata" in updates
         else None,
     }
-    return _session(_sql.UPDATE_SESSION, user_id, _optional_thread_id(thread_id), checked)
+    return _session("update", _sql.UPDATE_SESSION, user_id, _optional_thread_id(thread_id), checked)
 
 
 def _session(
-    sql: str, user_id: object, thread_id: str | None = None, params: Mapping[str, Any] | None = None
+    held: str,
+    sql: str,
+    user_id: object,
+    thread_id: str | None = None,
+    params: Mapping[str, Any] | None = None,
 ) -> Plan[Session]:
     """Return the session that *sql* gives; without one, raise `SessionNotFoundError`."""
     user = _arguments.user_id(user_id)
-    return _one(Fetch(sql, {"user_id": user, "thread_id": thread_id, **(params or {})}))
+    params = {"user_id": user, "thread_id": thread_id, **(params or {})}
+    return _one(Fetch(sql, params, held=held))
 
 
 def _one(fetch: Fetch) -> Plan[Session]:
@@ -131,12 +138,13 @@ def deactivate(user_id: object, thread_id: object) -> Plan[int]:
     """Deactivate one session, or all of the user's; return how many."""
     user = _arguments.user_id(user_id)
     params = {"user_id": user, "thread_id": _optional_thread_id(thread_id)}
-    return _number(Fetch(_sql.DEACTIVATE_SESSIONS, params))
+    return _number(Fetch(_sql.DEACTIVATE_SESSIONS, params, repeatable=False, held="deactivate"))
 
 
 def has(user_id: object) -> Plan[int]:
     """Say, by 1 or 0, whether the user has an active session."""
-    return _number(Fetch(_sql.HAS_SESSION, {"user_id": _arguments.user_id(user_id)}))
+    params = {"user_id": _arguments.user_id(user_id)}
+    return _number(Fetch(_sql.HAS_SESSION, params, held="has"))
 
 
 def _number(fetch: Fetch) -> Plan[int]:
@@ -156,7 +164,8 @@ def _delete(user_id: str, thread_id: str) -> Plan[None]:
 
 def delete_threads(thread_ids: list[str], user_id: str | None = None) -> Plan[int]:
     """Delete threads with their sessions, of *user_id* only if given; count the sessions."""
-    return _number(Fetch(_sql.DELETE_THREADS, {"thread_ids": thread_ids, "user_id": user_id}))
+    params = {"thread_ids": thread_ids, "user_id": user_id}
+    return _number(Fetch(_sql.DELETE_THREADS, params, repeatable=False))
 
 
 def list_page(listing: Listing, limit: object) -> Plan[SessionPage]:

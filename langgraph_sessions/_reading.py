@@ -19,7 +19,8 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
 from langgraph_sessions import _titles
-from langgraph_sessions._database import AsyncDatabase, Database
+from langgraph_sessions._aio_database import AsyncDatabase
+from langgraph_sessions._database import Database
 
 
 def reader(database: Database, serde: SerializerProtocol | None) -> PostgresSaver:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import Checkpoint
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
+from psycopg.rows import DictRow
 
 from langgraph_sessions import _sql, _titles, _titling
-from langgraph_sessions._drive import Fetch
+from langgraph_sessions._drive import Fetch, Plan
 from langgraph_sessions._opening import Opened
-from langgraph_sessions._run import ActiveRun, Request, active_run
+from langgraph_sessions._request import RUNTIME_KEY, Request
+from langgraph_sessions._run import ActiveRun, active_run, for_storage
+from langgraph_sessions.errors import ConcurrentRunError
+from langgraph_sessions.models import Session
 
+CONCURRENT_RUNS = ("reject", "allow")
 DELETE_STRATEGIES = ("delete", "delete_all")  # the parent's word, and the Agent Server's
 
 
@@ -27,14 +33,132 @@ def continued(opened: Opened, config: RunnableConfig, request: Request) -> Opene
     return opened._replace(run=run) if run is not None and not request.instructs else opened
 
 
-def put(run: ActiveRun, config: RunnableConfig, checkpoint: Checkpoint) -> Fetch:
-    """Return the statement that saves the session beside *checkpoint*."""
-    if not config["configurable"].get("checkpoint_ns"):
-        _note_checkpoint(run, checkpoint)
-    return Fetch(_sql.PUT_SESSION, run.put_params())
+def check(opened: Opened, config: RunnableConfig, request: Request) -> None:
+    """Have a run that starts with *opened* raise when another saves to its thread meanwhile.
+
+    A root graph's run, that is: subgraphs are part of it, and who only reads, or updates a
+    state, says which checkpoint it is about.
+    """
+    run, head = opened
+    if run is not None and RUNTIME_KEY in config["configurable"] and not request.checkpoint_ns:
+        newest = "" if head is None else head["checkpoint_id"]
+        run.starts_at(newest, addressed=request.checkpoint_id is not None)
 
 
-def _note_checkpoint(run: ActiveRun, checkpoint: Checkpoint) -> None:
+@dataclass(frozen=True, slots=True)
+class Save:
+    """A checkpoint of a user's run, to be saved beside its session.
+
+    Attributes:
+        run: The run.
+        config: What the parent's `put` is given: the parent checkpoint, the thread, the metadata.
+        checkpoint: The checkpoint.
+        metadata: What LangGraph says of it.
+        new_versions: The channels that are new since the parent checkpoint.
+        held: The parameters of its session's statement, if it was held while the database
+            was away; else they are the run's.
+    """
+
+    run: ActiveRun
+    config: RunnableConfig
+    checkpoint: Checkpoint
+    metadata: CheckpointMetadata
+    new_versions: ChannelVersions
+    held: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        run: ActiveRun,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> Save:
+        """Take note of what the run is about to save.
+
+        Raises:
+            ConcurrentRunError: As `ActiveRun.saving`.
+        """
+        save = cls(run, for_storage(config, run), checkpoint, metadata, new_versions)
+        if not save.checkpoint_ns:
+            run.saving(checkpoint["id"])
+            run.advanced = True
+            _note_words(run, checkpoint)
+        return save
+
+    @property
+    def checkpoint_ns(self) -> str:
+        """A subgraph's namespace; `""` for the root graph."""
+        return str(self.config["configurable"].get("checkpoint_ns") or "")
+
+    @property
+    def statement(self) -> Fetch:
+        """What saves the session."""
+        return Fetch(_sql.PUT_SESSION, self.held or self.run.put_params())
+
+    def find(self) -> Plan[DictRow]:
+        """Return the session's row if the checkpoint was saved, by a try that broke off.
+
+        Raises:
+            ConcurrentRunError: It was not.
+        """
+        params = {
+            "user_id": self.run.user_id,
+            "thread_id": self.config["configurable"]["thread_id"],
+            "checkpoint_ns": self.checkpoint_ns,
+            "checkpoint_id": self.checkpoint["id"],
+        }
+        for row in (yield Fetch(_sql.SAVED_SESSION, params)):
+            return cast(DictRow, row)
+        raise ConcurrentRunError(params["thread_id"])
+
+    def done(self, row: Mapping[str, Any]) -> Session:
+        """Take note that it is saved, with the session *row*; return the session."""
+        if not self.checkpoint_ns:
+            self.run.saved_checkpoint(self.checkpoint["id"])
+        return self.run.has_saved(row)
+
+    @property
+    def saved_config(self) -> RunnableConfig:
+        """What `put` returns, with the user, so that it can be used to run again."""
+        return {
+            "configurable": {
+                "user_id": self.run.user_id,
+                "thread_id": self.run.thread_id,
+                "checkpoint_ns": self.checkpoint_ns,
+                "checkpoint_id": self.checkpoint["id"],
+            }
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """What a task of a user's run wrote.
+
+    Attributes:
+        run: The run.
+        config: The checkpoint whose task it was.
+        writes: Channels and values.
+        task_id: The task.
+        task_path: Where it is in the graph.
+        held: As in `Save`.
+    """
+
+    run: ActiveRun
+    config: RunnableConfig
+    writes: Sequence[tuple[str, Any]]
+    task_id: str
+    task_path: str
+    held: Mapping[str, Any] | None = None
+
+    @property
+    def statement(self) -> Fetch:
+        """What refuses the writes if the thread is not the run's."""
+        return Fetch(_sql.GUARD_THREAD, self.held or self.run.guard_params())
+
+
+def _note_words(run: ActiveRun, checkpoint: Checkpoint) -> None:
     """Look for words in the root graph's *checkpoint*; a subgraph's prompts are its own."""
     values = _titles.values_of(checkpoint)
     if run.untitled and run.message_title is None:
@@ -43,25 +167,21 @@ def _note_checkpoint(run: ActiveRun, checkpoint: Checkpoint) -> None:
         run.answered = checkpoint["id"]
 
 
-def note_writes(run: ActiveRun, config: RunnableConfig, writes: Sequence[tuple[str, Any]]) -> None:
+def note_writes(writes: Writes) -> None:
     """Look for words in *writes*: a `DeltaChannel`'s messages may be in no checkpoint."""
-    if config["configurable"].get("checkpoint_ns"):
+    run = writes.run
+    if writes.config["configurable"].get("checkpoint_ns"):
         return
     if run.untitled and run.message_title is None:
-        run.message_title = _titles.from_values(writes)
+        run.message_title = _titles.from_values(writes.writes)
 
 
-def note_answer(run: ActiveRun, config: RunnableConfig, writes: Sequence[tuple[str, Any]]) -> None:
+def note_answer(writes: Writes) -> None:
     """Look for a model's answer in the root graph's *writes*, which are saved."""
-    configurable = config["configurable"]
+    run, configurable = writes.run, writes.config["configurable"]
     if run.unasked and run.answered is None and not configurable.get("checkpoint_ns"):
-        run.answered = configurable["checkpoint_id"] if _titling.is_answered(writes) else None
-
-
-def with_user(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
-    """Return *config*, what `put` returned, so that it can be used to run again."""
-    configurable = {**config["configurable"], "user_id": run.user_id}
-    return cast(RunnableConfig, {**config, "configurable": configurable})
+        answered = _titling.is_answered(writes.writes)
+        run.answered = configurable["checkpoint_id"] if answered else None
 
 
 def deletes(thread_ids: Sequence[str], strategy: str) -> bool:

@@ -108,20 +108,30 @@ def open_reserved(select: str | None, *, addressed: bool) -> str:
 
 # --- What is queued beside a checkpoint ---------------------------------------------------
 
-# Both raise when the thread is not the user's, which rolls the checkpoint back with them.
+# Both raise when the thread is not the user's, and when another run has saved meanwhile,
+# which rolls the checkpoint back with them.
 PUT_SESSION: Final = f"""
 SELECT {", ".join(_ROW)} FROM user_sessions_put(
     %(user_id)s, %(thread_id)s, %(known)s, %(first)s,
-    %(title)s, %(message_title)s, %(is_active)s)"""
-GUARD_THREAD: Final = "SELECT user_sessions_guard(%(user_id)s, %(thread_id)s, %(known)s)"
+    %(title)s, %(message_title)s, %(is_active)s, %(base)s, %(own)s::text[], %(at)s::timestamptz)"""
+GUARD_THREAD: Final = """
+SELECT user_sessions_guard(%(user_id)s, %(thread_id)s, %(known)s, %(base)s, %(own)s::text[])"""
+# After a save whose connection broke before it could say that it was done.
+SAVED_SESSION: Final = f"""
+SELECT {", ".join(_ROW)} FROM user_sessions AS s
+WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s AND EXISTS (
+    SELECT FROM checkpoints AS c WHERE c.thread_id = s.thread_id
+    AND checkpoint_ns = %(checkpoint_ns)s AND checkpoint_id = %(checkpoint_id)s)"""
 
 
 # --- The session manager -------------------------------------------------------------------
 
 # ON CONFLICT DO NOTHING and NOT EXISTS: an id that any thread has is refused, not taken over.
 CREATE_SESSION: Final = f"""
-INSERT INTO user_sessions (user_id, thread_id, title, title_source, metadata)
-SELECT %(user_id)s, %(thread_id)s::text, %(title)s, %(title_source)s, %(metadata)s::jsonb
+INSERT INTO user_sessions
+    (user_id, thread_id, title, title_source, metadata, created_at, updated_at)
+SELECT %(user_id)s, %(thread_id)s::text, %(title)s, %(title_source)s, %(metadata)s::jsonb,
+    coalesce(%(at)s::timestamptz, now()), coalesce(%(at)s::timestamptz, now())
 WHERE NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = %(thread_id)s::text)
 ON CONFLICT (thread_id) DO NOTHING
 RETURNING {_SESSION}"""
@@ -144,7 +154,8 @@ AND thread_id = coalesce(%(thread_id)s::text, (SELECT thread_id FROM ({_CURRENT}
 RETURNING {_SESSION}"""
 
 SWITCH_SESSION: Final = f"""
-UPDATE user_sessions SET is_active = TRUE, updated_at = clock_timestamp()
+UPDATE user_sessions SET is_active = TRUE,
+    updated_at = greatest(updated_at, coalesce(%(at)s::timestamptz, clock_timestamp()))
 WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s
 RETURNING {_SESSION}"""
 
@@ -213,6 +224,22 @@ SET_MODEL_TITLE: Final = f"""
 UPDATE user_sessions SET title = %(title)s, title_source = 'model'
 WHERE thread_id = %(thread_id)s AND title_source <> 'user'
 RETURNING {_SESSION}"""
+
+
+# --- Runs that wait for each other -------------------------------------------------------------
+
+# For this transaction alone. The server ends one whose client's machine is gone within a
+# minute, and none for being idle: its holder's run may take long.
+LOCK_SETTINGS: Final = """
+SELECT set_config('lock_timeout', %(milliseconds)s, TRUE),
+    set_config('statement_timeout', '0', TRUE),
+    set_config('idle_in_transaction_session_timeout', '0', TRUE),
+    set_config('tcp_keepalives_idle', '30', TRUE),
+    set_config('tcp_keepalives_interval', '10', TRUE),
+    set_config('tcp_keepalives_count', '3', TRUE)"""
+LOCK_SESSION: Final = """
+SELECT pg_advisory_xact_lock(
+    hashtextextended('langgraph_sessions ' || %(thread_id)s::text, 0))::text AS locked"""
 
 
 # --- Whole threads, users and databases ------------------------------------------------------

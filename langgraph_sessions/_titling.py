@@ -58,7 +58,7 @@ def is_answered(values: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> bool:
 
 def claim(thread_id: str) -> Plan[bool]:
     """Claim the one call of the titler for a session."""
-    return bool((yield Fetch(_sql.CLAIM_TITLE, {"thread_id": thread_id})))
+    return bool((yield Fetch(_sql.CLAIM_TITLE, {"thread_id": thread_id}, repeatable=False)))
 
 
 def set_title(thread_id: str, title: str) -> Plan[Session | None]:

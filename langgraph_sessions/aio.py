@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -21,14 +22,19 @@ from psycopg import AsyncCursor, AsyncPipeline
 from psycopg.rows import DictRow, dict_row
 
 from langgraph_sessions import _arguments, _housekeeping, _join, _opening, _operations, _saving
-from langgraph_sessions._database import AsyncConn, AsyncDatabase
-from langgraph_sessions._drive import statement
+from langgraph_sessions._aio_database import AsyncConn, AsyncDatabase
+from langgraph_sessions._drive import Plan, statement
 from langgraph_sessions._from_threads import FromThreads
-from langgraph_sessions._run import ActiveRun, Request, active_run, for_storage, owned, pin
+from langgraph_sessions._memory import Memory
+from langgraph_sessions._outage import OUTAGE_LIMIT
+from langgraph_sessions._request import Request
+from langgraph_sessions._run import ActiveRun, active_run, owned, pin
+from langgraph_sessions._saving import Save, Writes
 from langgraph_sessions._source import Path
 from langgraph_sessions._thread_ids import ThreadIdFactory, default_thread_id
 from langgraph_sessions._titling import AsyncBackground, Titler
 from langgraph_sessions.aio_manager import AsyncAgentSessionManager
+from langgraph_sessions.errors import ConcurrentRunError
 
 
 class AsyncSessionSaver(FromThreads):
@@ -55,21 +61,37 @@ class AsyncSessionSaver(FromThreads):
         thread_id_factory: ThreadIdFactory = default_thread_id,
         cache_size: int = 1000,
         cache_ttl: float = 5.0,
+        on_outage: str = "memory",
+        outage_limit: int = OUTAGE_LIMIT,
+        retry_for: float = 5.0,
         titler: Titler | None = None,
+        concurrent_runs: str = "reject",
     ) -> None:
         """Async version of `SessionSaver.__init__`."""
-        database = AsyncDatabase(conn, pipe, path=path, pool_size=pool_size, auto_setup=auto_setup)
+        database = AsyncDatabase(
+            conn,
+            pipe,
+            path=path,
+            pool_size=pool_size,
+            auto_setup=auto_setup,
+            thread_id_factory=thread_id_factory,
+            on_outage=on_outage,
+            outage_limit=outage_limit,
+            retry_for=retry_for,
+        )
         super().__init__(cast(Any, database.conn), pipe, serde)
         self.lock = cast(Any, database.lock)
         self._database = database
         if titler is not None:
             _arguments.function("titler", titler)
         self._titler = titler
+        self._concurrent_runs = _arguments.one_of(
+            "concurrent_runs", concurrent_runs, _saving.CONCURRENT_RUNS
+        )
         self._background = AsyncBackground()
         self.sessions = AsyncAgentSessionManager(
             database,
             serde,
-            thread_id_factory=thread_id_factory,
             cache_size=cache_size,
             cache_ttl=cache_ttl,
         )
@@ -122,12 +144,27 @@ class AsyncSessionSaver(FromThreads):
                 joined.cursor = cursor.connection.cursor(binary=True, row_factory=dict_row)
                 await joined.cursor.execute(statement(joined.fetch.sql), joined.fetch.params)
 
+    @property
+    def durable(self) -> bool:
+        """Async version of `SessionSaver.durable`."""
+        return self._database.durable
+
     # --- Reading -----------------------------------------------------------------------------
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Async version of `SessionSaver.get_tuple`."""
         request = Request.of(config)
-        run, head = await self._open(config, request, self.SELECT_SQL)
+        stored = partial(self._get_stored, config, request)
+        if request.user_id is None:
+            return await self._database.attempt(stored)
+        return await self._database.either(stored, partial(self._get_held, config, request))
+
+    async def _get_stored(self, config: RunnableConfig, request: Request) -> CheckpointTuple | None:
+        plan = self._open(request, self.SELECT_SQL)
+        opened = _saving.continued(await self._database.run_durably(plan), config, request)
+        run, head = opened
+        if self._concurrent_runs == "reject" and run is not active_run(config):
+            _saving.check(opened, config, request)
         if run is not None:
             config = pin(config, run)
         if head is None:
@@ -138,22 +175,34 @@ class AsyncSessionSaver(FromThreads):
             found = await self._load_checkpoint_tuple(head)
         return owned(found, run.user_id) if run and found else found
 
-    async def _open(
-        self, config: RunnableConfig, request: Request, select: str | None = None
-    ) -> _opening.Opened:
-        plan = _opening.open_run(request, self.sessions.thread_id_factory, select)
-        return _saving.continued(await self._database.run(plan), config, request)
+    def _get_held(
+        self, config: RunnableConfig, request: Request, memory: Memory
+    ) -> CheckpointTuple | None:
+        run = active_run(config)
+        if starts := run is None or request.instructs:
+            run = memory.sessions.run(self._open(request)).run
+        assert run is not None
+        given, config = config, pin(config, run)
+        found = memory.get_tuple(run, config, self.serde)
+        if self._concurrent_runs == "reject" and starts:
+            head = {"checkpoint_id": found.checkpoint["id"]} if found else None
+            _saving.check(_opening.Opened(run, head), given, request)
+        return owned(found, run.user_id) if found else None
+
+    def _open(self, request: Request, select: str | None = None) -> Plan[_opening.Opened]:
+        return _opening.open_run(request, self.sessions.thread_id_factory, select)
 
     async def _reader(self, config: RunnableConfig) -> ActiveRun | None:
-        return active_run(config) or await self._database.run(
-            _opening.find_thread(Request.of(config))
-        )
+        find = _opening.find_thread(Request.of(config))
+        return active_run(config) or await self._database.run_durably(find)
 
     async def _writer(self, config: RunnableConfig) -> ActiveRun | None:
         if run := active_run(config):
             return run
         request = Request.of(config)
-        return None if request.user_id is None else (await self._open(config, request)).run
+        if request.user_id is None:
+            return None
+        return (await self._database.run(self._open(request))).run
 
     async def alist(
         self,
@@ -164,22 +213,56 @@ class AsyncSessionSaver(FromThreads):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """Async version of `SessionSaver.list`."""
+        find = partial(self._list_stored, config, filter=filter, before=before, limit=limit)
+        if config is None or Request.of(config).user_id is None:
+            listed = await self._database.attempt(find)
+        else:
+            hold = partial(self._list_held, config, filter=filter, before=before, limit=limit)
+            listed = await self._database.either(find, hold)
+        for found in listed:
+            yield found
+
+    async def _list_stored(
+        self, config: RunnableConfig | None, **filters: Any
+    ) -> Sequence[CheckpointTuple]:
         await self._database.ready()
         run = None if config is None else await self._reader(config)
         if config is not None and run is not None:
             config = pin(config, run)
-        listed = super().alist(config, filter=filter, before=before, limit=limit)
-        for found in [found async for found in listed]:
-            yield owned(found, run.user_id) if run else found
+        # All at once: the connection is free again before the caller gets the first.
+        listed = [found async for found in super().alist(config, **filters)]
+        return [owned(found, run.user_id) if run else found for found in listed]
+
+    def _list_held(
+        self, config: RunnableConfig, memory: Memory, **filters: Any
+    ) -> Sequence[CheckpointTuple]:
+        run = self._reader_of_held(config, memory)
+        listed = memory.list(pin(config, run), self.serde, **filters)
+        return [owned(found, run.user_id) for found in listed]
+
+    def _reader_of_held(self, config: RunnableConfig, memory: Memory) -> ActiveRun:
+        find = _opening.find_thread(Request.of(config))
+        return active_run(config) or cast(ActiveRun, memory.sessions.run(find))
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Async version of `SessionSaver.get_delta_channel_history`."""
-        await self._database.ready()
-        if run := await self._reader(config):
-            config = pin(config, run)
-        return await super().aget_delta_channel_history(config=config, channels=channels)
+
+        async def stored() -> Mapping[str, DeltaChannelHistory]:
+            await self._database.ready()
+            run = await self._reader(config)
+            pinned = pin(config, run) if run else config
+            return await parent(config=pinned, channels=channels)
+
+        def held(memory: Memory) -> Mapping[str, DeltaChannelHistory]:
+            run = self._reader_of_held(config, memory)
+            return memory.get_delta_channel_history(pin(config, run), channels, self.serde)
+
+        parent = super().aget_delta_channel_history
+        if Request.of(config).user_id is None:
+            return await self._database.attempt(stored)
+        return await self._database.either(stored, held)
 
     # --- Saving ------------------------------------------------------------------------------
 
@@ -191,23 +274,38 @@ class AsyncSessionSaver(FromThreads):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Async version of `SessionSaver.put`."""
-        await self._database.ready()
         run = await self._writer(config)
         if run is None:
-            thread_id = config["configurable"]["thread_id"]
-            with _join.joined(_join.guard(None, config["configurable"]), None, thread_id):
-                return await super().aput(config, checkpoint, metadata, new_versions)
+            plain = partial(self._put_plain, config, checkpoint, metadata, new_versions)
+            return await self._database.attempt(plain)
         began = self.sessions.cache.now()
-        with _join.joined(
-            _saving.put(run, config, checkpoint), run.user_id, run.thread_id
-        ) as joined:
-            stored = for_storage(config, run)
-            saved = await super().aput(stored, checkpoint, metadata, new_versions)
-        row = await cast(AsyncCursor[DictRow], joined.cursor).fetchone()
-        self.sessions.cache.wrote(run.has_saved(cast(DictRow, row)), began)
-        if self._titler is not None and _saving.wants_title(run, config, checkpoint):
+        save = Save.of(run, config, checkpoint, metadata, new_versions)
+        row = await self._database.either(
+            partial(self._put, save), lambda memory: memory.put(save, self.serde, self._put)
+        )
+        self.sessions.cache.wrote(save.done(row), began)
+        if self._titler is None or not self._database.durable:
+            return save.saved_config
+        if _saving.wants_title(run, config, checkpoint):
             self._background.start(self.sessions.call_titler(self._titler, run.thread_id))
-        return _saving.with_user(saved, run)
+        return save.saved_config
+
+    async def _put_plain(self, config: RunnableConfig, *saved: Any) -> RunnableConfig:
+        await self._database.ready()
+        with _join.joined(_join.guard(None, config["configurable"])):
+            return await super().aput(config, *saved)
+
+    async def _put(self, save: Save) -> DictRow:
+        await self._database.ready()
+        line = save.run.line
+        try:
+            with _join.joined(save.statement) as joined:
+                await super().aput(save.config, save.checkpoint, save.metadata, save.new_versions)
+            return cast(DictRow, await cast(AsyncCursor[DictRow], joined.cursor).fetchone())
+        except ConcurrentRunError:
+            if save.run.line != line:  # It ran into one of its own, saved meanwhile.
+                return await self._put(save)
+            return await self._database.run_durably(save.find())
 
     async def aput_writes(
         self,
@@ -217,17 +315,36 @@ class AsyncSessionSaver(FromThreads):
         task_path: str = "",
     ) -> None:
         """Async version of `SessionSaver.put_writes`."""
-        await self._database.ready()
         run = await self._writer(config)
-        if run is not None:
-            config = pin(config, run)
-            _saving.note_writes(run, config, writes)
-        configurable = config["configurable"]
-        user_id = run.user_id if run else None
-        with _join.joined(_join.guard(run, configurable), user_id, configurable["thread_id"]):
-            await super().aput_writes(config, writes, task_id, task_path)
-        if run is not None:
-            _saving.note_answer(run, config, writes)
+        if run is None:
+            plain = partial(self._put_writes_plain, config, writes, task_id, task_path)
+            await self._database.attempt(plain)
+            return
+        wrote = Writes(run, pin(config, run), writes, task_id, task_path)
+        _saving.note_writes(wrote)
+        await self._database.either(
+            partial(self._put_writes, wrote),
+            lambda memory: memory.put_writes(wrote, self.serde, self._put_writes),
+        )
+        _saving.note_answer(wrote)
+
+    async def _put_writes_plain(self, config: RunnableConfig, *written: Any) -> None:
+        await self._database.ready()
+        with _join.joined(_join.guard(None, config["configurable"])):
+            await super().aput_writes(config, *written)
+
+    async def _put_writes(self, wrote: Writes) -> None:
+        await self._database.ready()
+        line = wrote.run.line
+        try:
+            with _join.joined(wrote.statement):
+                await super().aput_writes(
+                    wrote.config, wrote.writes, wrote.task_id, wrote.task_path
+                )
+        except ConcurrentRunError:
+            if wrote.run.line == line:
+                raise
+            await self._put_writes(wrote)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Async version of `SessionSaver.delete_thread`."""
@@ -235,12 +352,15 @@ class AsyncSessionSaver(FromThreads):
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Async version of `SessionSaver.prune`."""
-        await self._database.ready()
         if not _saving.deletes(thread_ids, strategy):
-            await super().aprune(thread_ids, strategy=strategy)
+            await self._database.attempt(partial(self._prune, thread_ids, strategy))
         elif thread_ids:
             await self._database.run(_operations.delete_threads([str(t) for t in thread_ids]))
             await self.sessions.clear_memory_cache()
+
+    async def _prune(self, thread_ids: Sequence[str], strategy: str) -> None:
+        await self._database.ready()
+        await super().aprune(thread_ids, strategy=strategy)
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Async version of `SessionSaver.copy_thread`."""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from psycopg import AsyncConnection
 
 from langgraph_sessions import _arguments, _housekeeping, _operations
+from langgraph_sessions._aio_database import AsyncConn, AsyncDatabase, aresult
 from langgraph_sessions._aio_housekeeper import AsyncHousekeeper
 from langgraph_sessions._arguments import UserId
 from langgraph_sessions._cache import SessionCache
-from langgraph_sessions._database import AsyncConn, AsyncDatabase
 from langgraph_sessions._drive import Plan
+from langgraph_sessions._exclusive import Turn
+from langgraph_sessions._held_sessions import refuse
+from langgraph_sessions._outage import OUTAGE_LIMIT
 from langgraph_sessions._pages import Listing
 from langgraph_sessions._source import Path
 from langgraph_sessions._thread_ids import ThreadIdFactory, default_thread_id
@@ -34,18 +40,31 @@ class AsyncAgentSessionManager(AsyncHousekeeper):
         thread_id_factory: ThreadIdFactory = default_thread_id,
         cache_size: int = 1000,
         cache_ttl: float = 5.0,
+        on_outage: str = "memory",
+        outage_limit: int = OUTAGE_LIMIT,
+        retry_for: float = 5.0,
     ) -> None:
         """Async version of `AgentSessionManager.__init__`."""
         self._owns_database = not isinstance(conn, AsyncDatabase)
         self._database = (
             conn
             if isinstance(conn, AsyncDatabase)
-            else AsyncDatabase(conn, path=path, pool_size=pool_size, auto_setup=auto_setup)
+            else AsyncDatabase(
+                conn,
+                path=path,
+                pool_size=pool_size,
+                auto_setup=auto_setup,
+                thread_id_factory=thread_id_factory,
+                on_outage=on_outage,
+                outage_limit=outage_limit,
+                retry_for=retry_for,
+            )
         )
-        _arguments.function("thread_id_factory", thread_id_factory)
-        self.thread_id_factory = thread_id_factory
+        self.thread_id_factory = self._database.thread_id_factory
         self._serde = serde
         self.cache = SessionCache(cache_size, cache_ttl)
+        # Sessions begun in memory are numbered by the database, and it may have other ones.
+        self._database.on_change = self.cache.clear
 
     async def close(self) -> None:
         """Async version of `AgentSessionManager.close`."""
@@ -158,6 +177,33 @@ class AsyncAgentSessionManager(AsyncHousekeeper):
         plan = _housekeeping.fork(user_id, thread_id, checkpoint_id, title, factory)
         return await self._write(plan)
 
+    @asynccontextmanager
+    async def exclusive(
+        self, user_id: UserId, thread_id: str | None = None, timeout: float | None = None
+    ) -> AsyncIterator[Session]:
+        """Async version of `AgentSessionManager.exclusive`."""
+        turn = Turn(user_id, thread_id, timeout, self.thread_id_factory)
+        conn, session = await self._database.either(partial(self._take, turn), refuse)
+        try:
+            yield session
+        finally:
+            await conn.close()
+
+    async def _take(self, turn: Turn) -> tuple[AsyncConnection[Any], Session]:
+        session = await self._database.run_durably(turn.find())
+        conn = await self._database.connect()
+        try:
+            locked = None
+            # The current session may be another one since the wait for it began.
+            while locked != session.thread_id:
+                await aresult(conn, turn.lock(session))
+                locked = session.thread_id
+                session = await self._database.run_durably(turn.find())
+        except BaseException:
+            await conn.close()
+            raise
+        return conn, session
+
     async def clear_memory_cache(self) -> None:
         """Async version of `AgentSessionManager.clear_memory_cache`."""
         self.cache.clear()
@@ -169,7 +215,8 @@ class AsyncAgentSessionManager(AsyncHousekeeper):
     async def _read(
         self, plan: Plan[Session], user_id: UserId, thread_id: str | None = None
     ) -> Session:
-        if cached := self.cache.get(_arguments.user_id(user_id), thread_id):
+        cached = self.cache.get(_arguments.user_id(user_id), thread_id)
+        if cached is not None and self._database.durable:
             return cached
         began = self.cache.now()
         session = await self._database.run(plan)

@@ -38,7 +38,26 @@ class SessionNotFoundError(SessionError, ValueError):
 
 
 class ConcurrentRunError(SessionError):
-    """Two runs of one session overlapped; this one would have lost or overwritten messages."""
+    """Two runs of one session overlapped; this one would have lost or overwritten messages.
+
+    What it wanted to save was not saved. The session is as the other run leaves it, and ready
+    for the same run again.
+
+    Attributes:
+        thread_id: The session's thread.
+    """
+
+    def __init__(self, thread_id: str) -> None:
+        """Say in which session."""
+        self.thread_id = thread_id
+        super().__init__(
+            f"another run saved to session {thread_id!r} while this one was under way: run it "
+            "again, or make runs wait for each other with saver.sessions.exclusive(…)"
+        )
+
+    def __reduce__(self) -> tuple[type[ConcurrentRunError], tuple[str]]:
+        """Let it cross process boundaries, as in `concurrent.futures`."""
+        return type(self), (self.thread_id,)
 
 
 class SessionsUnavailableError(SessionError):

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from psycopg import Connection
 
 from langgraph_sessions import _arguments, _housekeeping, _operations
 from langgraph_sessions._arguments import UserId
 from langgraph_sessions._cache import SessionCache
-from langgraph_sessions._database import Conn, Database
+from langgraph_sessions._database import Conn, Database, result
 from langgraph_sessions._drive import Plan
+from langgraph_sessions._exclusive import Turn
+from langgraph_sessions._held_sessions import refuse
 from langgraph_sessions._housekeeper import Housekeeper
+from langgraph_sessions._outage import OUTAGE_LIMIT
 from langgraph_sessions._pages import Listing
 from langgraph_sessions._source import Path
 from langgraph_sessions._thread_ids import ThreadIdFactory, default_thread_id
@@ -42,18 +48,31 @@ class AgentSessionManager(Housekeeper):
         thread_id_factory: ThreadIdFactory = default_thread_id,
         cache_size: int = 1000,
         cache_ttl: float = 5.0,
+        on_outage: str = "memory",
+        outage_limit: int = OUTAGE_LIMIT,
+        retry_for: float = 5.0,
     ) -> None:
         """Choose the database. Takes and raises what `SessionSaver` does."""
         self._owns_database = not isinstance(conn, Database)
         self._database = (
             conn
             if isinstance(conn, Database)
-            else Database(conn, path=path, pool_size=pool_size, auto_setup=auto_setup)
+            else Database(
+                conn,
+                path=path,
+                pool_size=pool_size,
+                auto_setup=auto_setup,
+                thread_id_factory=thread_id_factory,
+                on_outage=on_outage,
+                outage_limit=outage_limit,
+                retry_for=retry_for,
+            )
         )
-        _arguments.function("thread_id_factory", thread_id_factory)
-        self.thread_id_factory = thread_id_factory
+        self.thread_id_factory = self._database.thread_id_factory
         self._serde = serde
         self.cache = SessionCache(cache_size, cache_ttl)
+        # Sessions begun in memory are numbered by the database, and it may have other ones.
+        self._database.on_change = self.cache.clear
 
     def close(self) -> None:
         """Close what this opened, and nothing else."""
@@ -225,6 +244,53 @@ class AgentSessionManager(Housekeeper):
         plan = _housekeeping.fork(user_id, thread_id, checkpoint_id, title, factory)
         return self._write(plan)
 
+    @contextmanager
+    def exclusive(
+        self, user_id: UserId, thread_id: str | None = None, timeout: float | None = None
+    ) -> Iterator[Session]:
+        """Have a session to oneself in a `with` block: others that want it wait.
+
+        They do over all processes; who crashes frees it. Runs that do not ask for it are kept
+        apart by `concurrent_runs` alone. Holding or waiting takes a connection of its own,
+        outside the pool.
+
+            with saver.sessions.exclusive("alice") as session:
+                graph.invoke({"messages": ["Hello"]}, session.config)
+
+        Args:
+            user_id: Whose it is.
+            thread_id: Which session; by default the current one, or the one that the user's
+                next run makes.
+            timeout: For how many seconds to wait; by default for ever.
+
+        Raises:
+            TimeoutError: It was not free in time.
+            SessionNotFoundError: The thread is another user's.
+            SessionsUnavailableError: The database is away.
+        """
+        turn = Turn(user_id, thread_id, timeout, self.thread_id_factory)
+        conn, session = self._database.either(partial(self._take, turn), refuse)
+        try:
+            yield session
+        finally:
+            conn.close()
+
+    def _take(self, turn: Turn) -> tuple[Connection[Any], Session]:
+        """Wait for a session; return it, and the connection that holds it."""
+        session = self._database.run_durably(turn.find())
+        conn = self._database.connect()
+        try:
+            locked = None
+            # The current session may be another one since the wait for it began.
+            while locked != session.thread_id:
+                result(conn, turn.lock(session))
+                locked = session.thread_id
+                session = self._database.run_durably(turn.find())
+        except BaseException:
+            conn.close()
+            raise
+        return conn, session
+
     def clear_memory_cache(self) -> None:
         """Empty the memory cache."""
         self.cache.clear()
@@ -234,7 +300,8 @@ class AgentSessionManager(Housekeeper):
         return len(self.cache)
 
     def _read(self, plan: Plan[Session], user_id: UserId, thread_id: str | None = None) -> Session:
-        if cached := self.cache.get(_arguments.user_id(user_id), thread_id):
+        cached = self.cache.get(_arguments.user_id(user_id), thread_id)
+        if cached is not None and self._database.durable:
             return cached
         began = self.cache.now()
         session = self._database.run(plan)

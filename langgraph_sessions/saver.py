@@ -23,12 +23,17 @@ from psycopg.rows import DictRow, dict_row
 
 from langgraph_sessions import _arguments, _housekeeping, _join, _opening, _operations, _saving
 from langgraph_sessions._database import Conn, Database
-from langgraph_sessions._drive import statement
+from langgraph_sessions._drive import Plan, statement
 from langgraph_sessions._in_threads import InThreads
-from langgraph_sessions._run import ActiveRun, Request, active_run, for_storage, owned, pin
+from langgraph_sessions._memory import Memory
+from langgraph_sessions._outage import OUTAGE_LIMIT
+from langgraph_sessions._request import Request
+from langgraph_sessions._run import ActiveRun, active_run, owned, pin
+from langgraph_sessions._saving import Save, Writes
 from langgraph_sessions._source import Path
 from langgraph_sessions._thread_ids import ThreadIdFactory, default_thread_id
 from langgraph_sessions._titling import Background, Titler
+from langgraph_sessions.errors import ConcurrentRunError
 from langgraph_sessions.manager import AgentSessionManager
 
 
@@ -63,7 +68,11 @@ class SessionSaver(InThreads):
         thread_id_factory: ThreadIdFactory = default_thread_id,
         cache_size: int = 1000,
         cache_ttl: float = 5.0,
+        on_outage: str = "memory",
+        outage_limit: int = OUTAGE_LIMIT,
+        retry_for: float = 5.0,
         titler: Titler | None = None,
+        concurrent_runs: str = "reject",
     ) -> None:
         """Choose the database; it is opened, and its tables made, on first use.
 
@@ -81,16 +90,36 @@ class SessionSaver(InThreads):
                 `<user_id>_<uuid>`.
             cache_size: The most sessions that `sessions` keeps in memory; 0 for none.
             cache_ttl: For how many seconds; 0 turns that off.
+            on_outage: What happens while the database is away. `"memory"`: conversations go on
+                in memory, with one warning, and are written when it is back. `"raise"`: its
+                errors are raised.
+            outage_limit: How many bytes may be held in memory meanwhile.
+            retry_for: For how many seconds an operation whose connection broke is tried again
+                before the database counts as away.
             titler: From a conversation's messages to a title, sync or async, called in the
                 background once for a session, after its first answer; never over a title
                 that somebody gave. `langgraph_sessions.titler(model)` makes one.
+            concurrent_runs: `"reject"`: a run with a `user_id` raises `ConcurrentRunError`
+                rather than save what would hide, or be hidden by, what another run of the
+                session saved since this one loaded it. `"allow"`: as in LangGraph, the later
+                branch hides the earlier one.
 
         Raises:
             TypeError: An argument has the wrong type.
             ValueError: *conn* is no conninfo or not in autocommit mode, *path* is given
                 beside it, or *pipe* is given with a pool.
         """
-        database = Database(conn, pipe, path=path, pool_size=pool_size, auto_setup=auto_setup)
+        database = Database(
+            conn,
+            pipe,
+            path=path,
+            pool_size=pool_size,
+            auto_setup=auto_setup,
+            thread_id_factory=thread_id_factory,
+            on_outage=on_outage,
+            outage_limit=outage_limit,
+            retry_for=retry_for,
+        )
         super().__init__(cast(Any, database.conn), pipe, serde)
         # Held for a single connection only. Over a pool, the parent's one lock per saver
         # would make all users wait for each other.
@@ -100,11 +129,13 @@ class SessionSaver(InThreads):
         if titler is not None:
             _arguments.function("titler", titler)
         self._titler = titler
+        self._concurrent_runs = _arguments.one_of(
+            "concurrent_runs", concurrent_runs, _saving.CONCURRENT_RUNS
+        )
         self._background = Background()
         self.sessions = AgentSessionManager(
             database,
             serde,
-            thread_id_factory=thread_id_factory,
             cache_size=cache_size,
             cache_ttl=cache_ttl,
         )
@@ -170,6 +201,11 @@ class SessionSaver(InThreads):
                 joined.cursor = cursor.connection.cursor(binary=True, row_factory=dict_row)
                 joined.cursor.execute(statement(joined.fetch.sql), joined.fetch.params)
 
+    @property
+    def durable(self) -> bool:
+        """Whether what is saved now is in the database; not while that is away."""
+        return self._database.durable
+
     # --- Reading -----------------------------------------------------------------------------
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -181,7 +217,17 @@ class SessionSaver(InThreads):
             ValueError: A key is out of range, or one does not go with another.
         """
         request = Request.of(config)
-        run, head = self._open(config, request, self.SELECT_SQL)
+        stored = partial(self._get_stored, config, request)
+        if request.user_id is None:
+            return self._database.attempt(stored)
+        return self._database.either(stored, partial(self._get_held, config, request))
+
+    def _get_stored(self, config: RunnableConfig, request: Request) -> CheckpointTuple | None:
+        plan = self._open(request, self.SELECT_SQL)
+        opened = _saving.continued(self._database.run_durably(plan), config, request)
+        run, head = opened
+        if self._concurrent_runs == "reject" and run is not active_run(config):
+            _saving.check(opened, config, request)
         if run is not None:
             config = pin(config, run)
         if head is None:
@@ -192,23 +238,36 @@ class SessionSaver(InThreads):
             found = self._load_checkpoint_tuple(head)
         return owned(found, run.user_id) if run and found else found
 
-    def _open(
-        self, config: RunnableConfig, request: Request, select: str | None = None
-    ) -> _opening.Opened:
-        """Find the thread of *request*; within a run, the run stays what it is."""
-        plan = _opening.open_run(request, self.sessions.thread_id_factory, select)
-        return _saving.continued(self._database.run(plan), config, request)
+    def _get_held(
+        self, config: RunnableConfig, request: Request, memory: Memory
+    ) -> CheckpointTuple | None:
+        run = active_run(config)
+        if starts := run is None or request.instructs:
+            run = memory.sessions.run(self._open(request)).run
+        assert run is not None
+        given, config = config, pin(config, run)
+        found = memory.get_tuple(run, config, self.serde)
+        if self._concurrent_runs == "reject" and starts:
+            head = {"checkpoint_id": found.checkpoint["id"]} if found else None
+            _saving.check(_opening.Opened(run, head), given, request)
+        return owned(found, run.user_id) if found else None
+
+    def _open(self, request: Request, select: str | None = None) -> Plan[_opening.Opened]:
+        return _opening.open_run(request, self.sessions.thread_id_factory, select)
 
     def _reader(self, config: RunnableConfig) -> ActiveRun | None:
         """Return the run that reads *config*'s thread; one under way was let in before."""
-        return active_run(config) or self._database.run(_opening.find_thread(Request.of(config)))
+        find = _opening.find_thread(Request.of(config))
+        return active_run(config) or self._database.run_durably(find)
 
     def _writer(self, config: RunnableConfig) -> ActiveRun | None:
         """Return the run that writes to *config*'s thread, `None` for one without a user."""
         if run := active_run(config):
             return run
         request = Request.of(config)
-        return None if request.user_id is None else self._open(config, request).run
+        if request.user_id is None:
+            return None
+        return (self._database.run(self._open(request))).run
 
     def list(
         self,
@@ -222,22 +281,54 @@ class SessionSaver(InThreads):
 
         Without *config* it goes through all threads of all users: an operator's call.
         """
+        find = partial(self._list_stored, config, filter=filter, before=before, limit=limit)
+        if config is None or Request.of(config).user_id is None:
+            yield from self._database.attempt(find)
+            return
+        hold = partial(self._list_held, config, filter=filter, before=before, limit=limit)
+        yield from self._database.either(find, hold)
+
+    def _list_stored(
+        self, config: RunnableConfig | None, **filters: Any
+    ) -> Sequence[CheckpointTuple]:
         self._database.ready()
         run = None if config is None else self._reader(config)
         if config is not None and run is not None:
             config = pin(config, run)
         # All at once: the connection is free again before the caller gets the first.
-        for found in [*super().list(config, filter=filter, before=before, limit=limit)]:
-            yield owned(found, run.user_id) if run else found
+        listed = [*super().list(config, **filters)]
+        return [owned(found, run.user_id) if run else found for found in listed]
+
+    def _list_held(
+        self, config: RunnableConfig, memory: Memory, **filters: Any
+    ) -> Sequence[CheckpointTuple]:
+        run = self._reader_of_held(config, memory)
+        listed = memory.list(pin(config, run), self.serde, **filters)
+        return [owned(found, run.user_id) for found in listed]
+
+    def _reader_of_held(self, config: RunnableConfig, memory: Memory) -> ActiveRun:
+        find = _opening.find_thread(Request.of(config))
+        return active_run(config) or cast(ActiveRun, memory.sessions.run(find))
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Return what rebuilds delta channels, as the parent does. Raises as `get_tuple`."""
-        self._database.ready()
-        if run := self._reader(config):
-            config = pin(config, run)
-        return super().get_delta_channel_history(config=config, channels=channels)
+
+        def stored() -> Mapping[str, DeltaChannelHistory]:
+            self._database.ready()
+            run = self._reader(config)
+            pinned = pin(config, run) if run else config
+            return parent(config=pinned, channels=channels)
+
+        def held(memory: Memory) -> Mapping[str, DeltaChannelHistory]:
+            run = self._reader_of_held(config, memory)
+            return memory.get_delta_channel_history(pin(config, run), channels, self.serde)
+
+        parent = super().get_delta_channel_history
+        if Request.of(config).user_id is None:
+            return self._database.attempt(stored)
+        return self._database.either(stored, held)
 
     # --- Saving ------------------------------------------------------------------------------
 
@@ -253,24 +344,42 @@ class SessionSaver(InThreads):
         Raises:
             SessionNotFoundError: The thread is another user's, or the session was deleted
                 while the run was under way; nothing was saved.
+            ConcurrentRunError: Another run saved to the session since this one loaded it;
+                nothing was saved.
             TypeError, ValueError: As in `get_tuple`, when it is not part of a run.
         """
-        self._database.ready()
         run = self._writer(config)
         if run is None:
-            thread_id = config["configurable"]["thread_id"]
-            with _join.joined(_join.guard(None, config["configurable"]), None, thread_id):
-                return super().put(config, checkpoint, metadata, new_versions)
+            plain = partial(self._put_plain, config, checkpoint, metadata, new_versions)
+            return self._database.attempt(plain)
         began = self.sessions.cache.now()
-        with _join.joined(
-            _saving.put(run, config, checkpoint), run.user_id, run.thread_id
-        ) as joined:
-            saved = super().put(for_storage(config, run), checkpoint, metadata, new_versions)
-        row = cast(Cursor[DictRow], joined.cursor).fetchone()
-        self.sessions.cache.wrote(run.has_saved(cast(DictRow, row)), began)
-        if self._titler is not None and _saving.wants_title(run, config, checkpoint):
+        save = Save.of(run, config, checkpoint, metadata, new_versions)
+        row = self._database.either(
+            partial(self._put, save), lambda memory: memory.put(save, self.serde, self._put)
+        )
+        self.sessions.cache.wrote(save.done(row), began)
+        if self._titler is None or not self._database.durable:
+            return save.saved_config
+        if _saving.wants_title(run, config, checkpoint):
             self._background.start(partial(self.sessions.call_titler, self._titler, run.thread_id))
-        return _saving.with_user(saved, run)
+        return save.saved_config
+
+    def _put_plain(self, config: RunnableConfig, *saved: Any) -> RunnableConfig:
+        self._database.ready()
+        with _join.joined(_join.guard(None, config["configurable"])):
+            return super().put(config, *saved)
+
+    def _put(self, save: Save) -> DictRow:
+        self._database.ready()
+        line = save.run.line
+        try:
+            with _join.joined(save.statement) as joined:
+                super().put(save.config, save.checkpoint, save.metadata, save.new_versions)
+            return cast(DictRow, cast(Cursor[DictRow], joined.cursor).fetchone())
+        except ConcurrentRunError:
+            if save.run.line != line:  # It ran into one of its own, saved meanwhile.
+                return self._put(save)
+            return self._database.run_durably(save.find())
 
     def put_writes(
         self,
@@ -280,17 +389,34 @@ class SessionSaver(InThreads):
         task_path: str = "",
     ) -> None:
         """Save a task's writes. Raises as `put`."""
-        self._database.ready()
         run = self._writer(config)
-        if run is not None:
-            config = pin(config, run)
-            _saving.note_writes(run, config, writes)
-        configurable = config["configurable"]
-        user_id = run.user_id if run else None
-        with _join.joined(_join.guard(run, configurable), user_id, configurable["thread_id"]):
-            super().put_writes(config, writes, task_id, task_path)
-        if run is not None:
-            _saving.note_answer(run, config, writes)
+        if run is None:
+            plain = partial(self._put_writes_plain, config, writes, task_id, task_path)
+            self._database.attempt(plain)
+            return
+        wrote = Writes(run, pin(config, run), writes, task_id, task_path)
+        _saving.note_writes(wrote)
+        self._database.either(
+            partial(self._put_writes, wrote),
+            lambda memory: memory.put_writes(wrote, self.serde, self._put_writes),
+        )
+        _saving.note_answer(wrote)
+
+    def _put_writes_plain(self, config: RunnableConfig, *written: Any) -> None:
+        self._database.ready()
+        with _join.joined(_join.guard(None, config["configurable"])):
+            super().put_writes(config, *written)
+
+    def _put_writes(self, wrote: Writes) -> None:
+        self._database.ready()
+        line = wrote.run.line
+        try:
+            with _join.joined(wrote.statement):
+                super().put_writes(wrote.config, wrote.writes, wrote.task_id, wrote.task_path)
+        except ConcurrentRunError:
+            if wrote.run.line == line:
+                raise
+            self._put_writes(wrote)
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread and its session, whoever owns it: an operator's call."""
@@ -304,12 +430,15 @@ class SessionSaver(InThreads):
             ValueError: *strategy* is unknown.
             NotImplementedError: `"keep_latest"`, and a thread uses a `DeltaChannel`.
         """
-        self._database.ready()
         if not _saving.deletes(thread_ids, strategy):
-            super().prune(thread_ids, strategy=strategy)
+            self._database.attempt(partial(self._prune, thread_ids, strategy))
         elif thread_ids:
             self._database.run(_operations.delete_threads([str(t) for t in thread_ids]))
             self.sessions.clear_memory_cache()
+
+    def _prune(self, thread_ids: Sequence[str], strategy: str) -> None:
+        self._database.ready()
+        super().prune(thread_ids, strategy=strategy)
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread, in the database; its session, if it has one, for the same user.

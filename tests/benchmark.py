@@ -24,7 +24,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
 from langgraph_sessions import AsyncSessionSaver
-from langgraph_sessions._run import RUNTIME_KEY
+from langgraph_sessions._request import RUNTIME_KEY
 from langgraph_sessions.embedded import EmbeddedServer
 from tests.support import graph_builder, psycopg_pool_options
 

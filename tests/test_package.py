@@ -60,7 +60,7 @@ def test_the_managers_take_the_savers_options() -> None:
     """A manager built alone takes `conn` and each option of the saver's that concerns it."""
     saver = inspect.signature(SessionSaver.__init__).parameters
     manager = inspect.signature(AgentSessionManager.__init__).parameters
-    assert set(saver) - set(manager) == {"pipe", "titler"}
+    assert set(saver) - set(manager) == {"pipe", "titler", "concurrent_runs"}
     assert set(manager) <= set(saver)
 
 
@@ -86,7 +86,7 @@ LAYERS = [
     {"errors", "_arguments", "_guardian", "_drive", "_titles", "models"},
     {"_functions", "_in_threads", "_from_threads"},
     {"embedded", "_sql", "_schema", "_cache", "_thread_ids"},
-    {"_run", "_pages", "_source", "_titling", "_ddl"},
+    {"_request", "_pages", "_source", "_titling", "_ddl"},
     {"_database", "_opening", "_join"},
     {"_reading"},
     {"_operations", "_housekeeping", "_saving"},

@@ -1,0 +1,64 @@
+"""Which errors mean that a connection is gone, and whether the server is, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
+
+# What a server says that is going, gone for the moment, or no longer the primary; the class
+# 08 is for connections. https://www.postgresql.org/docs/current/errcodes-appendix.html
+BROKEN: Final = frozenset(
+    {
+        "57P01",  # admin_shutdown, and what pg_terminate_backend says
+        "57P02",  # crash_shutdown
+        "57P03",  # cannot_connect_now
+        "57P05",  # idle_session_timeout
+        "25006",  # read_only_sql_transaction
+    }
+)
+# Seconds to wait for a server that may never answer; libpq's default is for ever.
+CONNECT_TIMEOUT: Final = 5
+
+
+def is_broken(error: BaseException) -> bool:
+    """Say whether *error* is about a connection, or the want of one, and not about a statement."""
+    if isinstance(error, PoolClosed | TooManyRequests | psycopg.errors.PipelineAborted):
+        return False
+    if not isinstance(error, psycopg.Error):
+        return False
+    if error.sqlstate is not None:
+        return error.sqlstate in BROKEN or error.sqlstate.startswith("08")
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | PoolTimeout)
+
+
+def pauses() -> Iterator[float]:
+    """Yield the seconds to wait before each try: none, then from 50 ms up to a second."""
+    yield 0
+    pause = 0.05
+    while True:
+        yield pause
+        pause = min(2 * pause, 1.0)
+
+
+def with_timeout(conninfo: str, options: dict[str, Any]) -> str:
+    """Return *conninfo* with a limit to how long connecting may take, if it has none."""
+    if options.get("connect_timeout") or conninfo_to_dict(conninfo).get("connect_timeout"):
+        return conninfo
+    return make_conninfo(conninfo, connect_timeout=CONNECT_TIMEOUT)
+
+
+def is_up(conninfo: str) -> bool:
+    """Say whether a server answers at all, whatever it answers. Blocks."""
+    return pq.PGconn.ping(conninfo.encode()) == pq.Ping.OK
+
+
+def any_server(conninfo: str) -> str | None:
+    """Return *conninfo* for any of its servers, if it asks for a certain kind, as a primary."""
+    if conninfo_to_dict(conninfo).get("target_session_attrs", "any") == "any":
+        return None
+    return make_conninfo(conninfo, target_session_attrs="any")

@@ -1,0 +1,59 @@
+"""What is to be written to the database once it is back, in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from langgraph_sessions.errors import SessionsUnavailableError
+
+
+class Entry(NamedTuple):
+    """Something to be written.
+
+    Attributes:
+        size: The bytes that it counts for.
+        item: A statement, or what a run saved, as it was then.
+        write: What writes such an item; `None` for a statement.
+    """
+
+    size: int
+    item: Any
+    write: Callable[[Any], Any] | None = None
+
+
+class Journal:
+    """Entries in the order in which they were made, bounded in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        """Hold *limit* bytes."""
+        self._limit = limit
+        self._used = 0
+        self._entries: deque[Entry] = deque()
+
+    def append(self, entry: Entry) -> None:
+        """Add *entry*.
+
+        Raises:
+            SessionsUnavailableError: There is no room for it.
+        """
+        if self._used + entry.size > self._limit:
+            raise SessionsUnavailableError(
+                "the database is away, and what is held in memory meanwhile has reached "
+                f"outage_limit, {self._limit} bytes"
+            )
+        self._used += entry.size
+        self._entries.append(entry)
+
+    def first(self) -> Entry | None:
+        """Return the entry that comes first, if there are any."""
+        return self._entries[0] if self._entries else None
+
+    def written(self) -> None:
+        """Drop the first entry: it is in the database."""
+        self._used -= self._entries.popleft().size
+
+    def __len__(self) -> int:
+        """Count the entries."""
+        return len(self._entries)

@@ -1,0 +1,213 @@
+"""What is said while the database is away, and how it gets there once it is back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from langgraph_sessions import _sql
+from langgraph_sessions._drive import Call, Fetch, Plan
+from langgraph_sessions._held_sessions import HeldSessions, Row, unavailable
+from langgraph_sessions._journal import Entry, Journal
+from langgraph_sessions._run import ActiveRun
+from langgraph_sessions._saving import Save, Writes
+from langgraph_sessions._thread_ids import ThreadIdFactory, new_thread_id
+from langgraph_sessions.errors import ConcurrentRunError
+
+
+class Memory:
+    """Conversations while the database is away.
+
+    A thread that is begun here can be read and gone on with. A run that began before goes on,
+    too: what it saves is put into the journal, but its thread cannot be read here, since the
+    most of it is in the database.
+
+    Attributes:
+        journal: What is to be written to the database.
+        sessions: The sessions that were begun here.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """Hold *limit* bytes, as serialised."""
+        self.journal = Journal(limit)
+        self.sessions = HeldSessions(self.journal)
+        self._checkpoints = InMemorySaver()
+        # Namespaces of subgraphs that were begun here, in threads that were not.
+        self._begun: set[tuple[str, str]] = set()
+        # Runs that another process overtook, by their identity, and where they went.
+        self._moved: dict[int, tuple[ActiveRun, str]] = {}
+
+    def _with(self, serde: SerializerProtocol) -> InMemorySaver:
+        """Return the checkpoints as *serde* reads and writes them: each saver has its own."""
+        checkpoints = copy.copy(self._checkpoints)
+        checkpoints.serde = serde
+        return checkpoints
+
+    def _is_whole(self, config: RunnableConfig) -> bool:
+        thread_id, checkpoint_ns = _place(config)
+        return self.sessions.is_begun(thread_id) or (thread_id, checkpoint_ns) in self._begun
+
+    # --- Reading -----------------------------------------------------------------------------
+
+    def get_tuple(
+        self, run: ActiveRun, config: RunnableConfig, serde: SerializerProtocol
+    ) -> CheckpointTuple | None:
+        """Return the checkpoint that *run* asks for with *config*, which is pinned to it.
+
+        Raises:
+            SessionsUnavailableError: It may be in the database.
+        """
+        if not self._is_whole(config):
+            # A subgraph's namespace ends in its task's id, unless it has a memory of its own.
+            # A task of a checkpoint that the run itself made has nothing in the database.
+            thread_id, checkpoint_ns = _place(config)
+            if not run.advanced or ":" not in checkpoint_ns.rpartition("|")[2]:
+                raise unavailable()
+            self._begun.add((thread_id, checkpoint_ns))
+        return self._with(serde).get_tuple(config)
+
+    def list(
+        self, config: RunnableConfig, serde: SerializerProtocol, **filters: Any
+    ) -> Sequence[CheckpointTuple]:
+        """Return checkpoints as `SessionSaver.list` does. Raises as `get_tuple`."""
+        if not self._is_whole(config):
+            raise unavailable()
+        return [*self._with(serde).list(config, **filters)]
+
+    def get_delta_channel_history(
+        self, config: RunnableConfig, channels: Sequence[str], serde: SerializerProtocol
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Return what rebuilds delta channels. Raises as `get_tuple`."""
+        if not self._is_whole(config):
+            raise unavailable()
+        return self._with(serde).get_delta_channel_history(config=config, channels=channels)
+
+    # --- Saving ------------------------------------------------------------------------------
+
+    def put(self, save: Save, serde: SerializerProtocol, write: Callable[[Save], Any]) -> Row:
+        """Hold *save*, for *write* to write it; return the session's row.
+
+        Raises:
+            ConcurrentRunError: Another run saved to the thread meanwhile.
+            SessionsUnavailableError: There is no room for it.
+        """
+        run, thread_id = save.run, save.run.thread_id
+        begins = not run.known and not save.config["configurable"].get("checkpoint_id")
+        if self.sessions.is_begun(thread_id) or (begins and not save.checkpoint_ns):
+            self._check(run, serde)
+            row = self.sessions.put(run.put_params())
+        else:
+            row = _row_of(run)
+        params = {**run.put_params(), "at": datetime.now(UTC)}
+        payload = serde.dumps_typed((save.checkpoint, save.metadata))
+
+        def again(held: Save) -> Any:
+            checkpoint, metadata = serde.loads_typed(payload)
+            return write(replace(held, checkpoint=checkpoint, metadata=metadata))
+
+        # Not the live objects, which the run's nodes may yet change.
+        held = replace(save, checkpoint=cast(Any, {"id": save.checkpoint["id"]}), held=params)
+        self.journal.append(Entry(len(payload[1]), held, again))
+        if begins:
+            self.sessions.begin(thread_id)
+        if self.sessions.is_begun(thread_id):
+            self.sessions.keep(row)
+        if self._is_whole(save.config):
+            self._with(serde).put(save.config, save.checkpoint, save.metadata, save.new_versions)
+        return row
+
+    def _check(self, run: ActiveRun, serde: SerializerProtocol) -> None:
+        """Do what the database's `user_sessions_check` does."""
+        base, own = run.line
+        saved = self._checkpoints.storage[run.thread_id][""]
+        if base is not None and any(each > base and each not in own for each in saved):
+            raise ConcurrentRunError(run.thread_id)
+
+    def put_writes(
+        self, writes: Writes, serde: SerializerProtocol, write: Callable[[Writes], Any]
+    ) -> None:
+        """Hold *writes*, for *write* to write them. Raises as `put`."""
+        if self.sessions.is_begun(writes.run.thread_id):
+            self._check(writes.run, serde)
+        payload = serde.dumps_typed([*writes.writes])
+
+        def again(held: Writes) -> Any:
+            said = [(channel, value) for channel, value in serde.loads_typed(payload)]
+            return write(replace(held, writes=said))
+
+        held = replace(writes, writes=(), held=writes.run.guard_params())
+        self.journal.append(Entry(len(payload[1]), held, again))
+        if self._is_whole(writes.config):
+            self._with(serde).put_writes(
+                writes.config, writes.writes, writes.task_id, writes.task_path
+            )
+
+    # --- The way back ------------------------------------------------------------------------
+
+    def next(self) -> Entry | None:
+        """Return what is to be written next."""
+        entry = self.journal.first()
+        if entry is None or isinstance(entry.item, Fetch):
+            return entry
+        _, thread_id = self._moved.get(id(entry.item.run), (None, None))
+        return entry if thread_id is None else entry._replace(item=_moved(entry.item, thread_id))
+
+    def move(self, item: Save | Writes, factory: ThreadIdFactory) -> Plan[None]:
+        """Give a run a session of its own: another process went on with its thread meanwhile.
+
+        That session is a fork of the thread at the checkpoint that the run knew.
+        """
+        assert item.held is not None
+        user_id, base = item.run.user_id, item.held["base"]
+        target = yield Call(partial(new_thread_id, factory, user_id))
+        if base:
+            params = {
+                "source": item.run.thread_id,
+                "target": target,
+                "user_id": user_id,
+                "checkpoint_id": base,
+                "title": None,
+            }
+            yield Fetch(_sql.COPY_SESSION, params, repeatable=False)
+        self._moved[id(item.run)] = item.run, target
+
+
+def _place(config: RunnableConfig) -> tuple[str, str]:
+    configurable = config["configurable"]
+    return configurable["thread_id"], configurable.get("checkpoint_ns") or ""
+
+
+def _row_of(run: ActiveRun) -> Row:
+    """Return the row of a session in the database, as far as its run knows it."""
+    session = run.session
+    return {
+        "id": session.id,
+        "user_id": session.user_id,
+        "thread_id": session.thread_id,
+        "title": run.title or session.title,
+        "created_at": session.created_at,
+        "updated_at": session.updated_at,
+        "is_active": session.is_active,
+        "metadata": session.metadata,
+        "title_source": "default" if run.untitled else "user",
+        "titler_called": not run.unasked,
+    }
+
+
+def _moved(item: Save | Writes, thread_id: str) -> Save | Writes:
+    """Return *item* for another thread, on which it is the only run."""
+    configurable = {**item.config["configurable"], "thread_id": thread_id}
+    config = cast(RunnableConfig, {**item.config, "configurable": configurable})
+    held = {**cast(Mapping[str, Any], item.held), "thread_id": thread_id}
+    # Without a checkpoint to fork, its first save makes the session.
+    held |= {"base": None, "known": held["known"] and bool(held["base"])}
+    return replace(item, config=config, held=held)

@@ -1,0 +1,111 @@
+"""Whether the database is there: what the sync and the async `Database` have in common."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from psycopg import AsyncConnection, Connection
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from langgraph_sessions import _arguments
+from langgraph_sessions._failures import with_timeout
+from langgraph_sessions._memory import Memory
+from langgraph_sessions._pools import CONNECTION_OPTIONS
+
+logger = logging.getLogger("langgraph_sessions")
+
+ON_OUTAGE: Final = ("memory", "raise")
+OUTAGE_LIMIT: Final = 64 * 2**20
+
+HERE: Final = "here"
+AWAY: Final = "away"
+RETURNING: Final = "returning"  # What was said meanwhile is being written.
+
+
+@dataclass(slots=True)
+class Outage:
+    """Whether the database is there, and what is done when it is not.
+
+    Attributes:
+        holds: Whether conversations go on in memory.
+        limit: How many bytes of them.
+        retry_for: For how many seconds what is lost with a connection is tried again.
+        state: Whether the database is here, away or returning.
+        memory: What is held while it is away.
+        error: What it went away with.
+        written: How many saves were written of those held.
+    """
+
+    holds: bool
+    limit: int
+    retry_for: float
+    state: str = HERE
+    memory: Memory = field(init=False)
+    error: BaseException | None = None
+    written: int = 0
+
+    def __post_init__(self) -> None:
+        """Begin with nothing held."""
+        self.memory = Memory(self.limit)
+
+    @classmethod
+    def of(cls, on_outage: object, outage_limit: object, retry_for: object) -> Outage:
+        """Check the arguments.
+
+        Raises:
+            TypeError: One has the wrong type.
+            ValueError: One is out of range.
+        """
+        holds = _arguments.one_of("on_outage", on_outage, ON_OUTAGE) == "memory"
+        limit = _arguments.number("outage_limit", outage_limit, 0, 2**63 - 1)
+        return cls(holds, limit, _arguments.seconds("retry_for", retry_for))
+
+    def begin(self, error: BaseException) -> None:
+        """Go on in memory."""
+        self.state, self.error, self.written = AWAY, error, 0
+        logger.warning(
+            "the database is away: conversations go on in memory until it is back (%s)", error
+        )
+
+    def stay(self, error: BaseException) -> None:
+        """Stay away, for *error*: said once, if it is not that nobody answers."""
+        if self.state == AWAY and str(error) != str(self.error):
+            logger.warning("the database answers, but not to us: %s", error)
+        self.state, self.error = AWAY, error
+
+    def wrote(self) -> None:
+        """Take note that the first of what is held was written."""
+        self.memory.journal.written()
+        self.written += 1
+
+    def refused(self, error: BaseException) -> None:
+        """Drop the first of what is held: the database answered that it cannot be written."""
+        entry = self.memory.journal.first()
+        logger.error("what was held in memory cannot be written: %s", entry, exc_info=error)
+        self.memory.journal.written()
+
+    def end(self) -> None:
+        """Go on with the database."""
+        logger.info("the database is back: %s changes held in memory are written", self.written)
+        self.state, self.error = HERE, None
+        self.memory = Memory(self.limit)
+
+    def lose(self) -> None:
+        """Say what is lost when the program ends."""
+        if lost := len(self.memory.journal):
+            logger.error("closed while the database is away: %s changes in memory are lost", lost)
+        self.memory = Memory(self.limit)
+
+
+def endpoint(conn: Any) -> tuple[str, dict[str, Any]] | None:
+    """Return the conninfo and options for another connection like *conn*'s, if they are known."""
+    if isinstance(conn, Connection | AsyncConnection):
+        password = {"password": conn.info.password} if conn.info.password else {}
+        return conn.info.dsn, {**CONNECTION_OPTIONS, **password}
+    assert isinstance(conn, ConnectionPool | AsyncConnectionPool)
+    options = {} if conn.kwargs is None else conn.kwargs
+    if not isinstance(conn.conninfo, str) or not isinstance(options, dict):
+        return None  # They come from a function of the caller's.
+    return with_timeout(conn.conninfo, options), {**options, **CONNECTION_OPTIONS}

@@ -1,0 +1,98 @@
+"""The pools that the savers open: what they check, and how they heal."""
+
+from __future__ import annotations
+
+import selectors
+from typing import Any, Final
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from langgraph_sessions._failures import CONNECT_TIMEOUT
+
+# Not prepared: behind a pooler that knows nothing of prepared statements, one client's
+# could answer another's query.
+CONNECTION_OPTIONS: Final = {"autocommit": True, "prepare_threshold": None}
+# libpq's, where the conninfo does not say otherwise: a server that vanished, and a network that
+# swallows everything, are noticed within half a minute.
+NETWORK: Final = {
+    "connect_timeout": CONNECT_TIMEOUT,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # Milliseconds.
+}
+WAIT: Final = 5.0  # Seconds to wait for a free connection.
+# A pool's tries to connect come ever more seldom; after so many seconds it begins again. Must
+# be below WAIT, or those who wait give up first.
+RECONNECT: Final = 4.0
+
+
+def _options(conninfo: str, size: int) -> dict[str, Any]:
+    given = conninfo_to_dict(conninfo) if conninfo else {}
+    network = {key: value for key, value in NETWORK.items() if key not in given}
+    return {
+        "kwargs": {**CONNECTION_OPTIONS, **network},
+        "min_size": 1,
+        "max_size": size,
+        "open": False,
+        "name": "langgraph-sessions",
+        "timeout": WAIT,
+        "reconnect_timeout": RECONNECT,
+    }
+
+
+def _has_news(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Say whether an idle connection's socket can be read: as a rule, the server closed it.
+
+    That costs no round trip; only then is the server asked.
+    """
+    if conn.closed:
+        return True
+    with selectors.DefaultSelector() as selector:
+        selector.register(conn.pgconn.socket, selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
+def pool(conninfo: str, size: int) -> ConnectionPool[Any]:
+    """Return a pool, yet to be opened, of at most *size* connections."""
+
+    def check(conn: psycopg.Connection[Any]) -> None:
+        if not _has_news(conn):
+            return
+        try:
+            ConnectionPool.check_connection(conn)
+        except psycopg.Error:
+            # One by one, the pool would wait longer and longer between dead ones.
+            made.drain()
+            raise
+
+    made = ConnectionPool[Any](
+        conninfo,
+        check=check,
+        reconnect_failed=lambda pool: pool.check(),
+        **_options(conninfo, size),
+    )
+    return made
+
+
+def async_pool(conninfo: str, size: int) -> AsyncConnectionPool[Any]:
+    """Async version of `pool`."""
+
+    async def check(conn: psycopg.AsyncConnection[Any]) -> None:
+        if not _has_news(conn):
+            return
+        try:
+            await AsyncConnectionPool.check_connection(conn)
+        except psycopg.Error:
+            await made.drain()
+            raise
+
+    async def check_all(pool: AsyncConnectionPool[Any]) -> None:
+        await pool.check()
+
+    made = AsyncConnectionPool[Any](
+        conninfo, check=check, reconnect_failed=check_all, **_options(conninfo, size)
+    )
+    return made
