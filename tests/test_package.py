@@ -94,7 +94,7 @@ LAYERS = [
     {"manager", "aio_manager", "_doctor"},
     {"saver", "aio"},
     {"__init__", "offline"},
-    {"_terminal"},
+    {"_terminal", "_operating"},
     {"_chat", "_demo", "_sessions_cli"},
     {"_cli"},
     {"__main__"},
