@@ -18,6 +18,7 @@ from langgraph.checkpoint.postgres.base import MIGRATIONS
 from rich.table import Table
 
 from langgraph_sessions import _arguments, _ddl, _doctor, _reading
+from langgraph_sessions._findings import Finding
 from langgraph_sessions._operating import (
     active_option,
     agrees,
@@ -345,7 +346,7 @@ def doctor(database: str | None, as_json: bool) -> int:
     return UNHEALTHY if problems else 0
 
 
-def _tell_finding(finding: _doctor.Finding) -> None:
+def _tell_finding(finding: Finding) -> None:
     kind = "Problem" if finding.is_problem else "Note"
     some = ", ".join([*finding.which, *(["…"] if finding.count > len(finding.which) else [])])
     how_many = f" ({finding.count}: {some})" if finding.which else ""
