@@ -84,7 +84,7 @@ def test_the_version_is_the_projects() -> None:
 # From the bottom up; a module may import from those before it in this list.
 LAYERS = [
     {"errors", "_arguments", "_guardian", "_drive", "_titles", "_findings", "models"},
-    {"_functions", "_in_threads", "_from_threads"},
+    {"_upkeep_functions", "_functions", "_in_threads", "_from_threads"},
     {"embedded", "_sql", "_schema", "_cache", "_thread_ids"},
     {"_run", "_pages", "_source", "_titling", "_ddl"},
     {"_database", "_opening", "_join"},
