@@ -85,7 +85,7 @@ def test_the_version_is_the_projects() -> None:
 LAYERS = [
     {"errors", "_arguments", "_guardian", "_drive", "_titles", "_findings", "models"},
     {"_upkeep_functions", "_functions", "_in_threads", "_from_threads"},
-    {"embedded", "_sql", "_schema", "_cache", "_thread_ids"},
+    {"embedded", "_sql", "_schema", "_cache", "_thread_ids", "_background"},
     {"_run", "_pages", "_source", "_titling", "_ddl"},
     {"_database", "_opening", "_join"},
     {"_reading"},
