@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
 ID_LENGTH: Final = 255
 TITLE_LENGTH: Final = 255
 PAGE_LIMIT: Final = 1000
@@ -124,6 +126,17 @@ def function(name: str, value: object) -> None:
     """Raise `TypeError` unless *value* can be called."""
     if not callable(value):
         raise TypeError(f"{name} must be a function, not {_shown(value)}")
+
+
+def serde(value: object) -> SerializerProtocol | None:
+    """Return *value* if it is a serializer for LangGraph, or `None`; else raise `TypeError`."""
+    # A class has the methods, too, but they want an instance.
+    if value is None or (isinstance(value, SerializerProtocol) and not isinstance(value, type)):
+        return value
+    raise TypeError(
+        "serde must be a serializer with dumps_typed and loads_typed, or None, "
+        f"not {'a class' if isinstance(value, type) else _shown(value)}"
+    )
 
 
 def path(value: object) -> str | os.PathLike[str]:

@@ -44,7 +44,7 @@ class AsyncAgentSessionManager(AsyncHousekeeper):
         )
         _arguments.function("thread_id_factory", thread_id_factory)
         self.thread_id_factory = thread_id_factory
-        self._serde = serde
+        self._serde = _arguments.serde(serde)
         self.cache = SessionCache(cache_size, cache_ttl)
 
     async def close(self) -> None:

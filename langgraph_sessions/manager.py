@@ -52,7 +52,7 @@ class AgentSessionManager(Housekeeper):
         )
         _arguments.function("thread_id_factory", thread_id_factory)
         self.thread_id_factory = thread_id_factory
-        self._serde = serde
+        self._serde = _arguments.serde(serde)
         self.cache = SessionCache(cache_size, cache_ttl)
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from psycopg import AsyncConnection, Connection
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
@@ -274,6 +276,9 @@ def test_runs_over_a_pool_do_not_wait_for_each_other(url: str) -> None:
         ("thread_id_factory", None, TypeError),
         ("auto_setup", "no", TypeError),
         ("titler", 5, TypeError),
+        ("serde", 5, TypeError),
+        ("serde", json, TypeError),
+        ("serde", JsonPlusSerializer, TypeError),
         ("path", 5, TypeError),
         ("path", "", ValueError),
         ("path", "two\nlines", ValueError),
