@@ -141,6 +141,16 @@ async def test_without_autocommit_async_construction_fails(url: str) -> None:
             AsyncSessionSaver(pool)
 
 
+@pytest.mark.parametrize("autocommit", ["false", "true", 1, None])
+async def test_a_pools_autocommit_is_true_or_refused(autocommit: Any, url: str) -> None:
+    """What merely looks like a yes in a pool's options is refused: it may mean no."""
+    options: dict[str, Any] = {"kwargs": {"autocommit": autocommit}, "open": False}
+    with pytest.raises(ValueError, match="conn must be in autocommit mode"):
+        SessionSaver(ConnectionPool(url, **options))
+    with pytest.raises(ValueError, match="conn must be in autocommit mode"):
+        AsyncSessionSaver(AsyncConnectionPool(url, **options))
+
+
 def test_autocommit_may_come_from_a_pools_configure(url: str) -> None:
     """A pool that sets autocommit on each connection is as good; one that does not is refused."""
 
