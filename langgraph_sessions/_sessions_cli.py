@@ -105,6 +105,8 @@ def _table(listed: Iterable[Session]) -> Table:
 def show(manager: AgentSessionManager, user: str, thread: str, as_json: bool) -> None:
     """Show a session and what was said in it."""
     session = manager.get_session(user, thread)
+    # The package's own: a public one would need the user's right checked, as was just done, and
+    # applications have their graph's `get_state`, which knows its channels.
     said = [_reading.record(thread, message) for message in manager._messages(thread)]
     if as_json:
         click.echo(json.dumps({"session": dict(session), "messages": said}))
