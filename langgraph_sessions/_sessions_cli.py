@@ -205,8 +205,9 @@ def backfill(manager: AgentSessionManager, as_json: bool) -> None:
     with progress("Adopting threads") as update:
         counts = manager.backfill(on_progress=lambda counts: update(counts, counts["seen"]))
     seen = counted(counts["seen"], "thread")
-    told = f"Adopted {counts['adopted']} of {seen}; {counts['unowned']} name no user."
-    tell(counts, as_json, told)
+    told = f"Adopted {counts['adopted']} of {seen}; {counts['unowned']} name no user"
+    skipped = f"; skipped {counts['skipped']}, each with a warning" if counts["skipped"] else ""
+    tell(counts, as_json, f"{told}{skipped}.")
 
 
 # --- Deleting ------------------------------------------------------------------------------------
