@@ -6,8 +6,10 @@ import json
 import os
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
+
+from langgraph.checkpoint.serde.base import SerializerProtocol
 
 ID_LENGTH: Final = 255
 TITLE_LENGTH: Final = 255
@@ -124,6 +126,22 @@ def function(name: str, value: object) -> None:
     """Raise `TypeError` unless *value* can be called."""
     if not callable(value):
         raise TypeError(f"{name} must be a function, not {_shown(value)}")
+
+
+def serde(value: object) -> SerializerProtocol | None:
+    """Return *value* if it is a serializer for LangGraph, or `None`; else raise `TypeError`.
+
+    LangGraph also takes older ones, with `dumps` and `loads` alone.
+    """
+    # A class has the methods, too, but they want an instance.
+    for names in (("dumps_typed", "loads_typed"), ("dumps", "loads")):
+        is_one = all(callable(getattr(value, name, None)) for name in names)
+        if value is None or (is_one and not isinstance(value, type)):
+            return cast(SerializerProtocol | None, value)
+    raise TypeError(
+        "serde must be a serializer with dumps_typed and loads_typed, or None, "
+        f"not {'a class' if isinstance(value, type) else _shown(value)}"
+    )
 
 
 def path(value: object) -> str | os.PathLike[str]:

@@ -103,7 +103,7 @@ class Memory:
         run, thread_id = save.run, save.run.thread_id
         begins = not run.known and not save.config["configurable"].get("checkpoint_id")
         if self.sessions.is_begun(thread_id) or (begins and not save.checkpoint_ns):
-            self._check(run, serde)
+            self._check(run)
             row = self.sessions.put(run.put_params())
         else:
             row = _row_of(run)
@@ -125,7 +125,7 @@ class Memory:
             self._with(serde).put(save.config, save.checkpoint, save.metadata, save.new_versions)
         return row
 
-    def _check(self, run: ActiveRun, serde: SerializerProtocol) -> None:
+    def _check(self, run: ActiveRun) -> None:
         """Do what the database's `user_sessions_check` does."""
         base, own = run.line
         saved = self._checkpoints.storage[run.thread_id][""]
@@ -136,15 +136,13 @@ class Memory:
         self, writes: Writes, serde: SerializerProtocol, write: Callable[[Writes], Any]
     ) -> None:
         """Hold *writes*, for *write* to write them. Raises as `put`."""
-        if self.sessions.is_begun(writes.run.thread_id):
-            self._check(writes.run, serde)
         payload = serde.dumps_typed([*writes.writes])
 
         def again(held: Writes) -> Any:
             said = [(channel, value) for channel, value in serde.loads_typed(payload)]
             return write(replace(held, writes=said))
 
-        held = replace(writes, writes=(), held=writes.run.guard_params())
+        held = replace(writes, writes=(), held=writes.params)
         self.journal.append(Entry(len(payload[1]), held, again))
         if self._is_whole(writes.config):
             self._with(serde).put_writes(

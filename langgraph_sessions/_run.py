@@ -53,6 +53,7 @@ class ActiveRun:
         unasked: Whether a titler may yet be called for the session.
         answered: The checkpoint from which a model's answer can be read, once that is saved.
         checked: Whether it is an error when another run saves to the thread meanwhile.
+        overtaken: Whether one did.
         line: What it knows of the thread's root checkpoints.
     """
 
@@ -69,6 +70,7 @@ class ActiveRun:
     unasked: bool = True
     answered: str | None = None
     checked: bool = False
+    overtaken: bool = False
     line: Line = UNCHECKED
 
     @classmethod
@@ -88,7 +90,7 @@ class ActiveRun:
     def put_params(self) -> dict[str, Any]:
         """Return the parameters of `PUT_SESSION`."""
         return {
-            **self.guard_params(),
+            **self.checked_params(),
             "first": not self.saved,
             "title": self.title,
             "message_title": self.message_title,
@@ -102,9 +104,13 @@ class ActiveRun:
             "user_id": self.user_id,
             "thread_id": self.thread_id,
             "known": self.known,
-            "base": self.line.base,
-            "own": [*self.line.own],
+            "base": None,
+            "own": [],
         }
+
+    def checked_params(self) -> dict[str, Any]:
+        """Return those that also refuse what another run overtook."""
+        return {**self.guard_params(), "base": self.line.base, "own": [*self.line.own]}
 
     def starts_at(self, checkpoint_id: str, *, addressed: bool) -> None:
         """Check from now on that no other run saves to the thread.
@@ -126,9 +132,15 @@ class ActiveRun:
         """
         if not self.checked:
             return
+        self.refuse_if_overtaken()
         if self.line.base is not None and checkpoint_id < self.line.base:
             raise ConcurrentRunError(self.thread_id)
         self.line = Line(self.line.base, (*self.line.own, checkpoint_id))
+
+    def refuse_if_overtaken(self) -> None:
+        """Raise `ConcurrentRunError` if that was raised before: the run is over."""
+        if self.overtaken:
+            raise ConcurrentRunError(self.thread_id)
 
     def saved_checkpoint(self, checkpoint_id: str) -> None:
         """Take note that a root checkpoint of the run's is saved."""

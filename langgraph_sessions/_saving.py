@@ -15,9 +15,10 @@ from langgraph_sessions._drive import Fetch, Plan
 from langgraph_sessions._opening import Opened
 from langgraph_sessions._request import RUNTIME_KEY, Request
 from langgraph_sessions._run import ActiveRun, active_run, for_storage
-from langgraph_sessions.errors import ConcurrentRunError
 from langgraph_sessions.models import Session
 
+# What LangGraph calls the task of a run's own input, such as Command(resume=…).
+NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"
 CONCURRENT_RUNS = ("reject", "allow")
 DELETE_STRATEGIES = ("delete", "delete_all")  # the parent's word, and the Agent Server's
 
@@ -97,12 +98,8 @@ class Save:
         """What saves the session."""
         return Fetch(_sql.PUT_SESSION, self.held or self.run.put_params())
 
-    def find(self) -> Plan[DictRow]:
-        """Return the session's row if the checkpoint was saved, by a try that broke off.
-
-        Raises:
-            ConcurrentRunError: It was not.
-        """
+    def find(self) -> Plan[DictRow | None]:
+        """Return the session's row if the checkpoint was saved, by a try that broke off."""
         params = {
             "user_id": self.run.user_id,
             "thread_id": self.config["configurable"]["thread_id"],
@@ -111,7 +108,7 @@ class Save:
         }
         for row in (yield Fetch(_sql.SAVED_SESSION, params)):
             return cast(DictRow, row)
-        raise ConcurrentRunError(params["thread_id"])
+        return None
 
     def done(self, row: Mapping[str, Any]) -> Session:
         """Take note that it is saved, with the session *row*; return the session."""
@@ -154,8 +151,18 @@ class Writes:
 
     @property
     def statement(self) -> Fetch:
-        """What refuses the writes if the thread is not the run's."""
-        return Fetch(_sql.GUARD_THREAD, self.held or self.run.guard_params())
+        """What refuses the writes if the thread is not the run's.
+
+        An answer to an interrupt is refused, too, if another run gave one before. What the tasks
+        write is not looked at: it belongs to a checkpoint that is, and may overtake its child's.
+        """
+        return Fetch(_sql.GUARD_THREAD, self.held or self.params)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters of the statement, as things stand."""
+        answers = self.task_id == NULL_TASK_ID
+        return self.run.checked_params() if answers else self.run.guard_params()
 
 
 def _note_words(run: ActiveRun, checkpoint: Checkpoint) -> None:

@@ -6,66 +6,45 @@ Nothing is deleted unasked: a command that deletes asks in a terminal, and elsew
 
 from __future__ import annotations
 
-import functools
 import json
-import os
-import re
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import click
 from langgraph.checkpoint.postgres.base import MIGRATIONS
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from langgraph_sessions import _arguments, _ddl, _doctor, _reading
+from langgraph_sessions._findings import Finding
+from langgraph_sessions._operating import (
+    active_option,
+    agrees,
+    counted,
+    duration_option,
+    json_option,
+    must_agree,
+    one_or_all,
+    progress,
+    replacing,
+    tell,
+    tell_session,
+    thread_argument,
+    thread_or_all,
+    user_argument,
+    user_option,
+    with_manager,
+    write_lines,
+    yes_option,
+)
 from langgraph_sessions._terminal import literal, new_console, one_line, where
 from langgraph_sessions.manager import AgentSessionManager
 from langgraph_sessions.models import STATUSES, Session, display
 
-UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
-LONGEST: Final = timedelta(days=36500)
 UNHEALTHY: Final = 1
 NOT_DONE: Final = 1
-
-
-# --- What the commands share ---------------------------------------------------------------------
-
-
-def _duration(
-    context: click.Context, param: click.Parameter, value: str | None
-) -> timedelta | None:
-    if value is None:
-        return None
-    found = re.fullmatch(r"([0-9]{1,8})([mhd])", value)
-    duration = timedelta(**{UNITS[found[2]]: int(found[1])}) if found else None
-    if duration is None or duration > LONGEST:
-        allowed = f"up to {LONGEST.days}d"
-        raise click.BadParameter(f"{value!r}: give a time such as 30m, 12h or 90d, {allowed}")
-    return duration
-
-
-def _user_id(context: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    return None if value is None else _arguments.user_id(value, param.metavar or param.opts[0])
-
-
-def _thread_id(context: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    return None if value is None else _arguments.text("THREAD", value)
-
-
-user_argument = click.argument("user", metavar="USER", callback=_user_id)
-thread_argument = click.argument("thread", metavar="THREAD", callback=_thread_id)
-thread_or_all = click.argument("thread", metavar="[THREAD]", required=False, callback=_thread_id)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
-active_option = click.option("--active/--inactive", default=None, help="Only these.")
 
 
 @click.group(invoke_without_command=True)
@@ -76,87 +55,18 @@ def sessions(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-def _database(command: Callable[..., int | None]) -> Callable[..., int | None]:
-    """Call *command* with a manager in place of the option `--database`.
-
-    Only what brings sessions to a database may make tables there: a mistyped URL must not
-    leave any behind, nor a look at production migrate it. The embedded one is ours.
-    """
-
-    @functools.wraps(command)
-    def with_manager(database: str | None, **arguments: Any) -> int | None:
-        makes_tables = database is None or command.__name__ in ("adopt", "backfill")
-        with closing(AgentSessionManager(database, auto_setup=makes_tables)) as manager:
-            try:
-                return command(manager, **arguments)
-            except NotImplementedError as error:  # Data of another serializer, or encrypted.
-                raise click.ClickException(f"what was saved cannot be read: {error}") from error
-
-    return with_manager
-
-
-def _one_or_all(thread: str | None, everything: bool) -> None:
-    if (thread is None) != everything:
-        raise click.UsageError("give either THREAD or --all")
-
-
-def _must_agree(yes: bool) -> None:
-    """Refuse, before anything is looked at, what nobody can be asked about."""
-    if not yes and not (sys.stdin is not None and sys.stdin.isatty()):
-        raise click.UsageError("this deletes, and there is no terminal to ask in: give --yes")
-
-
-def _agrees(yes: bool, question: str) -> bool:
-    if yes or click.confirm(one_line(question), err=True):
-        return True
-    click.echo("Nothing was deleted.", err=True)
-    return False
-
-
-def _tell(value: Any, as_json: bool, text: str) -> None:
-    """Print *value* as JSON, in which every odd character is escaped, or *text* on a line."""
-    click.echo(json.dumps(value) if as_json else one_line(text))
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-@contextmanager
-def _progress(
-    what: str, total: int | None = None, *, shown: bool = True
-) -> Iterator[Callable[[Mapping[str, int], int], None]]:
-    """Show a progress bar; call what is yielded with counts to tell, and how much is done."""
-    columns = (TextColumn(what), BarColumn(), TextColumn("{task.fields[told]}"))
-    with Progress(
-        *columns,
-        console=Console(stderr=True),
-        transient=True,
-        disable=not (shown and sys.stderr.isatty()),
-        redirect_stdout=False,
-        redirect_stderr=False,
-    ) as progress:
-        task = progress.add_task(what, total=total, told="")
-
-        def update(counts: Mapping[str, int], done: int) -> None:
-            told = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-            progress.update(task, completed=done, told=told)
-
-        yield update
-
-
 # --- Looking -------------------------------------------------------------------------------------
 
 
 @sessions.command("list")
-@click.option("--user", callback=_user_id, help="Only this user's.")
+@user_option
 @active_option
 @click.option("--title", help="Only those whose title contains this, in any case.")
 @click.option("--status", type=click.Choice(STATUSES), help="Only those.")
 @click.option("--limit", type=click.IntRange(1, _arguments.PAGE_LIMIT), default=20)
 @click.option("--cursor", help="Go on where the page before ended; give the same filters.")
 @json_option
-@_database
+@with_manager
 def list_sessions(
     manager: AgentSessionManager, user: str | None, as_json: bool, **filters: Any
 ) -> None:
@@ -191,10 +101,12 @@ def _table(listed: Iterable[Session]) -> Table:
 @user_argument
 @thread_argument
 @json_option
-@_database
+@with_manager
 def show(manager: AgentSessionManager, user: str, thread: str, as_json: bool) -> None:
     """Show a session and what was said in it."""
     session = manager.get_session(user, thread)
+    # The package's own: a public one would need the user's right checked, as was just done, and
+    # applications have their graph's `get_state`, which knows its channels.
     said = [_reading.record(thread, message) for message in manager._messages(thread)]
     if as_json:
         click.echo(json.dumps({"session": dict(session), "messages": said}))
@@ -220,21 +132,16 @@ def _text(record: Mapping[str, Any]) -> str:
 # --- Changing ------------------------------------------------------------------------------------
 
 
-def _tell_session(session: Session, as_json: bool, done: str) -> None:
-    told = f'{done} session {session.thread_id} of {session.user_id}: "{session.title}"'
-    _tell(dict(session), as_json, told)
-
-
 @sessions.command()
 @user_argument
 @thread_argument
 @click.argument("title")
 @json_option
-@_database
+@with_manager
 def rename(manager: AgentSessionManager, user: str, thread: str, title: str, as_json: bool) -> None:
     """Give a session another title."""
     session = manager.update_session(user, {"title": title}, thread_id=thread)
-    _tell_session(session, as_json, "Renamed")
+    tell_session(session, as_json, "Renamed")
 
 
 @sessions.command()
@@ -242,16 +149,16 @@ def rename(manager: AgentSessionManager, user: str, thread: str, title: str, as_
 @thread_or_all
 @click.option("--all", "everything", is_flag=True, help="All of the user's sessions.")
 @json_option
-@_database
+@with_manager
 def deactivate(
     manager: AgentSessionManager, user: str, thread: str | None, everything: bool, as_json: bool
 ) -> None:
     """End a session, or all of a user's."""
-    _one_or_all(thread, everything)
+    one_or_all(thread, everything)
     if thread is not None:
         manager.get_session(user, thread)  # Which raises where there is none.
     count = manager.deactivate_session(user, thread_id=thread)
-    _tell({"deactivated": count}, as_json, f"Deactivated {_counted(count, 'session')}.")
+    tell({"deactivated": count}, as_json, f"Deactivated {counted(count, 'session')}.")
 
 
 @sessions.command()
@@ -260,7 +167,7 @@ def deactivate(
 @click.option("--checkpoint", metavar="ID", help="Copy up to this one. Default: everything.")
 @click.option("--title", help="The copy's title. Default: that of the original.")
 @json_option
-@_database
+@with_manager
 def fork(
     manager: AgentSessionManager,
     user: str,
@@ -271,7 +178,7 @@ def fork(
 ) -> None:
     """Copy a conversation into a new session."""
     session = manager.fork_session(user, thread, checkpoint_id=checkpoint, title=title)
-    _tell_session(session, as_json, "Made")
+    tell_session(session, as_json, "Made")
 
 
 @sessions.command()
@@ -279,27 +186,28 @@ def fork(
 @thread_argument
 @click.option("--title", help="Default: the first human message.")
 @json_option
-@_database
+@with_manager
 def adopt(
     manager: AgentSessionManager, user: str, thread: str, title: str | None, as_json: bool
 ) -> None:
     """Make a session of a thread that has none."""
-    _tell_session(manager.adopt_session(user, thread, title=title), as_json, "Adopted")
+    tell_session(manager.adopt_session(user, thread, title=title), as_json, "Adopted")
 
 
 @sessions.command()
 @json_option
-@_database
+@with_manager
 def backfill(manager: AgentSessionManager, as_json: bool) -> None:
     """Adopt every thread that names its user.
 
     It goes by the metadata of checkpoints, and can be stopped and called again.
     """
-    with _progress("Adopting threads") as update:
+    with progress("Adopting threads") as update:
         counts = manager.backfill(on_progress=lambda counts: update(counts, counts["seen"]))
-    seen = _counted(counts["seen"], "thread")
-    told = f"Adopted {counts['adopted']} of {seen}; {counts['unowned']} name no user."
-    _tell(counts, as_json, told)
+    seen = counted(counts["seen"], "thread")
+    told = f"Adopted {counts['adopted']} of {seen}; {counts['unowned']} name no user"
+    skipped = f"; skipped {counts['skipped']}, each with a warning" if counts["skipped"] else ""
+    tell(counts, as_json, f"{told}{skipped}.")
 
 
 # --- Deleting ------------------------------------------------------------------------------------
@@ -311,7 +219,7 @@ def backfill(manager: AgentSessionManager, as_json: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="Everything of the user: erase them.")
 @yes_option
 @json_option
-@_database
+@with_manager
 def delete(
     manager: AgentSessionManager,
     user: str,
@@ -321,42 +229,38 @@ def delete(
     as_json: bool,
 ) -> int:
     """Delete a session, or everything of a user."""
-    _one_or_all(thread, everything)
-    _must_agree(yes)
+    one_or_all(thread, everything)
+    must_agree(yes)
     if thread is None:
         return _erase(manager, user, yes, as_json)
     session = manager.get_session(user, thread)
-    if not _agrees(yes, f'Delete "{session.title}" of {user}, with all its messages?'):
+    if not agrees(yes, f'Delete "{session.title}" of {user}, with all its messages?'):
         return NOT_DONE
     manager.delete_session(user, thread)
-    _tell_session(session, as_json, "Deleted")
+    tell_session(session, as_json, "Deleted")
     return 0
 
 
 def _erase(manager: AgentSessionManager, user: str, yes: bool, as_json: bool) -> int:
-    count = _counted(manager.count_sessions(user), "session")
-    if not _agrees(yes, f"Delete everything of {user}: {count}, their messages, preferences?"):
+    count = counted(manager.count_sessions(user), "session")
+    if not agrees(yes, f"Delete everything of {user}: {count}, their messages, preferences?"):
         return NOT_DONE
     counts = manager.delete_user(user)
     told = ", ".join(f"{count} {table}" for table, count in counts.items())
-    _tell(counts, as_json, f"Deleted everything of {user}: {told}.")
+    tell(counts, as_json, f"Deleted everything of {user}: {told}.")
     return 0
 
 
 @sessions.command()
-@click.option(
-    "--idle-for", callback=_duration, metavar="TIME", help="Not used for this long, such as 90d."
-)
-@click.option(
-    "--older-than", callback=_duration, metavar="TIME", help="Created this long ago, such as 365d."
-)
+@duration_option("--idle-for", help="Not used for this long, such as 90d.")
+@duration_option("--older-than", help="Created this long ago, such as 365d.")
 @active_option
 @click.option("--interrupted", is_flag=True, help="Also those that wait for an answer.")
 @click.option("--dry-run", is_flag=True, help="Only count.")
 @click.option("--batch-size", type=click.IntRange(1, _arguments.PAGE_LIMIT), default=100)
 @yes_option
 @json_option
-@_database
+@with_manager
 def purge(
     manager: AgentSessionManager, dry_run: bool, yes: bool, as_json: bool, **which: Any
 ) -> int:
@@ -367,20 +271,20 @@ def purge(
     if all(which[name] is None for name in ("idle_for", "older_than", "active")):
         raise click.UsageError("give --idle-for, --older-than, --active or --inactive")
     if not dry_run:
-        _must_agree(yes)
+        must_agree(yes)
         count = 0 if yes else _purge(manager, "Counting", dry_run=True, **which)["purged"]
-        if not _agrees(yes, f"Delete {_counted(count, 'session')}, with all their messages?"):
+        if not agrees(yes, f"Delete {counted(count, 'session')}, with all their messages?"):
             return NOT_DONE
     counts = _purge(manager, "Purging", dry_run=dry_run, **which)
     done = "Would delete" if dry_run else "Deleted"
-    told = f"{done} {_counted(counts['purged'], 'session')}"
+    told = f"{done} {counted(counts['purged'], 'session')}"
     kept = f"; kept {counts['kept']} in use or waiting for an answer" if counts["kept"] else ""
-    _tell({**counts, "dry_run": dry_run}, as_json, f"{told}{kept}.")
+    tell({**counts, "dry_run": dry_run}, as_json, f"{told}{kept}.")
     return 0
 
 
 def _purge(manager: AgentSessionManager, what: str, **which: Any) -> dict[str, int]:
-    with _progress(what) as update:
+    with progress(what) as update:
         return manager.purge_sessions(
             on_progress=lambda counts: update(counts, sum(counts.values())), **which
         )
@@ -397,52 +301,19 @@ def _purge(manager: AgentSessionManager, what: str, **which: Any) -> dict[str, i
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write them here, readable by you alone.",
 )
-@_database
+@with_manager
 def export(manager: AgentSessionManager, user: str, output: Path | None) -> None:
     """Print everything of a user as JSON lines."""
     total = manager.count_sessions(user)
     records = manager.export_user(user)
     if output is None:
-        with _progress("Exporting", total, shown=not sys.stdout.isatty()) as update:
-            _write(records, sys.stdout, update)
+        with progress("Exporting", total, shown=not sys.stdout.isatty()) as update:
+            write_lines(records, sys.stdout, update)
         return
-    with _replacing(output) as file, _progress("Exporting", total) as update:
-        counts = _write(records, file, update)
-    told = ", ".join(_counted(count, name) for name, count in counts.items())
+    with replacing(output) as file, progress("Exporting", total) as update:
+        counts = write_lines(records, file, update)
+    told = ", ".join(counted(count, name) for name, count in counts.items())
     click.echo(one_line(f"Wrote {told} to {output}."))
-
-
-def _write(
-    records: Iterable[Mapping[str, Any]],
-    file: TextIO,
-    update: Callable[[Mapping[str, int], int], None],
-) -> dict[str, int]:
-    counts = {"session": 0, "message": 0}
-    for record in records:
-        file.write(json.dumps(record) + "\n")
-        if record["record"] in counts:
-            counts[record["record"]] += 1
-        update(counts, counts["session"])
-    return counts
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """Open *path* to write: all is there in the end, or what was there before."""
-    if path.exists() and not path.is_file():  # A device or a pipe.
-        with path.open("w", encoding="ascii") as device:
-            yield device
-        return
-    path = path.resolve()
-    handle, part = tempfile.mkstemp(prefix=".export-", dir=path.parent)
-    try:
-        with open(handle, "w", encoding="ascii") as file:  # Which only its owner may read.
-            yield file
-        os.replace(part, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(part)
-        raise
 
 
 @sessions.command()
@@ -474,11 +345,11 @@ def doctor(database: str | None, as_json: bool) -> int:
         click.echo(f"Database: {where(database)}")
         for finding in findings:
             _tell_finding(finding)
-        click.echo(f"{_counted(problems, 'problem')}." if problems else "Healthy.")
+        click.echo(f"{counted(problems, 'problem')}." if problems else "Healthy.")
     return UNHEALTHY if problems else 0
 
 
-def _tell_finding(finding: _doctor.Finding) -> None:
+def _tell_finding(finding: Finding) -> None:
     kind = "Problem" if finding.is_problem else "Note"
     some = ", ".join([*finding.which, *(["…"] if finding.count > len(finding.which) else [])])
     how_many = f" ({finding.count}: {some})" if finding.which else ""

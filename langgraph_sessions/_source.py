@@ -73,7 +73,10 @@ def _check_autocommit(conn: Any) -> None:
     """Refuse what would keep checkpoints in a transaction that nobody commits."""
     if isinstance(conn, ConnectionPool | AsyncConnectionPool):
         options = conn.kwargs if isinstance(conn.kwargs, dict) else {}
-        if options.get("autocommit") or callable(conn.kwargs) or getattr(conn, "_configure", None):
+        # Only True: psycopg takes any text, "false" too, for it.
+        if options.get("autocommit") is True:
+            return
+        if callable(conn.kwargs) or getattr(conn, "_configure", None):
             return  # What a callable does is checked on the first connection.
     elif conn.autocommit:
         return

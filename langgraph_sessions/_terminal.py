@@ -10,13 +10,12 @@ from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 from rich.table import Table
 
+from langgraph_sessions._titles import BIDI_CONTROLS
 from langgraph_sessions.embedded import DEFAULT_PATH
 from langgraph_sessions.models import Session
 
 # Control characters, lone surrogates, and what ends a line or a paragraph.
 OBEYED_CATEGORIES: Final = ("Cc", "Cs", "Zl", "Zp")
-# Reorder what is read on the screen: a title could dress up as another.
-REORDERING: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def new_console() -> Console:
@@ -38,7 +37,7 @@ def literal(text: str, keep: str = "") -> str:
 
 
 def _is_obeyed(character: str) -> bool:
-    return unicodedata.category(character) in OBEYED_CATEGORIES or character in REORDERING
+    return unicodedata.category(character) in OBEYED_CATEGORIES or character in BIDI_CONTROLS
 
 
 def one_line(text: str) -> str:

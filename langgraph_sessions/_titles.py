@@ -19,9 +19,9 @@ LENGTH: Final = 80
 INPUT_CHANNEL: Final = "__start__"
 MESSAGES: Final = "messages"
 
-
-# What makes the text after it run the other way, in whatever list the title stands.
-_BIDI_CONTROLS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# What makes the text after it run the other way, in whatever list the title stands: it could
+# dress up as another.
+BIDI_CONTROLS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def shorten(text: str) -> str:
@@ -38,7 +38,7 @@ def shorten(text: str) -> str:
 def _is_printable(character: str) -> bool:
     if character.isspace():
         return True
-    return character not in _BIDI_CONTROLS and unicodedata.category(character) not in ("Cc", "Cs")
+    return character not in BIDI_CONTROLS and unicodedata.category(character) not in ("Cc", "Cs")
 
 
 def values_of(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
-import threading
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -18,11 +15,8 @@ from langgraph_sessions import _sql, _titles
 from langgraph_sessions._drive import Fetch, Plan
 from langgraph_sessions.models import Session
 
-logger = logging.getLogger("langgraph_sessions")
-
 Titler = Callable[[Sequence[BaseMessage]], str | Awaitable[str]]
 
-CLOSE_SECONDS: Final = 5.0  # How long close() waits for titles under way.
 PROMPT: Final = (
     "Give this conversation a title of at most six words, in its own language. Answer with "
     "the title alone."
@@ -88,62 +82,3 @@ def ask_now(titler: Titler, messages: Sequence[BaseMessage]) -> str:
     """Sync version of `ask`, in a thread of its own: in Jupyter, this one runs a loop already."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, ask(titler, messages)).result()
-
-
-class Background:
-    """Jobs beside the runs: in daemon threads, which never keep a program from ending."""
-
-    def __init__(self) -> None:
-        """Start with none."""
-        self._threads: set[threading.Thread] = set()
-
-    def start(self, job: Callable[[], object]) -> None:
-        """Do *job* in the background; its errors are logged."""
-
-        def work() -> None:
-            try:
-                job()
-            except Exception:
-                logger.warning("a titler failed; the session keeps its title", exc_info=True)
-            finally:
-                self._threads.discard(thread)
-
-        thread = threading.Thread(target=work, name="langgraph-sessions-titler", daemon=True)
-        self._threads.add(thread)
-        thread.start()
-
-    def close(self) -> None:
-        """Wait a little for what is under way."""
-        deadline = time.monotonic() + CLOSE_SECONDS
-        for thread in list(self._threads):
-            thread.join(max(0.0, deadline - time.monotonic()))
-
-
-class AsyncBackground:
-    """Async version of `Background`, as tasks."""
-
-    def __init__(self) -> None:
-        """Start with none."""
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def start(self, job: Coroutine[Any, Any, object]) -> None:
-        """Async version of `Background.start`."""
-
-        async def work() -> None:
-            try:
-                await job
-            except Exception:
-                logger.warning("a titler failed; the session keeps its title", exc_info=True)
-
-        task = asyncio.create_task(work())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def close(self) -> None:
-        """Wait a little for what is under way, and cancel the rest."""
-        if not self._tasks:
-            return
-        _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)

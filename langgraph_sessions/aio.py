@@ -23,6 +23,7 @@ from psycopg.rows import DictRow, dict_row
 
 from langgraph_sessions import _arguments, _housekeeping, _join, _opening, _operations, _saving
 from langgraph_sessions._aio_database import AsyncConn, AsyncDatabase
+from langgraph_sessions._background import AsyncBackground
 from langgraph_sessions._drive import Plan, statement
 from langgraph_sessions._from_threads import FromThreads
 from langgraph_sessions._memory import Memory
@@ -32,7 +33,7 @@ from langgraph_sessions._run import ActiveRun, active_run, owned, pin
 from langgraph_sessions._saving import Save, Writes
 from langgraph_sessions._source import Path
 from langgraph_sessions._thread_ids import ThreadIdFactory, default_thread_id
-from langgraph_sessions._titling import AsyncBackground, Titler
+from langgraph_sessions._titling import Titler
 from langgraph_sessions.aio_manager import AsyncAgentSessionManager
 from langgraph_sessions.errors import ConcurrentRunError
 
@@ -305,7 +306,11 @@ class AsyncSessionSaver(FromThreads):
         except ConcurrentRunError:
             if save.run.line != line:  # It ran into one of its own, saved meanwhile.
                 return await self._put(save)
-            return await self._database.run_durably(save.find())
+            row = await self._database.run_durably(save.find())
+            if row is None:
+                save.run.overtaken = True
+                raise
+            return row
 
     async def aput_writes(
         self,
@@ -321,6 +326,7 @@ class AsyncSessionSaver(FromThreads):
             await self._database.attempt(plain)
             return
         wrote = Writes(run, pin(config, run), writes, task_id, task_path)
+        run.refuse_if_overtaken()
         _saving.note_writes(wrote)
         await self._database.either(
             partial(self._put_writes, wrote),

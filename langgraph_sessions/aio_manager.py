@@ -61,7 +61,7 @@ class AsyncAgentSessionManager(AsyncHousekeeper):
             )
         )
         self.thread_id_factory = self._database.thread_id_factory
-        self._serde = serde
+        self._serde = _arguments.serde(serde)
         self.cache = SessionCache(cache_size, cache_ttl)
         # Sessions begun in memory are numbered by the database, and it may have other ones.
         self._database.on_change = self.cache.clear

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
+from psycopg import pq
 
 from langgraph_sessions.errors import SessionError
 
@@ -54,11 +55,13 @@ class EmbeddedServer:
 
         Raises:
             SessionError: The extra `embedded` is not installed, this platform has no `flock`,
-                the data are of another major version, or the server did not start.
+                the data are of another major version, the server did not start, or PGSERVICE
+                names a service that is not defined.
         """
         binaries = find_binaries()
         _prepare(self.root)
         _check_version(self.root / "data", binaries)
+        _check_service(self.conninfo)
         with _guardian.lock_file(self.root / "start.lock") as gate:
             fcntl.flock(gate, fcntl.LOCK_EX)  # One starter at a time.
             users = os.open(self.root / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -75,7 +78,9 @@ class EmbeddedServer:
     @property
     def conninfo(self) -> str:
         """The conninfo of its one database."""
-        # All that a PG… variable of the environment would set otherwise.
+        # All that a PG… variable of the environment, or the service that PGSERVICE names, would
+        # set otherwise, if it sends elsewhere or keeps from a connection. What concerns TLS is
+        # left as it is: it does not matter on a socket, and fits together only as a whole.
         return psycopg.conninfo.make_conninfo(
             host=str(_guardian.socket_folder(self.root)),
             hostaddr="",
@@ -84,6 +89,13 @@ class EmbeddedServer:
             dbname="postgres",
             options="",
             require_auth="",
+            requirepeer="",
+            channel_binding="prefer",
+            gssencmode="disable",
+            sslcertmode="allow",
+            target_session_attrs="any",
+            replication="",
+            client_encoding="UTF8",
         )
 
     def release(self) -> None:
@@ -167,6 +179,17 @@ def _check_version(data: Path, binaries: Path) -> None:
             f"{data} was made by PostgreSQL {found}, and the installed one is {major}: "
             "install the one that made it, or choose another path"
         )
+
+
+def _check_service(conninfo: str) -> None:
+    """Refuse a PGSERVICE that is not defined: libpq looks for it whatever the conninfo says."""
+    attempt = pq.PGconn.connect_start(conninfo.encode())
+    try:
+        if not attempt.host:  # It failed before it came to the conninfo's own.
+            reason = pq.error_message(attempt)
+            raise SessionError(f"PGSERVICE keeps from any connection: {reason}; unset or define it")
+    finally:
+        attempt.finish()
 
 
 def _has_guardian(root: Path) -> bool:

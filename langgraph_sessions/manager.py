@@ -69,7 +69,7 @@ class AgentSessionManager(Housekeeper):
             )
         )
         self.thread_id_factory = self._database.thread_id_factory
-        self._serde = serde
+        self._serde = _arguments.serde(serde)
         self.cache = SessionCache(cache_size, cache_ttl)
         # Sessions begun in memory are numbered by the database, and it may have other ones.
         self._database.on_change = self.cache.clear

@@ -22,6 +22,7 @@ from psycopg import Cursor, Pipeline
 from psycopg.rows import DictRow, dict_row
 
 from langgraph_sessions import _arguments, _housekeeping, _join, _opening, _operations, _saving
+from langgraph_sessions._background import Background
 from langgraph_sessions._database import Conn, Database
 from langgraph_sessions._drive import Plan, statement
 from langgraph_sessions._in_threads import InThreads
@@ -32,7 +33,7 @@ from langgraph_sessions._run import ActiveRun, active_run, owned, pin
 from langgraph_sessions._saving import Save, Writes
 from langgraph_sessions._source import Path
 from langgraph_sessions._thread_ids import ThreadIdFactory, default_thread_id
-from langgraph_sessions._titling import Background, Titler
+from langgraph_sessions._titling import Titler
 from langgraph_sessions.errors import ConcurrentRunError
 from langgraph_sessions.manager import AgentSessionManager
 
@@ -379,7 +380,11 @@ class SessionSaver(InThreads):
         except ConcurrentRunError:
             if save.run.line != line:  # It ran into one of its own, saved meanwhile.
                 return self._put(save)
-            return self._database.run_durably(save.find())
+            row = self._database.run_durably(save.find())
+            if row is None:
+                save.run.overtaken = True
+                raise
+            return row
 
     def put_writes(
         self,
@@ -395,6 +400,7 @@ class SessionSaver(InThreads):
             self._database.attempt(plain)
             return
         wrote = Writes(run, pin(config, run), writes, task_id, task_path)
+        run.refuse_if_overtaken()
         _saving.note_writes(wrote)
         self._database.either(
             partial(self._put_writes, wrote),

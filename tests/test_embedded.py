@@ -167,14 +167,73 @@ def test_the_environments_settings_for_postgresql_do_not_matter(
         "PGHOSTADDR": "127.0.0.1",
         "PGOPTIONS": "-c search_path=nosuch",
         "PGREQUIREAUTH": "scram-sha-256",
+        "PGREQUIREPEER": "nosuch",
+        "PGCHANNELBINDING": "require",
+        "PGGSSENCMODE": "require",
+        "PGSSLMODE": "verify-full",
+        "PGSSLCERTMODE": "require",
+        "PGTARGETSESSIONATTRS": "standby",
+        "PGCLIENTENCODING": "LATIN1",
         "TMPDIR": str(folder),
     }.items():
         monkeypatch.setenv(variable, value)
-    second = use(folder, "two")
+    second = use(folder, "two 🧑")
     assert answer(second) == 2
     leave(first)
     leave(second)
     until(lambda: not is_running(folder))
+
+
+SERVICE = """
+[elsewhere]
+host=example.invalid
+hostaddr=192.0.2.1
+port=5499
+dbname=nosuch
+user=nosuch
+password=wrong
+options=-c search_path=nosuch
+require_auth=scram-sha-256
+requirepeer=nosuch
+channel_binding=require
+gssencmode=require
+sslmode=verify-full
+sslcertmode=require
+target_session_attrs=standby
+replication=database
+client_encoding=LATIN1
+"""
+
+
+def test_a_service_of_the_environment_does_not_matter(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes find the one server although PGSERVICE names another."""
+    first = use(folder, "one")
+    assert answer(first) == 1
+    (tmp_path / "services").write_text(SERVICE)
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    monkeypatch.setenv("PGSERVICE", "elsewhere")
+    second = use(folder, "two 🧑")
+    assert answer(second) == 2
+    leave(first)
+    leave(second)
+    until(lambda: not is_running(folder))
+
+
+def test_a_service_that_is_not_defined_is_told_at_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No client can connect then; nobody waits for a minute to hear it."""
+    (tmp_path / "services").write_text(SERVICE)
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    monkeypatch.setenv("PGSERVICE", "nosuch")
+    with (
+        SessionSaver(path=folder) as saver,
+        pytest.raises(SessionError, match='service "nosuch" not found'),
+    ):
+        saver.sessions.count_sessions()
+    assert not (folder / "data").exists()
 
 
 def test_it_is_only_on_a_private_socket(folder: Path) -> None:

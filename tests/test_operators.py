@@ -276,6 +276,15 @@ def test_backfill(operate: Operate, empty_url: str) -> None:
     assert again == {"seen": 3, "adopted": 0, "unowned": 1, "skipped": 0}
 
 
+def test_backfill_tells_what_it_skipped(operate: Operate, empty_url: str) -> None:
+    """A thread whose id is too long for a session is told of, not passed over."""
+    leave_behind(empty_url, "c1", user_id="carol")
+    leave_behind(empty_url, "c" * 256, user_id="carol")
+    done = operate("backfill", database=empty_url)
+    assert done.status == 0
+    assert done.out == "Adopted 1 of 2 threads; 0 name no user; skipped 1, each with a warning.\n"
+
+
 # --- Deleting --------------------------------------------------------------------------------
 
 

@@ -40,7 +40,8 @@ def test_every_manager_method_has_its_twin() -> None:
     for name, method in sync.items():
         same = (inspect.signature(function) for function in (method, twin[name]))  # type: ignore[arg-type]
         assert len({str(signature.parameters) for signature in same}) == 1, name
-        assert inspect.iscoroutinefunction(twin[name]) or inspect.isasyncgenfunction(twin[name])
+        function = inspect.unwrap(twin[name])  # type: ignore[arg-type]
+        assert inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
         assert f"`AgentSessionManager.{name}`" in str(twin[name].__doc__), name
 
 
@@ -83,18 +84,21 @@ def test_the_version_is_the_projects() -> None:
 
 # From the bottom up; a module may import from those before it in this list.
 LAYERS = [
-    {"errors", "_arguments", "_guardian", "_drive", "_titles", "models"},
-    {"_functions", "_in_threads", "_from_threads"},
-    {"embedded", "_sql", "_schema", "_cache", "_thread_ids"},
-    {"_request", "_pages", "_source", "_titling", "_ddl"},
-    {"_database", "_opening", "_join"},
+    {"errors", "_arguments", "_guardian", "_drive", "_titles", "_findings", "models"},
+    {"_upkeep_functions", "_functions", "_in_threads", "_from_threads", "_journal", "_failures"},
+    {"embedded", "_sql", "_schema", "_cache", "_thread_ids", "_background", "_pools"},
+    {"_request", "_run", "_pages", "_source", "_titling", "_ddl", "_held_sessions"},
+    {"_opening", "_join", "_saving", "_exclusive"},
+    {"_memory"},
+    {"_outage"},
+    {"_database", "_aio_database"},
     {"_reading"},
-    {"_operations", "_housekeeping", "_saving"},
-    {"_housekeeper", "_aio_housekeeper"},
+    {"_operations", "_housekeeping"},
+    {"_housekeeper", "_aio_housekeeper", "_orphans"},
     {"manager", "aio_manager", "_doctor"},
     {"saver", "aio"},
     {"__init__", "offline"},
-    {"_terminal"},
+    {"_terminal", "_operating"},
     {"_chat", "_demo", "_sessions_cli"},
     {"_cli"},
     {"__main__"},

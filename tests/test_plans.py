@@ -13,7 +13,8 @@ def test_deleting_what_is_not_there_is_not_found() -> None:
     """A deletion that counts no session says that there is none."""
     plan = _operations.delete("alice", "t")
     asked = next(plan)
-    assert asked == Fetch(_sql.DELETE_THREADS, {"thread_ids": ["t"], "user_id": "alice"})
+    params = {"thread_ids": ["t"], "user_id": "alice"}
+    assert asked == Fetch(_sql.DELETE_THREADS, params, repeatable=False)
     with pytest.raises(SessionNotFoundError):
         plan.send([{"count": 0}])
 

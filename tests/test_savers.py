@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from psycopg import AsyncConnection, Connection
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
@@ -137,6 +138,16 @@ async def test_without_autocommit_async_construction_fails(url: str) -> None:
         pool: Any = AsyncConnectionPool(url, open=False)
         with pytest.raises(ValueError, match="conn must be in autocommit mode"):
             AsyncSessionSaver(pool)
+
+
+@pytest.mark.parametrize("autocommit", ["false", "true", 1, None])
+async def test_a_pools_autocommit_is_true_or_refused(autocommit: Any, url: str) -> None:
+    """What merely looks like a yes in a pool's options is refused: it may mean no."""
+    options: dict[str, Any] = {"kwargs": {"autocommit": autocommit}, "open": False}
+    with pytest.raises(ValueError, match="conn must be in autocommit mode"):
+        SessionSaver(ConnectionPool(url, **options))
+    with pytest.raises(ValueError, match="conn must be in autocommit mode"):
+        AsyncSessionSaver(AsyncConnectionPool(url, **options))
 
 
 def test_autocommit_may_come_from_a_pools_configure(url: str) -> None:
@@ -274,6 +285,16 @@ def test_runs_over_a_pool_do_not_wait_for_each_other(url: str) -> None:
         ("thread_id_factory", None, TypeError),
         ("auto_setup", "no", TypeError),
         ("titler", 5, TypeError),
+        ("serde", 5, TypeError),
+        ("serde", object(), TypeError),
+        ("serde", JsonPlusSerializer, TypeError),
+        ("retry_for", None, TypeError),
+        ("retry_for", -1, ValueError),
+        ("outage_limit", "1 MB", TypeError),
+        ("outage_limit", -1, ValueError),
+        ("on_outage", "ignore", ValueError),
+        ("concurrent_runs", None, TypeError),
+        ("concurrent_runs", "maybe", ValueError),
         ("path", 5, TypeError),
         ("path", "", ValueError),
         ("path", "two\nlines", ValueError),

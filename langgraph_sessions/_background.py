@@ -1,0 +1,73 @@
+"""Jobs beside the runs: calls of a titler, which nobody waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+logger = logging.getLogger("langgraph_sessions")
+
+CLOSE_SECONDS: Final = 5.0  # How long close() waits for titles under way.
+
+
+class Background:
+    """Jobs beside the runs: in daemon threads, which never keep a program from ending."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._threads: set[threading.Thread] = set()
+
+    def start(self, job: Callable[[], object]) -> None:
+        """Do *job* in the background; its errors are logged."""
+
+        def work() -> None:
+            try:
+                job()
+            except Exception:
+                logger.warning("a titler failed; the session keeps its title", exc_info=True)
+            finally:
+                self._threads.discard(thread)
+
+        thread = threading.Thread(target=work, name="langgraph-sessions-titler", daemon=True)
+        self._threads.add(thread)
+        thread.start()
+
+    def close(self) -> None:
+        """Wait a little for what is under way."""
+        deadline = time.monotonic() + CLOSE_SECONDS
+        for thread in list(self._threads):
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
+class AsyncBackground:
+    """Async version of `Background`, as tasks."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, job: Coroutine[Any, Any, object]) -> None:
+        """Async version of `Background.start`."""
+
+        async def work() -> None:
+            try:
+                await job
+            except Exception:
+                logger.warning("a titler failed; the session keeps its title", exc_info=True)
+
+        task = asyncio.create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Wait a little for what is under way, and cancel the rest."""
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)

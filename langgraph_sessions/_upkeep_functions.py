@@ -1,0 +1,244 @@
+"""The operators' functions that live in the database: copies, purges, erasure.
+
+They stand beside those of `_functions`, which lists them all in order.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_CHECKPOINT = "checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata"
+_BLOB = "channel, version, type, blob"
+_WRITE = "checkpoint_id, task_id, idx, channel, type, blob, task_path"
+
+
+def _of(table: str, columns: str) -> str:
+    return ", ".join(f"{table}.{column}" for column in columns.split(", "))
+
+
+# Copies a thread, or what led to one of its checkpoints; not a byte of it leaves the server.
+#
+# A whole copy has everything, pending writes and subgraphs included. A copy up to an older
+# checkpoint has that one and its ancestors, from which delta channels are rebuilt, with their
+# writes and subgraphs. Of the checkpoint's own writes it has the interrupts alone: what its
+# tasks answered came after it.
+COPY: Final = f"""
+CREATE OR REPLACE FUNCTION user_sessions_copy(
+    p_source text, p_target text, p_checkpoint_id text
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE before text[];
+BEGIN
+    IF p_checkpoint_id IS NULL THEN
+        INSERT INTO checkpoints (thread_id, checkpoint_ns, {_CHECKPOINT})
+        SELECT p_target, checkpoint_ns, {_CHECKPOINT} FROM checkpoints WHERE thread_id = p_source;
+        INSERT INTO checkpoint_blobs (thread_id, checkpoint_ns, {_BLOB})
+        SELECT p_target, checkpoint_ns, {_BLOB} FROM checkpoint_blobs WHERE thread_id = p_source;
+        INSERT INTO checkpoint_writes (thread_id, checkpoint_ns, {_WRITE})
+        SELECT p_target, checkpoint_ns, {_WRITE} FROM checkpoint_writes WHERE thread_id = p_source;
+        RETURN;
+    END IF;
+    WITH RECURSIVE line AS (
+        SELECT checkpoint_id, parent_checkpoint_id FROM checkpoints
+        WHERE thread_id = p_source AND checkpoint_ns = '' AND checkpoint_id = p_checkpoint_id
+        UNION
+        SELECT c.checkpoint_id, c.parent_checkpoint_id
+        FROM line JOIN checkpoints AS c ON c.thread_id = p_source AND c.checkpoint_ns = ''
+            AND c.checkpoint_id = line.parent_checkpoint_id
+    ) SELECT array_agg(checkpoint_id) FILTER (WHERE checkpoint_id <> p_checkpoint_id)
+    INTO before FROM line;
+    INSERT INTO checkpoints (thread_id, checkpoint_ns, {_CHECKPOINT})
+    SELECT p_target, checkpoint_ns, {_CHECKPOINT} FROM checkpoints
+    WHERE thread_id = p_source AND CASE WHEN checkpoint_ns = ''
+        THEN checkpoint_id = ANY (before || p_checkpoint_id)
+        ELSE metadata -> 'parents' ->> '' = ANY (before) END;
+    INSERT INTO checkpoint_writes (thread_id, checkpoint_ns, {_WRITE})
+    SELECT p_target, w.checkpoint_ns, {_of("w", _WRITE)} FROM checkpoint_writes AS w
+    JOIN checkpoints AS c USING (checkpoint_ns, checkpoint_id)
+    WHERE w.thread_id = p_source AND c.thread_id = p_target
+    AND (w.checkpoint_id <> p_checkpoint_id OR w.channel = '__interrupt__');
+    INSERT INTO checkpoint_blobs (thread_id, checkpoint_ns, {_BLOB})
+    SELECT DISTINCT ON (b.checkpoint_ns, b.channel, b.version)
+        p_target, b.checkpoint_ns, {_of("b", _BLOB)}
+    FROM checkpoints AS c
+    CROSS JOIN LATERAL jsonb_each_text(c.checkpoint -> 'channel_versions') AS v
+    JOIN checkpoint_blobs AS b ON b.thread_id = p_source AND b.checkpoint_ns = c.checkpoint_ns
+        AND b.channel = v.key AND b.version = v.value
+    WHERE c.thread_id = p_target;
+END $$"""
+
+
+# The SQLSTATEs are handed in: they are those of `_functions`, which imports this module.
+def copy_session(not_found: str, in_use: str, no_checkpoint: str) -> str:
+    """Return the function that makes a new session on a copy of a thread.
+
+    It is of the source's owner; a thread of nobody copies to one of nobody. The source is
+    locked as saves lock it, so that it is not deleted half way and no run saves meanwhile:
+    the copy ends where it was asked to.
+    """
+    return f"""
+CREATE OR REPLACE FUNCTION user_sessions_copy_session(
+    p_source text, p_target text, p_user_id text, p_checkpoint_id text, p_title text
+) RETURNS SETOF user_sessions LANGUAGE plpgsql AS $$
+DECLARE s user_sessions; head text;
+BEGIN
+    SELECT * INTO s FROM user_sessions WHERE thread_id = p_source FOR NO KEY UPDATE;
+    IF p_user_id IS NOT NULL AND s.user_id IS DISTINCT FROM p_user_id THEN
+        RAISE EXCEPTION 'no session % of this user', p_source USING ERRCODE = '{not_found}';
+    END IF;
+    IF EXISTS (SELECT FROM checkpoints WHERE thread_id = p_target)
+    OR EXISTS (SELECT FROM user_sessions WHERE thread_id = p_target) THEN
+        RAISE EXCEPTION 'thread id % is already in use', p_target USING ERRCODE = '{in_use}';
+    END IF;
+    IF p_checkpoint_id IS NOT NULL THEN
+        SELECT checkpoint_id INTO head FROM checkpoints
+        WHERE thread_id = p_source AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT 1;
+        IF NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = p_source
+            AND checkpoint_ns = '' AND checkpoint_id = p_checkpoint_id)
+        THEN
+            RAISE EXCEPTION 'no checkpoint % in it', p_checkpoint_id
+                USING ERRCODE = '{no_checkpoint}';
+        END IF;
+        IF head = p_checkpoint_id THEN p_checkpoint_id := NULL; END IF;
+    END IF;
+    PERFORM user_sessions_copy(p_source, p_target, p_checkpoint_id);
+    IF s.id IS NOT NULL THEN
+        RETURN QUERY INSERT INTO user_sessions
+            (user_id, thread_id, title, title_source, is_active, metadata)
+        VALUES (s.user_id, p_target, coalesce(p_title, s.title),
+            CASE WHEN p_title IS NULL THEN s.title_source ELSE 'user' END, TRUE, s.metadata)
+        RETURNING *;
+    END IF;
+END $$"""
+
+
+# Deletes what runs saved. What they leave without a reference goes too: writes, blobs, links to
+# a parent, and the session of a thread of which nothing is left.
+DELETE_RUNS: Final = """
+CREATE OR REPLACE FUNCTION user_sessions_delete_runs(p_run_ids text[])
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE threads text[]; namespaces text[]; ids text[];
+BEGIN
+    WITH deleted AS (
+        DELETE FROM checkpoints WHERE metadata ->> 'run_id' = ANY (p_run_ids)
+        RETURNING thread_id, checkpoint_ns, checkpoint_id
+    ) SELECT array_agg(thread_id), array_agg(checkpoint_ns), array_agg(checkpoint_id)
+    INTO threads, namespaces, ids FROM deleted;
+    DELETE FROM checkpoint_writes AS w
+    USING unnest(threads, namespaces, ids) AS d (thread_id, checkpoint_ns, checkpoint_id)
+    WHERE w.thread_id = d.thread_id AND w.checkpoint_ns = d.checkpoint_ns
+    AND w.checkpoint_id = d.checkpoint_id;
+    UPDATE checkpoints AS c SET parent_checkpoint_id = NULL
+    FROM unnest(threads, namespaces, ids) AS d (thread_id, checkpoint_ns, checkpoint_id)
+    WHERE c.thread_id = d.thread_id AND c.checkpoint_ns = d.checkpoint_ns
+    AND c.parent_checkpoint_id = d.checkpoint_id;
+    DELETE FROM checkpoint_blobs AS b WHERE b.thread_id = ANY (threads) AND NOT EXISTS (
+        SELECT FROM checkpoints AS c
+        CROSS JOIN LATERAL jsonb_each_text(c.checkpoint -> 'channel_versions') AS v
+        WHERE c.thread_id = b.thread_id AND c.checkpoint_ns = b.checkpoint_ns
+        AND v.key = b.channel AND v.value = b.version);
+    WITH ended AS (
+        DELETE FROM user_sessions AS s WHERE s.thread_id = ANY (threads)
+        AND NOT EXISTS (SELECT FROM checkpoints AS c WHERE c.thread_id = s.thread_id)
+        RETURNING s.user_id, s.thread_id
+    ) UPDATE session_users AS u SET reserved_thread_id = NULL FROM ended
+    WHERE u.user_id = ended.user_id AND u.reserved_thread_id = ended.thread_id;
+END $$"""
+
+# Whether a run is at work: its newest checkpoint, saved within the hour, has tasks to come and
+# nobody is asked for an answer, or one was just given. Tasks to come are a value in a channel
+# that starts them.
+IS_IN_USE: Final = """
+CREATE OR REPLACE FUNCTION user_sessions_in_use(p_thread_id text)
+RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (
+        SELECT FROM (
+            SELECT checkpoint FROM checkpoints
+            WHERE thread_id = p_thread_id AND checkpoint_ns = ''
+            ORDER BY checkpoint_id DESC LIMIT 1
+        ) AS head
+        CROSS JOIN LATERAL jsonb_each_text(head.checkpoint -> 'channel_versions') AS v
+        LEFT JOIN checkpoint_blobs AS b ON b.thread_id = p_thread_id AND b.checkpoint_ns = ''
+            AND b.channel = v.key AND b.version = v.value AND b.type <> 'empty'
+        WHERE (v.key IN ('__start__', '__pregel_tasks') OR v.key LIKE 'branch:to:%')
+        AND (b.channel IS NOT NULL OR head.checkpoint -> 'channel_values' ? v.key)
+        AND (head.checkpoint ->> 'ts')::timestamptz > clock_timestamp() - interval '1 hour'
+    ) AND (user_sessions_status(p_thread_id) = 'idle' OR EXISTS (
+        SELECT FROM checkpoint_writes AS w
+        WHERE w.thread_id = p_thread_id AND w.checkpoint_ns = '' AND w.channel = '__resume__'
+        AND w.checkpoint_id = (SELECT max(checkpoint_id) FROM checkpoints
+            WHERE thread_id = p_thread_id AND checkpoint_ns = '')))
+$$"""
+
+# Everything of a user, in one transaction: their sessions' threads, and threads that a plain
+# saver left behind under their name. Returns a count for each table.
+DELETE_USER: Final = """
+CREATE OR REPLACE FUNCTION user_sessions_delete_user(p_user_id text)
+RETURNS TABLE (sessions bigint, checkpoints bigint, blobs bigint, writes bigint, users bigint)
+LANGUAGE plpgsql AS $$
+DECLARE threads text[];
+BEGIN
+    PERFORM 1 FROM checkpoint_writes AS w  -- As user_sessions_delete does.
+    WHERE w.thread_id IN (SELECT s.thread_id FROM user_sessions AS s WHERE s.user_id = p_user_id)
+    AND w.idx < 0 FOR UPDATE;
+    WITH deleted AS (
+        DELETE FROM user_sessions AS s WHERE s.user_id = p_user_id RETURNING s.thread_id
+    ) SELECT array_agg(d.thread_id) INTO threads FROM deleted AS d;
+    sessions := coalesce(cardinality(threads), 0);
+    threads := threads || ARRAY(
+        SELECT DISTINCT c.thread_id FROM checkpoints AS c
+        WHERE user_sessions_owner(c.metadata) = p_user_id
+        AND NOT EXISTS (SELECT FROM user_sessions AS s WHERE s.thread_id = c.thread_id));
+    DELETE FROM checkpoints AS c WHERE c.thread_id = ANY (threads);
+    GET DIAGNOSTICS checkpoints = ROW_COUNT;
+    DELETE FROM checkpoint_blobs AS b WHERE b.thread_id = ANY (threads);
+    GET DIAGNOSTICS blobs = ROW_COUNT;
+    DELETE FROM checkpoint_writes AS w WHERE w.thread_id = ANY (threads);
+    GET DIAGNOSTICS writes = ROW_COUNT;
+    DELETE FROM session_users AS u WHERE u.user_id = p_user_id;
+    GET DIAGNOSTICS users = ROW_COUNT;
+    RETURN NEXT;
+END $$"""
+
+# Whose run saved a checkpoint, by the metadata that LangGraph copies from the configurable: text
+# or a whole number, as a run's user_id may be.
+OWNER: Final = """
+CREATE OR REPLACE FUNCTION user_sessions_owner(p_metadata jsonb)
+RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE
+        WHEN jsonb_typeof(owner) = 'string' THEN owner #>> '{}'
+        WHEN jsonb_typeof(owner) = 'number' AND owner #>> '{}' !~ '[.eE]' THEN owner #>> '{}'
+    END FROM coalesce(p_metadata -> 'langgraph_auth_user_id', p_metadata -> 'user_id') AS owner
+$$"""
+
+# One batch of a purge: short locks, and none waited for. What is locked is being saved to or
+# is another purge's. Returns where the next batch begins; no row: there was none.
+PURGE: Final = """
+CREATE OR REPLACE FUNCTION user_sessions_purge(
+    p_idle_for interval, p_older_than interval, p_active boolean, p_interrupted boolean,
+    p_after bigint, p_limit integer, p_dry_run boolean
+) RETURNS TABLE (last_id bigint, sessions bigint, kept bigint) LANGUAGE plpgsql AS $$
+DECLARE candidates bigint[]; threads text[];
+BEGIN
+    SELECT array_agg(c.id ORDER BY c.id) INTO candidates FROM (
+        SELECT s.id FROM user_sessions AS s WHERE s.id > p_after
+        AND (p_idle_for IS NULL OR s.updated_at < clock_timestamp() - p_idle_for)
+        AND (p_older_than IS NULL OR s.created_at < clock_timestamp() - p_older_than)
+        AND (p_active IS NULL OR s.is_active = p_active)
+        ORDER BY s.id LIMIT p_limit
+    ) AS c;
+    IF candidates IS NULL THEN RETURN; END IF;
+    SELECT coalesce(array_agg(l.thread_id), '{}') INTO threads FROM (
+        SELECT s.thread_id FROM user_sessions AS s WHERE s.id = ANY (candidates)
+        AND (p_idle_for IS NULL OR s.updated_at < clock_timestamp() - p_idle_for)
+        AND (p_active IS NULL OR s.is_active = p_active)
+        FOR UPDATE SKIP LOCKED
+    ) AS l;
+    -- Looked at once they are locked: a new statement sees what was saved until then.
+    threads := ARRAY(SELECT t FROM unnest(threads) AS t WHERE NOT user_sessions_in_use(t)
+        AND (p_interrupted OR user_sessions_status(t) <> 'interrupted'));
+    IF NOT p_dry_run THEN PERFORM user_sessions_delete(threads, NULL); END IF;
+    last_id := candidates[cardinality(candidates)];
+    sessions := cardinality(threads);
+    kept := cardinality(candidates) - cardinality(threads);
+    RETURN NEXT;
+END $$"""
