@@ -48,7 +48,8 @@ class Turn:
             TimeoutError: It took too long.
         """
         left = 0 if self._until is None else max(1, int((self._until - time.monotonic()) * 1000))
-        yield Run("ROLLBACK; BEGIN")  # Of a lock that turned out to be another session's.
+        yield Run("ROLLBACK")  # What was locked turned out to be another session.
+        yield Run("BEGIN")
         yield Fetch(_sql.LOCK_SETTINGS, {"milliseconds": f"{left}ms"})
         try:
             yield Fetch(_sql.LOCK_SESSION, {"thread_id": session.thread_id})
