@@ -58,7 +58,9 @@ class AsyncDatabase:
         """Choose the database; it is opened on first use. Raises as `Source`."""
         pool_size = _arguments.number("pool_size", pool_size, 1)
         source = Source(conn, path, (AsyncConnection, AsyncConnectionPool))
-        self.conn: AsyncConn = source.given or _pools.async_pool(source.conninfo, pool_size)
+        self.conn: AsyncConn = source.given or _pools.async_pool(
+            source.conninfo, pool_size, lambda: self._outage.state == AWAY
+        )
         self.pipe = pipe
         self._is_pool = isinstance(self.conn, AsyncConnectionPool)
         self.lock: AbstractAsyncContextManager[Any] = (

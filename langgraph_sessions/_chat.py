@@ -36,7 +36,7 @@ def run(user_id: str, database: str | None) -> None:
     model, description = chat_model()
     console.print(f"Database: {where(database)}", soft_wrap=True)
     console.print(f"Model: {description}", soft_wrap=True)
-    with SessionSaver(database) as saver:
+    with SessionSaver(database, on_outage="raise", retry_for=1) as saver:
         conversation = Chat(user_id, saver, model, console)
         conversation.begin()
         # Ctrl-D, the end of a pipe, and Ctrl-C are all ways to leave.

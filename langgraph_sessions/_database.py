@@ -60,7 +60,9 @@ class Database:
         """Choose the database; it is opened on first use. Raises as `Source`."""
         pool_size = _arguments.number("pool_size", pool_size, 1)
         source = Source(conn, path, (Connection, ConnectionPool))
-        self.conn: Conn = source.given or _pools.pool(source.conninfo, pool_size)
+        self.conn: Conn = source.given or _pools.pool(
+            source.conninfo, pool_size, lambda: self._outage.state == AWAY
+        )
         self.pipe = pipe
         self._is_pool = isinstance(self.conn, ConnectionPool)
         self.lock: AbstractContextManager[Any] = (

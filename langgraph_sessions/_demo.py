@@ -34,7 +34,7 @@ def run(database: str | None, program: str, second_half: str) -> int:
     console = new_console()
     console.print(f"Database: {where(database)}")
     console.print("Model: the offline model, which answers from the conversation alone")
-    with SessionSaver(database) as saver:
+    with SessionSaver(database, on_outage="raise", retry_for=1) as saver:
         _first_half(Demo(saver, console))
     status = _restart(database, second_half)
     if status == 0:
@@ -103,7 +103,7 @@ def _first_half(demo: Demo) -> None:
 
 def second_half(database: str | None) -> None:
     """Go on where the first process ended."""
-    with SessionSaver(database) as saver:
+    with SessionSaver(database, on_outage="raise", retry_for=1) as saver:
         demo = Demo(saver, new_console())
         _resume(demo)
         _rename(demo)

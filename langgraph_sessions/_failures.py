@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 from psycopg import pq
@@ -43,13 +43,6 @@ def pauses() -> Iterator[float]:
     while True:
         yield pause
         pause = min(2 * pause, 1.0)
-
-
-def with_timeout(conninfo: str, options: dict[str, Any]) -> str:
-    """Return *conninfo* with a limit to how long connecting may take, if it has none."""
-    if options.get("connect_timeout") or conninfo_to_dict(conninfo).get("connect_timeout"):
-        return conninfo
-    return make_conninfo(conninfo, connect_timeout=CONNECT_TIMEOUT)
 
 
 def is_up(conninfo: str) -> bool:

@@ -101,8 +101,9 @@ class Memory:
             SessionsUnavailableError: There is no room for it.
         """
         run, thread_id = save.run, save.run.thread_id
-        begins = not run.known and not save.config["configurable"].get("checkpoint_id")
-        if self.sessions.is_begun(thread_id) or (begins and not save.checkpoint_ns):
+        is_root = not save.checkpoint_ns
+        begins = is_root and not run.known and not save.config["configurable"].get("checkpoint_id")
+        if self.sessions.is_begun(thread_id) or begins:
             self._check(run)
             row = self.sessions.put(run.put_params())
         else:

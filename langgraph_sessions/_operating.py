@@ -71,7 +71,9 @@ def with_manager(command: Callable[..., int | None]) -> Callable[..., int | None
     @functools.wraps(command)
     def managed(database: str | None, **arguments: Any) -> int | None:
         makes_tables = database is None or command.__name__ in ("adopt", "backfill")
-        with closing(AgentSessionManager(database, auto_setup=makes_tables)) as manager:
+        with closing(
+            AgentSessionManager(database, auto_setup=makes_tables, on_outage="raise", retry_for=0)
+        ) as manager:
             try:
                 return command(manager, **arguments)
             except NotImplementedError as error:  # Data of another serializer, or encrypted.

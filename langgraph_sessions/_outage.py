@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from psycopg import AsyncConnection, Connection
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from langgraph_sessions import _arguments
-from langgraph_sessions._failures import with_timeout
+from langgraph_sessions._failures import CONNECT_TIMEOUT
 from langgraph_sessions._memory import Memory
 from langgraph_sessions._pools import CONNECTION_OPTIONS
 
@@ -18,6 +19,11 @@ logger = logging.getLogger("langgraph_sessions")
 
 ON_OUTAGE: Final = ("memory", "raise")
 OUTAGE_LIMIT: Final = 64 * 2**20
+
+# What psycopg.connect takes for itself; everything else is libpq's.
+PSYCOPG_OPTIONS: Final = frozenset(
+    {"autocommit", "prepare_threshold", "context", "row_factory", "cursor_factory"}
+)
 
 HERE: Final = "here"
 AWAY: Final = "away"
@@ -102,10 +108,16 @@ class Outage:
 def endpoint(conn: Any) -> tuple[str, dict[str, Any]] | None:
     """Return the conninfo and options for another connection like *conn*'s, if they are known."""
     if isinstance(conn, Connection | AsyncConnection):
-        password = {"password": conn.info.password} if conn.info.password else {}
-        return conn.info.dsn, {**CONNECTION_OPTIONS, **password}
+        return make_conninfo(conn.info.dsn, password=conn.info.password or None), {
+            **CONNECTION_OPTIONS
+        }
     assert isinstance(conn, ConnectionPool | AsyncConnectionPool)
     options = {} if conn.kwargs is None else conn.kwargs
     if not isinstance(conn.conninfo, str) or not isinstance(options, dict):
         return None  # They come from a function of the caller's.
-    return with_timeout(conn.conninfo, options), {**options, **CONNECTION_OPTIONS}
+    own = {key: options[key] for key in options if key in PSYCOPG_OPTIONS}
+    others = {key: options[key] for key in options if key not in PSYCOPG_OPTIONS}
+    conninfo = make_conninfo(conn.conninfo, **others)
+    if "connect_timeout" not in conninfo_to_dict(conninfo):
+        conninfo = make_conninfo(conninfo, connect_timeout=CONNECT_TIMEOUT)
+    return conninfo, {**own, **CONNECTION_OPTIONS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import selectors
+from collections.abc import Callable
 from typing import Any, Final
 
 import psycopg
@@ -55,8 +56,11 @@ def _has_news(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> b
         return bool(selector.select(0))
 
 
-def pool(conninfo: str, size: int) -> ConnectionPool[Any]:
-    """Return a pool, yet to be opened, of at most *size* connections."""
+def pool(conninfo: str, size: int, is_away: Callable[[], bool]) -> ConnectionPool[Any]:
+    """Return a pool, yet to be opened, of at most *size* connections.
+
+    It tries to connect, and logs that it cannot, for as long as *is_away* says no.
+    """
 
     def check(conn: psycopg.Connection[Any]) -> None:
         if not _has_news(conn):
@@ -68,16 +72,17 @@ def pool(conninfo: str, size: int) -> ConnectionPool[Any]:
             made.drain()
             raise
 
+    def begin_again(pool: ConnectionPool[Any]) -> None:
+        if not is_away():
+            pool.check()
+
     made = ConnectionPool[Any](
-        conninfo,
-        check=check,
-        reconnect_failed=lambda pool: pool.check(),
-        **_options(conninfo, size),
+        conninfo, check=check, reconnect_failed=begin_again, **_options(conninfo, size)
     )
     return made
 
 
-def async_pool(conninfo: str, size: int) -> AsyncConnectionPool[Any]:
+def async_pool(conninfo: str, size: int, is_away: Callable[[], bool]) -> AsyncConnectionPool[Any]:
     """Async version of `pool`."""
 
     async def check(conn: psycopg.AsyncConnection[Any]) -> None:
@@ -89,10 +94,11 @@ def async_pool(conninfo: str, size: int) -> AsyncConnectionPool[Any]:
             await made.drain()
             raise
 
-    async def check_all(pool: AsyncConnectionPool[Any]) -> None:
-        await pool.check()
+    async def begin_again(pool: AsyncConnectionPool[Any]) -> None:
+        if not is_away():
+            await pool.check()
 
     made = AsyncConnectionPool[Any](
-        conninfo, check=check, reconnect_failed=check_all, **_options(conninfo, size)
+        conninfo, check=check, reconnect_failed=begin_again, **_options(conninfo, size)
     )
     return made
