@@ -79,6 +79,7 @@ class AsyncDatabase:
         self._outage = Outage.of(on_outage, outage_limit, retry_for)
         self._settled = asyncio.Event()  # Not set while what was held is being written.
         self._settled.set()
+        self._closing = False
         self._recovery: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._probing = asyncio.Lock()
@@ -295,10 +296,15 @@ class AsyncDatabase:
         return True
 
     async def _recover(self) -> None:
-        for pause in _failures.pauses():
-            await asyncio.sleep(pause)
-            if await self._returns():
-                return
+        try:
+            for pause in _failures.pauses():
+                await asyncio.sleep(pause)
+                if await self._returns():
+                    return
+        except asyncio.CancelledError:
+            if not self._closing:  # The loop ends, and nobody closed this.
+                self._outage.lose()
+            raise
 
     async def _returns(self) -> bool:
         try:
@@ -338,6 +344,7 @@ class AsyncDatabase:
 
     async def close(self) -> None:
         """Async version of `Database.close`."""
+        self._closing = True
         if self._recovery is not None:
             self._recovery.cancel()
             await asyncio.gather(self._recovery, return_exceptions=True)
