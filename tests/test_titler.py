@@ -259,7 +259,7 @@ def talk(url: str, number: int, start: Any, calls: Any) -> None:
         calls.put(number)
         return f"By {number}"
 
-    with SessionSaver(url, titler=name) as saver:
+    with SessionSaver(url, titler=name, concurrent_runs="allow") as saver:
         saver.sessions.count_sessions()
         graph = graph_builder().compile(checkpointer=saver)
         start.wait()
