@@ -89,7 +89,7 @@ def test_a_deletion_beside_a_repeated_special_write_does_not_deadlock(
             future = waiting.run_in_executor(None, manager.delete_session, "alice", "t")
             while not db.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
                 pass
-            save.execute("SELECT user_sessions_guard('alice', 't', TRUE)")
+            save.execute("SELECT user_sessions_guard('alice', 't', TRUE, NULL, '{}')")
             save.commit()
             waiting.run_until_complete(future)
             waiting.run_until_complete(waiting.shutdown_default_executor())
