@@ -20,7 +20,8 @@ CONFLICT: Final = "LGS04"
 # Raises when another run has saved to the thread since this one loaded it. `p_base` is the
 # newest root checkpoint that this run knows to be saved, '' for none, NULL for a run that is
 # not checked; `p_own` are its own that may be saved by now. Called under the session's row
-# lock, so of two runs that save at once the second sees what the first saved.
+# lock, so of two runs that save at once the second sees what the first saved. An update of the
+# state, which may be by a node of this run, is no run: it hides, or is hidden, as in LangGraph.
 _CHECK = f"""
 CREATE OR REPLACE FUNCTION user_sessions_check(p_thread_id text, p_base text, p_own text[])
 RETURNS void LANGUAGE plpgsql AS $$
@@ -28,6 +29,7 @@ BEGIN
     IF EXISTS (
         SELECT FROM checkpoints WHERE thread_id = p_thread_id AND checkpoint_ns = ''
         AND checkpoint_id > p_base AND checkpoint_id <> ALL (p_own)
+        AND metadata ->> 'source' NOT IN ('update', 'fork')
     ) THEN
         RAISE EXCEPTION 'another run of %', p_thread_id USING ERRCODE = '{CONFLICT}';
     END IF;

@@ -104,7 +104,7 @@ class Memory:
         is_root = not save.checkpoint_ns
         begins = is_root and not run.known and not save.config["configurable"].get("checkpoint_id")
         if self.sessions.is_begun(thread_id) or begins:
-            self._check(run)
+            self._check(run, serde)
             row = self.sessions.put(run.put_params())
         else:
             row = _row_of(run)
@@ -126,12 +126,16 @@ class Memory:
             self._with(serde).put(save.config, save.checkpoint, save.metadata, save.new_versions)
         return row
 
-    def _check(self, run: ActiveRun) -> None:
+    def _check(self, run: ActiveRun, serde: SerializerProtocol) -> None:
         """Do what the database's `user_sessions_check` does."""
         base, own = run.line
-        saved = self._checkpoints.storage[run.thread_id][""]
-        if base is not None and any(each > base and each not in own for each in saved):
-            raise ConcurrentRunError(run.thread_id)
+        if base is None:
+            return
+        for checkpoint_id, (_, metadata, _) in self._checkpoints.storage[run.thread_id][""].items():
+            if checkpoint_id <= base or checkpoint_id in own:
+                continue
+            if serde.loads_typed(metadata)["source"] not in ("update", "fork"):
+                raise ConcurrentRunError(run.thread_id)
 
     def put_writes(
         self, writes: Writes, serde: SerializerProtocol, write: Callable[[Writes], Any]

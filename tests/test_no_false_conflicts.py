@@ -1,0 +1,329 @@
+"""Legal use of a session is never mistaken for a conflict: it does what plain LangGraph does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.func import entrypoint, task
+from langgraph.graph import START, MessagesState, StateGraph, add_messages
+from langgraph.types import Command, Send, interrupt
+
+from tests.support import Chat, config, texts
+from tests.test_langgraph import DURABILITIES, Model, ask, calls, chain, says, weather
+
+OURS = config(user_id="alice", thread_id="outer")
+NESTED = config(user_id="alice", thread_id="inner")
+
+
+def answers(state: MessagesState) -> dict[str, Any]:
+    """Answer the last message."""
+    return {"messages": [AIMessage(f"re {state['messages'][-1].content}")]}
+
+
+# --- Graphs of every shape ----------------------------------------------------------------------
+#
+# Each is made for a chat and a checkpointer: the saver's, or LangGraph's own in memory.
+
+
+def long_chain(chat: Chat, saver: Any) -> Any:
+    """30 steps, one after another."""
+    steps = {f"step_{number}": says(f"step {number}") for number in range(30)}
+    return chain(**steps).compile(checkpointer=saver)
+
+
+def side_by_side(chat: Chat, saver: Any) -> Any:
+    """Two nodes in parallel, of which one sends out three tasks."""
+
+    def share_out(state: MessagesState) -> list[Send]:
+        return [Send("work", {"messages": [AIMessage(f"part {n}")]}) for n in range(3)]
+
+    builder = chain(left=says("left"))
+    builder.add_node("right", says("right"))
+    builder.add_node("work", answers)
+    builder.add_edge(START, "right")
+    builder.add_conditional_edges("left", share_out, ["work"])
+    return builder.compile(checkpointer=saver)
+
+
+def subgraphs(chat: Chat, saver: Any) -> Any:
+    """A subgraph in a subgraph."""
+    innermost = chain(deep=says("from below")).compile()
+    inner = chain(deeper=innermost, shallow=says("from inside")).compile()
+    return chain(inner=inner, outer=says("from outside")).compile(checkpointer=saver)
+
+
+class Memory(TypedDict):
+    """A conversation, and what a subgraph keeps of it to itself."""
+
+    messages: Annotated[list[Any], add_messages]
+    seen: int
+
+
+def remembering(chat: Chat, saver: Any) -> Any:
+    """A subgraph with a memory of its own."""
+
+    def count(state: Memory) -> dict[str, Any]:
+        seen = state.get("seen", 0) + 1
+        return {"messages": [AIMessage(f"seen {seen}")], "seen": seen}
+
+    builder = StateGraph(Memory)
+    builder.add_node("count", count)
+    builder.add_edge(START, "count")
+    inner = builder.compile(checkpointer=True)
+    return chain(inner=inner, outer=says("outer")).compile(checkpointer=saver)
+
+
+def asking_twice(chat: Chat, saver: Any) -> Any:
+    """A node with two interrupts."""
+
+    def questions(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage(f"{interrupt('Why?')}, {interrupt('How?')}")]}
+
+    return chain(questions=questions, after=answers).compile(checkpointer=saver)
+
+
+def asking_side_by_side(chat: Chat, saver: Any) -> Any:
+    """Two nodes in parallel that interrupt."""
+    builder = chain(left=ask)
+    builder.add_node("right", ask)
+    builder.add_edge(START, "right")
+    return builder.compile(checkpointer=saver)
+
+
+def asking_below(chat: Chat, saver: Any) -> Any:
+    """Two interrupts in a subgraph, between other nodes."""
+    inner = chain(before=says("before"), first=ask, second=ask).compile()
+    return chain(inner=inner, outer=says("outer")).compile(checkpointer=saver)
+
+
+def asking_in_memory(chat: Chat, saver: Any) -> Any:
+    """An interrupt in a subgraph with a memory of its own."""
+    inner = chain(before=says("before"), first=ask).compile(checkpointer=True)
+    return chain(inner=inner, outer=says("outer")).compile(checkpointer=saver)
+
+
+def agent(chat: Chat, saver: Any) -> Any:
+    """An agent that calls a tool."""
+    return create_agent(Model(), [weather], checkpointer=saver)
+
+
+def functional(chat: Chat, saver: Any) -> Any:
+    """An entrypoint with two tasks in parallel, and a question."""
+
+    @task
+    def answer(text: str) -> str:
+        return f"re {text}"
+
+    @entrypoint(checkpointer=saver)
+    def workflow(given: Any, *, previous: Any = None) -> Any:
+        parts = [answer(f"{text} {part}") for text in given["messages"] for part in "ab"]
+        said = [AIMessage(part.result()) for part in parts]
+        messages = [*(previous or []), *said, AIMessage(interrupt("Why?"))]
+        return entrypoint.final(value={"messages": messages}, save=messages)
+
+    return workflow
+
+
+def nested(chat: Chat, saver: Any) -> Any:
+    """A node that talks to a thread of its own."""
+    inner = chain(shallow=answers).compile(checkpointer=saver)
+    node = calls(chat, inner, {"messages": ["within"]}, NESTED)
+    return chain(outer=node, after=answers).compile(checkpointer=saver)
+
+
+SHAPES = [
+    long_chain,
+    side_by_side,
+    subgraphs,
+    remembering,
+    asking_twice,
+    asking_side_by_side,
+    asking_below,
+    asking_in_memory,
+    agent,
+    functional,
+    nested,
+]
+
+
+async def turn(chat: Chat, graph: Any, text: str, durability: str) -> list[str]:
+    """Say *text*, answer what is asked, and return what all have said at the end."""
+    given: Any = {"messages": [text]}
+    state = await chat.call(graph, "invoke", given, OURS, durability=durability)
+    while asked := state.get("__interrupt__"):
+        answer = Command(resume={question.id: f"{question.value} {text}" for question in asked})
+        state = await chat.call(graph, "invoke", answer, OURS, durability=durability)
+    return texts(state)
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_every_shape_of_graph_runs_as_in_plain_langgraph(
+    chat: Chat, shape: Callable[[Chat, Any], Any], durability: str
+) -> None:
+    """Turns, answers to interrupts included, end as they do with LangGraph's saver in memory."""
+    graph, plain = shape(chat, chat.saver), shape(chat, InMemorySaver())
+    for text in ("one", "two", "three"):
+        ended = await turn(chat, graph, text, durability)
+        assert ended == await turn(chat, plain, text, durability)
+        if shape is not functional:
+            assert texts(await chat.call(graph, "get_state", OURS)) == ended
+
+
+# --- Ways to use a thread ------------------------------------------------------------------------
+
+
+class Thread:
+    """A thread of a graph of two nodes, and what can be done to it."""
+
+    def __init__(self, chat: Chat, saver: Any, durability: str) -> None:
+        """Compile the graph."""
+        self.chat, self.durability = chat, durability
+        self.halfway = ("first", "re first") if durability == "exit" else ("first",)
+        self.meddle: Callable[[], Coroutine[Any, Any, Any]] | None = None
+        self.graph = chain(first=self._first(), second=answers).compile(checkpointer=saver)
+
+    def _first(self) -> Any:
+        """Return a node that does, once, what `meddle` says."""
+
+        def first(state: MessagesState) -> dict[str, Any]:
+            return {"messages": [AIMessage("first")]}
+
+        async def afirst(state: MessagesState) -> dict[str, Any]:
+            meddle, self.meddle = self.meddle, None
+            if meddle is not None:
+                await meddle()
+            return first(state)
+
+        def sync_first(state: MessagesState) -> dict[str, Any]:
+            return asyncio.run(afirst(state))
+
+        return afirst if self.chat.is_async else sync_first
+
+    async def run(self, given: Any, to: Any = OURS) -> Any:
+        """Invoke the graph."""
+        return await self.chat.call(self.graph, "invoke", given, to, durability=self.durability)
+
+    async def say(self, text: str, to: Any = OURS) -> None:
+        """Invoke the graph with a message."""
+        await self.run({"messages": [text]}, to)
+
+    async def add(self, text: str, to: Any = OURS, as_node: str | None = "second") -> Any:
+        """Update the state with a message; return the config to go on with."""
+        given = None if as_node == "__copy__" else {"messages": [AIMessage(text)]}
+        return await self.chat.call(self.graph, "update_state", to, given, as_node=as_node)
+
+    async def state(self, *said: str) -> Any:
+        """Return the config of the newest state in which these were said last."""
+        for state in await self.chat.call(self.graph, "get_state_history", OURS):
+            if texts(state)[-len(said) :] == [*said]:
+                return state.config
+        raise AssertionError(said)
+
+    async def texts(self) -> list[str]:
+        """Return what was said."""
+        return texts(await self.chat.call(self.graph, "get_state", OURS))
+
+
+# With the durability "exit", only the states at the ends of runs can be gone back to.
+
+
+async def replays(thread: Thread) -> None:
+    """Run again from old checkpoints, and talk on."""
+    await thread.say("one")
+    await thread.say("two")
+    old = await thread.state("two", *thread.halfway)
+    await thread.run(None, old)
+    await thread.run(None, old)
+    await thread.say("three")
+    await thread.run(None, await thread.state("one", *thread.halfway))
+    await thread.say("four")
+
+
+async def forks(thread: Thread) -> None:
+    """Say something else at old checkpoints, twice at the same, and talk on."""
+    await thread.say("one")
+    await thread.say("two")
+    old = await thread.state("re first")
+    await thread.say("instead", old)
+    await thread.say("again", old)
+    await thread.say("again", await thread.state("one", "first", "re first"))
+    await thread.say("three")
+
+
+async def updates_between(thread: Thread) -> None:
+    """Update the newest state, an old one and a copy of one, and run on from each."""
+    await thread.say("one")
+    await thread.add("added")
+    await thread.say("two")
+    await thread.say("three", await thread.add("added too"))
+    old = await thread.state("two", *thread.halfway)
+    await thread.run(None, await thread.add("", old, as_node="__copy__"))
+    await thread.say("four")
+    await thread.run(None, await thread.add("in between", old, as_node="first"))
+    await thread.say("five")
+
+
+async def an_update_first(thread: Thread) -> None:
+    """Update the state of a thread that nothing has, and talk on."""
+    await thread.add("added")
+    await thread.say("one")
+
+
+async def an_update_by_a_node(thread: Thread) -> None:
+    """A node updates its own thread, in the middle of its run."""
+    await thread.say("one")
+    thread.meddle = lambda: thread.add("meddled", as_node=None)
+    await thread.say("two")
+    await thread.say("three")
+
+
+async def updates_beside(thread: Thread) -> None:
+    """Somebody updates the thread while a run is at work on it, twice."""
+    await thread.say("one")
+
+    async def meddle() -> None:
+        await thread.add("beside")
+        await thread.add("beside, too")
+
+    thread.meddle = meddle
+    await thread.say("two")
+    await thread.say("three")
+
+
+async def an_update_of_the_past_beside(thread: Thread) -> None:
+    """Somebody forks an old state while a run is at work on the thread."""
+    await thread.say("one")
+    old = await thread.state("one", *thread.halfway)
+    thread.meddle = lambda: thread.add("beside", old)
+    await thread.say("two")
+    await thread.say("three")
+
+
+WAYS = [
+    replays,
+    forks,
+    updates_between,
+    an_update_first,
+    an_update_by_a_node,
+    updates_beside,
+    an_update_of_the_past_beside,
+]
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+@pytest.mark.parametrize("way", WAYS)
+async def test_every_way_to_use_a_thread_does_as_in_plain_langgraph(
+    chat: Chat, way: Callable[[Thread], Any], durability: str
+) -> None:
+    """Time travel, forks and updates of the state end as they do with the saver in memory."""
+    ours, plain = (Thread(chat, s, durability) for s in (chat.saver, InMemorySaver()))
+    await way(plain)
+    await way(ours)
+    assert await ours.texts() == await plain.texts()
