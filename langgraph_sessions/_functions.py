@@ -29,7 +29,7 @@ BEGIN
     IF EXISTS (
         SELECT FROM checkpoints WHERE thread_id = p_thread_id AND checkpoint_ns = ''
         AND checkpoint_id > p_base AND checkpoint_id <> ALL (p_own)
-        AND metadata ->> 'source' NOT IN ('update', 'fork')
+        AND coalesce(metadata ->> 'source', '') NOT IN ('update', 'fork')
     ) THEN
         RAISE EXCEPTION 'another run of %', p_thread_id USING ERRCODE = '{CONFLICT}';
     END IF;

@@ -134,7 +134,7 @@ class Memory:
         for checkpoint_id, (_, metadata, _) in self._checkpoints.storage[run.thread_id][""].items():
             if checkpoint_id <= base or checkpoint_id in own:
                 continue
-            if serde.loads_typed(metadata)["source"] not in ("update", "fork"):
+            if serde.loads_typed(metadata).get("source") not in ("update", "fork"):
                 raise ConcurrentRunError(run.thread_id)
 
     def put_writes(
