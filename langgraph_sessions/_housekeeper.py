@@ -81,15 +81,18 @@ class Housekeeper:
         """Delete sessions that are old enough, all the conditions given together.
 
         It works in batches, each a short transaction, and waits for nobody. What is locked, by
-        a save or another purge, is left alone, and so is a session with a run at work: its
-        newest checkpoint, saved within the hour, has tasks to come. Stopped half way, call it
-        again.
+        a save or another purge, is left alone, and so is a session with a run at work: there
+        are tasks to come, and a checkpoint was saved within the hour. So is one that waits for
+        somebody, of whatever age: for an answer to an interrupt, or, with tasks to come and no
+        error, for a run that goes on, as at a static breakpoint. A run that has saved nothing
+        since it began (`durability="exit"`, a run tried again after an error, an answer where
+        *interrupted* is given) cannot be seen. Stopped half way, call it again.
 
         Args:
             idle_for: Not used for this long.
             older_than: Created this long ago.
             active: Only active ones, or only others.
-            interrupted: Also those that wait for an answer to an interrupt.
+            interrupted: Also those that wait for somebody.
             dry_run: Only count.
             batch_size: How many to look at in a transaction, from 1 to 1000.
             on_progress: Called with the counts after each batch.

@@ -105,6 +105,7 @@ def delete_runs(run_ids: Sequence[str]) -> Plan[None]:
 def _delete_runs(run_ids: list[str]) -> Plan[None]:
     rows = yield Fetch(_sql.RUN_THREADS, {"run_ids": run_ids})
     threads = [row["thread_id"] for row in rows]
+    yield Fetch(_sql.LOCK_WRITES, {"thread_ids": threads})
     yield Fetch(_sql.LOCK_SESSIONS, {"thread_ids": threads})
     delta = yield Fetch(PRUNE_DELTA_THREADS_SQL, (threads, threads))
     delta_threads = sorted(row["thread_id"] for row in delta)

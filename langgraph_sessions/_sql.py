@@ -250,6 +250,7 @@ SELECT {_SESSION} FROM user_sessions_copy_session(
 
 RUN_THREADS: Final = """
 SELECT DISTINCT thread_id FROM checkpoints WHERE metadata ->> 'run_id' = ANY (%(run_ids)s)"""
+LOCK_WRITES: Final = "SELECT user_sessions_lock_writes(%(thread_ids)s::text[])::text"
 LOCK_SESSIONS: Final = """
 SELECT id FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)
 ORDER BY thread_id FOR UPDATE"""

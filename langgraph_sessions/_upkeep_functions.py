@@ -144,14 +144,15 @@ BEGIN
     WHERE u.user_id = ended.user_id AND u.reserved_thread_id = ended.thread_id;
 END $$"""
 
-# Whether a run is at work: its newest checkpoint, saved within the hour, has tasks to come and
-# nobody is asked for an answer, or one was just given. Tasks to come are a value in a channel
-# that starts them.
-IS_IN_USE: Final = """
-CREATE OR REPLACE FUNCTION user_sessions_in_use(p_thread_id text)
-RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT EXISTS (
-        SELECT FROM (
+# The nodes that a thread's newest checkpoint has yet to run: those that a value in a channel is to
+# start. Sends count as one. A join's channel keeps the names of those that came, as a set, and
+# starts its node when all have: they are looked for as msgpack writes them, a length before the
+# bytes. The set of an encrypting serializer cannot be looked into.
+TASKS: Final = """
+CREATE OR REPLACE FUNCTION user_sessions_tasks(p_thread_id text)
+RETURNS text[] LANGUAGE sql STABLE AS $$
+    SELECT ARRAY(
+        SELECT DISTINCT regexp_replace(v.key, '^.*:', '') FROM (
             SELECT checkpoint FROM checkpoints
             WHERE thread_id = p_thread_id AND checkpoint_ns = ''
             ORDER BY checkpoint_id DESC LIMIT 1
@@ -159,15 +160,89 @@ RETURNS boolean LANGUAGE sql STABLE AS $$
         CROSS JOIN LATERAL jsonb_each_text(head.checkpoint -> 'channel_versions') AS v
         LEFT JOIN checkpoint_blobs AS b ON b.thread_id = p_thread_id AND b.checkpoint_ns = ''
             AND b.channel = v.key AND b.version = v.value AND b.type <> 'empty'
-        WHERE (v.key IN ('__start__', '__pregel_tasks') OR v.key LIKE 'branch:to:%')
-        AND (b.channel IS NOT NULL OR head.checkpoint -> 'channel_values' ? v.key)
-        AND (head.checkpoint ->> 'ts')::timestamptz > clock_timestamp() - interval '1 hour'
-    ) AND (user_sessions_status(p_thread_id) = 'idle' OR EXISTS (
-        SELECT FROM checkpoint_writes AS w
-        WHERE w.thread_id = p_thread_id AND w.checkpoint_ns = '' AND w.channel = '__resume__'
+        WHERE CASE WHEN v.key LIKE 'join:%:%' THEN (
+            SELECT bool_and(position(CASE
+                WHEN b.type <> 'msgpack' THEN ''
+                WHEN octet_length(name) < 32
+                THEN set_byte('\\x00', 0, 160 + octet_length(name))
+                WHEN octet_length(name) < 256
+                THEN '\\xd9' || set_byte('\\x00', 0, octet_length(name))
+                ELSE '' END || convert_to(name, 'UTF8') IN b.blob) > 0)
+            FROM unnest(string_to_array(split_part(v.key, ':', 2), '+')) AS name)
+        ELSE (v.key IN ('__start__', '__pregel_tasks') OR v.key LIKE 'branch:to:%')
+            AND (b.channel IS NOT NULL OR head.checkpoint -> 'channel_values' ? v.key) END)
+$$"""
+
+# Whether a run is at work: there are tasks to come, a checkpoint was saved within the hour, in
+# whatever namespace, and one of the tasks has not written anything yet; or none asks for an answer
+# or failed; or an answer was just given.
+IS_IN_USE: Final = """
+CREATE OR REPLACE FUNCTION user_sessions_in_use(p_thread_id text)
+RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (
+        SELECT FROM checkpoints AS c WHERE c.thread_id = p_thread_id
+        AND c.checkpoint_id = (SELECT max(newest.checkpoint_id) FROM checkpoints AS newest
+            WHERE newest.thread_id = p_thread_id)
+        AND (c.checkpoint ->> 'ts')::timestamptz > clock_timestamp() - interval '1 hour'
+    ) AND cardinality(user_sessions_tasks(p_thread_id)) > 0
+    AND (user_sessions_status(p_thread_id) = 'idle' OR (
+        SELECT coalesce(bool_or(w.channel = '__resume__'), FALSE)
+            OR count(DISTINCT w.task_id) FILTER (WHERE w.task_id NOT LIKE '00000000-%')
+                < cardinality(user_sessions_tasks(p_thread_id))
+        FROM checkpoint_writes AS w
+        WHERE w.thread_id = p_thread_id AND w.checkpoint_ns = ''
         AND w.checkpoint_id = (SELECT max(checkpoint_id) FROM checkpoints
             WHERE thread_id = p_thread_id AND checkpoint_ns = '')))
 $$"""
+
+# Whether a session waits for somebody: for an answer, or, with tasks to come and no error, for a
+# run that goes on, as at a static breakpoint.
+WAITS: Final = """
+CREATE OR REPLACE FUNCTION user_sessions_waits(p_thread_id text)
+RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT CASE user_sessions_status(p_thread_id) WHEN 'interrupted' THEN TRUE
+        WHEN 'idle' THEN cardinality(user_sessions_tasks(p_thread_id)) > 0 ELSE FALSE END
+$$"""
+
+# Before a session is locked to be deleted, or part of its thread: the order of saves, which upsert
+# special writes (interrupts, answers, errors: of negative indexes) before they lock the session.
+LOCK_WRITES: Final = """
+CREATE OR REPLACE FUNCTION user_sessions_lock_writes(p_thread_ids text[])
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM 1 FROM checkpoint_writes WHERE thread_id = ANY (p_thread_ids) AND idx < 0
+    ORDER BY thread_id, checkpoint_ns, checkpoint_id, task_id, idx FOR UPDATE;
+END $$"""
+
+# Locks all rows of threads that can be locked at once, and waits for nobody; returns the threads
+# of which it got every row. A save that holds one will want the session, which a purge has by now:
+# whoever waited here would wait for ever.
+TRY_LOCK: Final = """
+CREATE OR REPLACE FUNCTION user_sessions_try_lock(p_thread_ids text[])
+RETURNS text[] LANGUAGE plpgsql AS $$
+DECLARE written text[]; saved text[];
+BEGIN
+    SELECT array_agg(thread_id) INTO written FROM (
+        SELECT thread_id FROM checkpoint_writes WHERE thread_id = ANY (p_thread_ids)
+        FOR UPDATE SKIP LOCKED) AS locked;
+    SELECT array_agg(thread_id) INTO saved FROM (
+        SELECT thread_id FROM checkpoints WHERE thread_id = ANY (p_thread_ids)
+        FOR UPDATE SKIP LOCKED) AS locked;
+    RETURN ARRAY(
+        SELECT thread_id FROM unnest(p_thread_ids) AS thread_id
+        EXCEPT (SELECT thread_id FROM (
+            SELECT thread_id, 1 AS which FROM checkpoint_writes
+            WHERE thread_id = ANY (p_thread_ids)
+            UNION ALL
+            SELECT thread_id, 2 FROM checkpoints WHERE thread_id = ANY (p_thread_ids)
+        ) AS present LEFT JOIN (
+            SELECT thread_id, 1 AS which, count(*) AS number FROM unnest(written) AS thread_id
+            GROUP BY thread_id
+            UNION ALL
+            SELECT thread_id, 2, count(*) FROM unnest(saved) AS thread_id GROUP BY thread_id
+        ) AS locked USING (thread_id, which)
+        GROUP BY thread_id, which, number HAVING count(*) > coalesce(number, 0)));
+END $$"""
 
 # Everything of a user, in one transaction: their sessions' threads, and threads that a plain
 # saver left behind under their name. Returns a count for each table.
@@ -177,9 +252,8 @@ RETURNS TABLE (sessions bigint, checkpoints bigint, blobs bigint, writes bigint,
 LANGUAGE plpgsql AS $$
 DECLARE threads text[];
 BEGIN
-    PERFORM 1 FROM checkpoint_writes AS w  -- As user_sessions_delete does.
-    WHERE w.thread_id IN (SELECT s.thread_id FROM user_sessions AS s WHERE s.user_id = p_user_id)
-    AND w.idx < 0 FOR UPDATE;
+    PERFORM user_sessions_lock_writes(
+        ARRAY(SELECT s.thread_id FROM user_sessions AS s WHERE s.user_id = p_user_id));
     WITH deleted AS (
         DELETE FROM user_sessions AS s WHERE s.user_id = p_user_id RETURNING s.thread_id
     ) SELECT array_agg(d.thread_id) INTO threads FROM deleted AS d;
@@ -235,8 +309,11 @@ BEGIN
     ) AS l;
     -- Looked at once they are locked: a new statement sees what was saved until then.
     threads := ARRAY(SELECT t FROM unnest(threads) AS t WHERE NOT user_sessions_in_use(t)
-        AND (p_interrupted OR user_sessions_status(t) <> 'interrupted'));
-    IF NOT p_dry_run THEN PERFORM user_sessions_delete(threads, NULL); END IF;
+        AND (p_interrupted OR NOT user_sessions_waits(t)));
+    IF NOT p_dry_run THEN
+        threads := user_sessions_try_lock(threads);
+        PERFORM user_sessions_delete(threads, NULL);
+    END IF;
     last_id := candidates[cardinality(candidates)];
     sessions := cardinality(threads);
     kept := cardinality(candidates) - cardinality(threads);
