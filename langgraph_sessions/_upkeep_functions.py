@@ -112,21 +112,30 @@ END $$"""
 
 
 # Deletes what runs saved. What they leave without a reference goes too: writes, blobs, links to
-# a parent, and the session of a thread of which nothing is left.
+# a parent, and the session of a thread of which nothing is left. So do the writes on a parent that
+# stays that led to nothing else: answers and outputs, by which the next run would go where the
+# deleted one went. What the parent asked stays, and waits again.
 DELETE_RUNS: Final = """
 CREATE OR REPLACE FUNCTION user_sessions_delete_runs(p_run_ids text[])
 RETURNS void LANGUAGE plpgsql AS $$
-DECLARE threads text[]; namespaces text[]; ids text[];
+DECLARE threads text[]; namespaces text[]; ids text[]; parents text[];
 BEGIN
     WITH deleted AS (
         DELETE FROM checkpoints WHERE metadata ->> 'run_id' = ANY (p_run_ids)
-        RETURNING thread_id, checkpoint_ns, checkpoint_id
-    ) SELECT array_agg(thread_id), array_agg(checkpoint_ns), array_agg(checkpoint_id)
-    INTO threads, namespaces, ids FROM deleted;
+        RETURNING thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id
+    ) SELECT array_agg(thread_id), array_agg(checkpoint_ns), array_agg(checkpoint_id),
+        array_agg(parent_checkpoint_id)
+    INTO threads, namespaces, ids, parents FROM deleted;
     DELETE FROM checkpoint_writes AS w
     USING unnest(threads, namespaces, ids) AS d (thread_id, checkpoint_ns, checkpoint_id)
     WHERE w.thread_id = d.thread_id AND w.checkpoint_ns = d.checkpoint_ns
     AND w.checkpoint_id = d.checkpoint_id;
+    DELETE FROM checkpoint_writes AS w
+    USING unnest(threads, namespaces, parents) AS d (thread_id, checkpoint_ns, checkpoint_id)
+    WHERE w.thread_id = d.thread_id AND w.checkpoint_ns = d.checkpoint_ns
+    AND w.checkpoint_id = d.checkpoint_id AND w.channel <> '__interrupt__'
+    AND NOT EXISTS (SELECT FROM checkpoints AS c WHERE c.thread_id = d.thread_id
+        AND c.checkpoint_ns = d.checkpoint_ns AND c.parent_checkpoint_id = d.checkpoint_id);
     UPDATE checkpoints AS c SET parent_checkpoint_id = NULL
     FROM unnest(threads, namespaces, ids) AS d (thread_id, checkpoint_ns, checkpoint_id)
     WHERE c.thread_id = d.thread_id AND c.checkpoint_ns = d.checkpoint_ns
