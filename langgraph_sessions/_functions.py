@@ -164,6 +164,7 @@ ALL: Final = (
     _upkeep_functions.WAITS,
     _upkeep_functions.TRY_LOCK,
     _upkeep_functions.OWNER,
+    _upkeep_functions.THREAD_OWNER,
     _upkeep_functions.DELETE_USER,
     _upkeep_functions.PURGE,
 )

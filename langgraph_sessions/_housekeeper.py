@@ -34,8 +34,8 @@ class Housekeeper:
     def delete_user(self, user_id: UserId) -> dict[str, int]:
         """Delete everything of a user, in one transaction.
 
-        That is all sessions with their threads, threads without a session whose checkpoints
-        name the user, and preferences.
+        That is all sessions with their threads, threads without a session that are the user's
+        (see `backfill`), and preferences.
 
         Returns:
             How many `sessions`, `checkpoints`, `blobs`, `writes` and `users` were deleted.
@@ -52,7 +52,8 @@ class Housekeeper:
         The first, if there are any, is `{"record": "preferences", …}`; then come, for each
         session, `{"record": "session", …}` with its columns, and `{"record": "message", …}` with
         `thread_id`, `role`, `content` and the whole `message`, in the order they were said. Last
-        come threads without a session that name the user, as `{"record": "thread", …}`.
+        come threads without a session that are the user's (see `backfill`), as
+        `{"record": "thread", …}`.
         """
         user = _arguments.user_id(user_id)
         if preferences := self.get_preferences(user):
@@ -121,8 +122,8 @@ class Housekeeper:
         LangGraph's tables are only read.
 
         Raises:
-            SessionNotFoundError: There is no such thread, it is another user's session, or
-                its newest checkpoint names another user.
+            SessionNotFoundError: There is no such thread, or it is another user's, by its
+                session or by its checkpoints (see `backfill`).
         """
         theirs = self._database.run(_housekeeping.may_adopt(user_id, thread_id))
         return theirs or self._adopt(user_id, thread_id, title)
@@ -133,7 +134,10 @@ class Housekeeper:
         batch_size: int = 100,
         on_progress: Callable[[Mapping[str, int]], object] | None = None,
     ) -> dict[str, int]:
-        """Adopt every thread whose newest checkpoint names a `user_id` in its metadata.
+        """Adopt every thread whose checkpoints name a `user_id` in their metadata.
+
+        The thread belongs to whom the newest checkpoint that names anybody names; the root
+        graph's come before subgraphs'.
 
         It can be stopped and called again at any time: nothing is adopted twice.
 

@@ -215,7 +215,7 @@ def may_adopt(user_id: object, thread_id: object) -> Plan[Session | None]:
     """Return the session that the user has on a thread; else check that it may be adopted.
 
     Raises:
-        SessionNotFoundError: There is no such thread, or its newest checkpoint names another.
+        SessionNotFoundError: There is no such thread, or it is another's.
     """
     return _may_adopt(_arguments.user_id(user_id), _arguments.text("thread_id", thread_id))
 
@@ -280,7 +280,7 @@ class Backfill:
 
 
 def plain_threads(user_id: str) -> Plan[list[str]]:
-    """Return the threads without a session whose checkpoints name a user."""
+    """Return the threads without a session that are a user's."""
     rows = yield Fetch(_sql.PLAIN_THREADS, {"user_id": user_id})
     return [row["thread_id"] for row in rows]
 

@@ -254,7 +254,8 @@ BEGIN
 END $$"""
 
 # Everything of a user, in one transaction: their sessions' threads, and threads that a plain
-# saver left behind under their name. Returns a count for each table.
+# saver left behind and that are theirs by user_sessions_thread_owner. Returns a count for each
+# table.
 DELETE_USER: Final = """
 CREATE OR REPLACE FUNCTION user_sessions_delete_user(p_user_id text)
 RETURNS TABLE (sessions bigint, checkpoints bigint, blobs bigint, writes bigint, users bigint)
@@ -270,6 +271,7 @@ BEGIN
     threads := threads || ARRAY(
         SELECT DISTINCT c.thread_id FROM checkpoints AS c
         WHERE user_sessions_owner(c.metadata) = p_user_id
+        AND user_sessions_thread_owner(c.thread_id) = p_user_id
         AND NOT EXISTS (SELECT FROM user_sessions AS s WHERE s.thread_id = c.thread_id));
     DELETE FROM checkpoints AS c WHERE c.thread_id = ANY (threads);
     GET DIAGNOSTICS checkpoints = ROW_COUNT;
@@ -291,6 +293,17 @@ RETURNS text LANGUAGE sql IMMUTABLE AS $$
         WHEN jsonb_typeof(owner) = 'string' THEN owner #>> '{}'
         WHEN jsonb_typeof(owner) = 'number' AND owner #>> '{}' !~ '[.eE]' THEN owner #>> '{}'
     END FROM coalesce(p_metadata -> 'langgraph_auth_user_id', p_metadata -> 'user_id') AS owner
+$$"""
+
+# Whose a thread without a session is: whom its newest checkpoint names, of those that name anybody,
+# the root graph's first. A state updated without a user takes a thread from nobody; an older
+# checkpoint of another user's gives it to nobody.
+THREAD_OWNER: Final = """
+CREATE OR REPLACE FUNCTION user_sessions_thread_owner(p_thread_id text)
+RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT owner FROM checkpoints AS c CROSS JOIN LATERAL user_sessions_owner(c.metadata) AS owner
+    WHERE c.thread_id = p_thread_id AND owner IS NOT NULL
+    ORDER BY c.checkpoint_ns = '' DESC, c.checkpoint_id DESC LIMIT 1
 $$"""
 
 # One batch of a purge: short locks, and none waited for. What is locked is being saved to or
