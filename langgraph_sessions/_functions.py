@@ -100,15 +100,18 @@ BEGIN
     PERFORM user_sessions_check(p_thread_id, p_base, p_own);
 END $$"""
 
-# The session goes first: its row lock waits for saves under way, and the deletes after it
-# take a new snapshot that sees what those saved.
+# The session goes before its thread: its row lock waits for saves under way, and the deletes after
+# it take a new snapshot that sees what those saved.
 _DELETE = """
 CREATE OR REPLACE FUNCTION user_sessions_delete(p_thread_ids text[], p_user_id text)
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE owned text[]; owners text[];
 BEGIN
-    -- As saves do, which upsert special writes (of negative indexes) before they lock the session.
-    PERFORM 1 FROM checkpoint_writes WHERE thread_id = ANY (p_thread_ids) AND idx < 0 FOR UPDATE;
+    IF p_user_id IS NOT NULL THEN
+        p_thread_ids := ARRAY(SELECT thread_id FROM user_sessions
+            WHERE thread_id = ANY (p_thread_ids) AND user_id = p_user_id);
+    END IF;
+    PERFORM user_sessions_lock_writes(p_thread_ids);
     WITH deleted AS (
         DELETE FROM user_sessions
         WHERE thread_id = ANY (p_thread_ids) AND (p_user_id IS NULL OR user_id = p_user_id)
@@ -152,13 +155,18 @@ ALL: Final = (
     _CHECK,
     _PUT,
     _GUARD,
+    _upkeep_functions.LOCK_WRITES,
     _DELETE,
     _upkeep_functions.COPY,
     _upkeep_functions.copy_session(NOT_FOUND, IN_USE, NO_CHECKPOINT),
     _upkeep_functions.DELETE_RUNS,
     _STATUS,
+    _upkeep_functions.TASKS,
     _upkeep_functions.IS_IN_USE,
+    _upkeep_functions.WAITS,
+    _upkeep_functions.TRY_LOCK,
     _upkeep_functions.OWNER,
+    _upkeep_functions.THREAD_OWNER,
     _upkeep_functions.DELETE_USER,
     _upkeep_functions.PURGE,
 )

@@ -34,8 +34,8 @@ class Housekeeper:
     def delete_user(self, user_id: UserId) -> dict[str, int]:
         """Delete everything of a user, in one transaction.
 
-        That is all sessions with their threads, threads without a session whose checkpoints
-        name the user, and preferences.
+        That is all sessions with their threads, threads without a session that are the user's
+        (see `backfill`), and preferences.
 
         Returns:
             How many `sessions`, `checkpoints`, `blobs`, `writes` and `users` were deleted.
@@ -52,7 +52,8 @@ class Housekeeper:
         The first, if there are any, is `{"record": "preferences", …}`; then come, for each
         session, `{"record": "session", …}` with its columns, and `{"record": "message", …}` with
         `thread_id`, `role`, `content` and the whole `message`, in the order they were said. Last
-        come threads without a session that name the user, as `{"record": "thread", …}`.
+        come threads without a session that are the user's (see `backfill`), as
+        `{"record": "thread", …}`.
         """
         user = _arguments.user_id(user_id)
         if preferences := self.get_preferences(user):
@@ -81,15 +82,18 @@ class Housekeeper:
         """Delete sessions that are old enough, all the conditions given together.
 
         It works in batches, each a short transaction, and waits for nobody. What is locked, by
-        a save or another purge, is left alone, and so is a session with a run at work: its
-        newest checkpoint, saved within the hour, has tasks to come. Stopped half way, call it
-        again.
+        a save or another purge, is left alone, and so is a session with a run at work: there
+        are tasks to come, and a checkpoint was saved within the hour. So is one that waits for
+        somebody, of whatever age: for an answer to an interrupt, or, with tasks to come and no
+        error, for a run that goes on, as at a static breakpoint. A run that has saved nothing
+        since it began (`durability="exit"`, a run tried again after an error, an answer where
+        *interrupted* is given) cannot be seen. Stopped half way, call it again.
 
         Args:
             idle_for: Not used for this long.
             older_than: Created this long ago.
             active: Only active ones, or only others.
-            interrupted: Also those that wait for an answer to an interrupt.
+            interrupted: Also those that wait for somebody.
             dry_run: Only count.
             batch_size: How many to look at in a transaction, from 1 to 1000.
             on_progress: Called with the counts after each batch.
@@ -118,8 +122,8 @@ class Housekeeper:
         LangGraph's tables are only read.
 
         Raises:
-            SessionNotFoundError: There is no such thread, it is another user's session, or
-                its newest checkpoint names another user.
+            SessionNotFoundError: There is no such thread, or it is another user's, by its
+                session or by its checkpoints (see `backfill`).
         """
         theirs = self._database.run(_housekeeping.may_adopt(user_id, thread_id))
         return theirs or self._adopt(user_id, thread_id, title)
@@ -130,7 +134,10 @@ class Housekeeper:
         batch_size: int = 100,
         on_progress: Callable[[Mapping[str, int]], object] | None = None,
     ) -> dict[str, int]:
-        """Adopt every thread whose newest checkpoint names a `user_id` in its metadata.
+        """Adopt every thread whose checkpoints name a `user_id` in their metadata.
+
+        The thread belongs to whom the newest checkpoint that names anybody names; the root
+        graph's come before subgraphs'.
 
         It can be stopped and called again at any time: nothing is adopted twice.
 

@@ -105,6 +105,7 @@ def delete_runs(run_ids: Sequence[str]) -> Plan[None]:
 def _delete_runs(run_ids: list[str]) -> Plan[None]:
     rows = yield Fetch(_sql.RUN_THREADS, {"run_ids": run_ids})
     threads = [row["thread_id"] for row in rows]
+    yield Fetch(_sql.LOCK_WRITES, {"thread_ids": threads})
     yield Fetch(_sql.LOCK_SESSIONS, {"thread_ids": threads})
     delta = yield Fetch(PRUNE_DELTA_THREADS_SQL, (threads, threads))
     delta_threads = sorted(row["thread_id"] for row in delta)
@@ -214,7 +215,7 @@ def may_adopt(user_id: object, thread_id: object) -> Plan[Session | None]:
     """Return the session that the user has on a thread; else check that it may be adopted.
 
     Raises:
-        SessionNotFoundError: There is no such thread, or its newest checkpoint names another.
+        SessionNotFoundError: There is no such thread, or it is another's.
     """
     return _may_adopt(_arguments.user_id(user_id), _arguments.text("thread_id", thread_id))
 
@@ -279,7 +280,7 @@ class Backfill:
 
 
 def plain_threads(user_id: str) -> Plan[list[str]]:
-    """Return the threads without a session whose checkpoints name a user."""
+    """Return the threads without a session that are a user's."""
     rows = yield Fetch(_sql.PLAIN_THREADS, {"user_id": user_id})
     return [row["thread_id"] for row in rows]
 

@@ -255,7 +255,7 @@ def _erase(manager: AgentSessionManager, user: str, yes: bool, as_json: bool) ->
 @duration_option("--idle-for", help="Not used for this long, such as 90d.")
 @duration_option("--older-than", help="Created this long ago, such as 365d.")
 @active_option
-@click.option("--interrupted", is_flag=True, help="Also those that wait for an answer.")
+@click.option("--interrupted", is_flag=True, help="Also those that wait for somebody.")
 @click.option("--dry-run", is_flag=True, help="Only count.")
 @click.option("--batch-size", type=click.IntRange(1, _arguments.PAGE_LIMIT), default=100)
 @yes_option

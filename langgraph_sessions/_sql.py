@@ -250,6 +250,7 @@ SELECT {_SESSION} FROM user_sessions_copy_session(
 
 RUN_THREADS: Final = """
 SELECT DISTINCT thread_id FROM checkpoints WHERE metadata ->> 'run_id' = ANY (%(run_ids)s)"""
+LOCK_WRITES: Final = "SELECT user_sessions_lock_writes(%(thread_ids)s::text[])::text"
 LOCK_SESSIONS: Final = """
 SELECT id FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)
 ORDER BY thread_id FOR UPDATE"""
@@ -267,6 +268,7 @@ DELETE_RUNS: Final = "SELECT user_sessions_delete_runs(%(run_ids)s)"
 PLAIN_THREADS: Final = """
 SELECT DISTINCT c.thread_id FROM checkpoints AS c
 WHERE user_sessions_owner(c.metadata) = %(user_id)s
+AND user_sessions_thread_owner(c.thread_id) = %(user_id)s
 AND NOT EXISTS (SELECT FROM user_sessions AS s WHERE s.thread_id = c.thread_id)
 ORDER BY c.thread_id"""
 DELETE_USER: Final = "SELECT * FROM user_sessions_delete_user(%(user_id)s)"
@@ -294,13 +296,9 @@ WITH RECURSIVE threads AS (
             ORDER BY c.thread_id LIMIT 1), number + 1
     FROM threads WHERE threads.thread_id IS NOT NULL AND number < %(limit)s
 )
-SELECT threads.thread_id, s.id IS NOT NULL AS has_session, newest.owner
+SELECT threads.thread_id, s.id IS NOT NULL AS has_session,
+    CASE WHEN s.id IS NULL THEN user_sessions_thread_owner(threads.thread_id) END AS owner
 FROM threads LEFT JOIN user_sessions AS s USING (thread_id)
-LEFT JOIN LATERAL (
-    SELECT user_sessions_owner(c.metadata) AS owner FROM checkpoints AS c
-    WHERE s.id IS NULL AND c.thread_id = threads.thread_id
-    ORDER BY c.checkpoint_ns = '' DESC, c.checkpoint_id DESC LIMIT 1
-) AS newest ON TRUE
 WHERE threads.thread_id IS NOT NULL ORDER BY threads.thread_id"""
 
 # Times from the first and the last checkpoint. Nothing is adopted twice, or from its owner.
@@ -317,5 +315,5 @@ WHERE user_sessions.user_id = EXCLUDED.user_id
 RETURNING {_SESSION}"""
 
 THREAD_OWNER: Final = """
-SELECT user_sessions_owner(metadata) AS owner FROM checkpoints WHERE thread_id = %(thread_id)s
-ORDER BY checkpoint_ns = '' DESC, checkpoint_id DESC LIMIT 1"""
+SELECT user_sessions_thread_owner(%(thread_id)s) AS owner
+WHERE EXISTS (SELECT FROM checkpoints WHERE thread_id = %(thread_id)s)"""

@@ -112,21 +112,30 @@ END $$"""
 
 
 # Deletes what runs saved. What they leave without a reference goes too: writes, blobs, links to
-# a parent, and the session of a thread of which nothing is left.
+# a parent, and the session of a thread of which nothing is left. So do the writes on a parent that
+# stays that led to nothing else: answers and outputs, by which the next run would go where the
+# deleted one went. What the parent asked stays, and waits again.
 DELETE_RUNS: Final = """
 CREATE OR REPLACE FUNCTION user_sessions_delete_runs(p_run_ids text[])
 RETURNS void LANGUAGE plpgsql AS $$
-DECLARE threads text[]; namespaces text[]; ids text[];
+DECLARE threads text[]; namespaces text[]; ids text[]; parents text[];
 BEGIN
     WITH deleted AS (
         DELETE FROM checkpoints WHERE metadata ->> 'run_id' = ANY (p_run_ids)
-        RETURNING thread_id, checkpoint_ns, checkpoint_id
-    ) SELECT array_agg(thread_id), array_agg(checkpoint_ns), array_agg(checkpoint_id)
-    INTO threads, namespaces, ids FROM deleted;
+        RETURNING thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id
+    ) SELECT array_agg(thread_id), array_agg(checkpoint_ns), array_agg(checkpoint_id),
+        array_agg(parent_checkpoint_id)
+    INTO threads, namespaces, ids, parents FROM deleted;
     DELETE FROM checkpoint_writes AS w
     USING unnest(threads, namespaces, ids) AS d (thread_id, checkpoint_ns, checkpoint_id)
     WHERE w.thread_id = d.thread_id AND w.checkpoint_ns = d.checkpoint_ns
     AND w.checkpoint_id = d.checkpoint_id;
+    DELETE FROM checkpoint_writes AS w
+    USING unnest(threads, namespaces, parents) AS d (thread_id, checkpoint_ns, checkpoint_id)
+    WHERE w.thread_id = d.thread_id AND w.checkpoint_ns = d.checkpoint_ns
+    AND w.checkpoint_id = d.checkpoint_id AND w.channel <> '__interrupt__'
+    AND NOT EXISTS (SELECT FROM checkpoints AS c WHERE c.thread_id = d.thread_id
+        AND c.checkpoint_ns = d.checkpoint_ns AND c.parent_checkpoint_id = d.checkpoint_id);
     UPDATE checkpoints AS c SET parent_checkpoint_id = NULL
     FROM unnest(threads, namespaces, ids) AS d (thread_id, checkpoint_ns, checkpoint_id)
     WHERE c.thread_id = d.thread_id AND c.checkpoint_ns = d.checkpoint_ns
@@ -144,14 +153,15 @@ BEGIN
     WHERE u.user_id = ended.user_id AND u.reserved_thread_id = ended.thread_id;
 END $$"""
 
-# Whether a run is at work: its newest checkpoint, saved within the hour, has tasks to come and
-# nobody is asked for an answer, or one was just given. Tasks to come are a value in a channel
-# that starts them.
-IS_IN_USE: Final = """
-CREATE OR REPLACE FUNCTION user_sessions_in_use(p_thread_id text)
-RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT EXISTS (
-        SELECT FROM (
+# The nodes that a thread's newest checkpoint has yet to run: those that a value in a channel is to
+# start. Sends count as one. A join's channel keeps the names of those that came, as a set, and
+# starts its node when all have: they are looked for as msgpack writes them, a length before the
+# bytes. The set of an encrypting serializer cannot be looked into.
+TASKS: Final = """
+CREATE OR REPLACE FUNCTION user_sessions_tasks(p_thread_id text)
+RETURNS text[] LANGUAGE sql STABLE AS $$
+    SELECT ARRAY(
+        SELECT DISTINCT regexp_replace(v.key, '^.*:', '') FROM (
             SELECT checkpoint FROM checkpoints
             WHERE thread_id = p_thread_id AND checkpoint_ns = ''
             ORDER BY checkpoint_id DESC LIMIT 1
@@ -159,27 +169,101 @@ RETURNS boolean LANGUAGE sql STABLE AS $$
         CROSS JOIN LATERAL jsonb_each_text(head.checkpoint -> 'channel_versions') AS v
         LEFT JOIN checkpoint_blobs AS b ON b.thread_id = p_thread_id AND b.checkpoint_ns = ''
             AND b.channel = v.key AND b.version = v.value AND b.type <> 'empty'
-        WHERE (v.key IN ('__start__', '__pregel_tasks') OR v.key LIKE 'branch:to:%')
-        AND (b.channel IS NOT NULL OR head.checkpoint -> 'channel_values' ? v.key)
-        AND (head.checkpoint ->> 'ts')::timestamptz > clock_timestamp() - interval '1 hour'
-    ) AND (user_sessions_status(p_thread_id) = 'idle' OR EXISTS (
-        SELECT FROM checkpoint_writes AS w
-        WHERE w.thread_id = p_thread_id AND w.checkpoint_ns = '' AND w.channel = '__resume__'
+        WHERE CASE WHEN v.key LIKE 'join:%:%' THEN (
+            SELECT bool_and(position(CASE
+                WHEN b.type <> 'msgpack' THEN ''
+                WHEN octet_length(name) < 32
+                THEN set_byte('\\x00', 0, 160 + octet_length(name))
+                WHEN octet_length(name) < 256
+                THEN '\\xd9' || set_byte('\\x00', 0, octet_length(name))
+                ELSE '' END || convert_to(name, 'UTF8') IN b.blob) > 0)
+            FROM unnest(string_to_array(split_part(v.key, ':', 2), '+')) AS name)
+        ELSE (v.key IN ('__start__', '__pregel_tasks') OR v.key LIKE 'branch:to:%')
+            AND (b.channel IS NOT NULL OR head.checkpoint -> 'channel_values' ? v.key) END)
+$$"""
+
+# Whether a run is at work: there are tasks to come, a checkpoint was saved within the hour, in
+# whatever namespace, and one of the tasks has not written anything yet; or none asks for an answer
+# or failed; or an answer was just given.
+IS_IN_USE: Final = """
+CREATE OR REPLACE FUNCTION user_sessions_in_use(p_thread_id text)
+RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (
+        SELECT FROM checkpoints AS c WHERE c.thread_id = p_thread_id
+        AND c.checkpoint_id = (SELECT max(newest.checkpoint_id) FROM checkpoints AS newest
+            WHERE newest.thread_id = p_thread_id)
+        AND (c.checkpoint ->> 'ts')::timestamptz > clock_timestamp() - interval '1 hour'
+    ) AND cardinality(user_sessions_tasks(p_thread_id)) > 0
+    AND (user_sessions_status(p_thread_id) = 'idle' OR (
+        SELECT coalesce(bool_or(w.channel = '__resume__'), FALSE)
+            OR count(DISTINCT w.task_id) FILTER (WHERE w.task_id NOT LIKE '00000000-%')
+                < cardinality(user_sessions_tasks(p_thread_id))
+        FROM checkpoint_writes AS w
+        WHERE w.thread_id = p_thread_id AND w.checkpoint_ns = ''
         AND w.checkpoint_id = (SELECT max(checkpoint_id) FROM checkpoints
             WHERE thread_id = p_thread_id AND checkpoint_ns = '')))
 $$"""
 
+# Whether a session waits for somebody: for an answer, or, with tasks to come and no error, for a
+# run that goes on, as at a static breakpoint.
+WAITS: Final = """
+CREATE OR REPLACE FUNCTION user_sessions_waits(p_thread_id text)
+RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT CASE user_sessions_status(p_thread_id) WHEN 'interrupted' THEN TRUE
+        WHEN 'idle' THEN cardinality(user_sessions_tasks(p_thread_id)) > 0 ELSE FALSE END
+$$"""
+
+# Before a session is locked to be deleted, or part of its thread: the order of saves, which upsert
+# special writes (interrupts, answers, errors: of negative indexes) before they lock the session.
+LOCK_WRITES: Final = """
+CREATE OR REPLACE FUNCTION user_sessions_lock_writes(p_thread_ids text[])
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM 1 FROM checkpoint_writes WHERE thread_id = ANY (p_thread_ids) AND idx < 0
+    ORDER BY thread_id, checkpoint_ns, checkpoint_id, task_id, idx FOR UPDATE;
+END $$"""
+
+# Locks all rows of threads that can be locked at once, and waits for nobody; returns the threads
+# of which it got every row. A save that holds one will want the session, which a purge has by now:
+# whoever waited here would wait for ever.
+TRY_LOCK: Final = """
+CREATE OR REPLACE FUNCTION user_sessions_try_lock(p_thread_ids text[])
+RETURNS text[] LANGUAGE plpgsql AS $$
+DECLARE written text[]; saved text[];
+BEGIN
+    SELECT array_agg(thread_id) INTO written FROM (
+        SELECT thread_id FROM checkpoint_writes WHERE thread_id = ANY (p_thread_ids)
+        FOR UPDATE SKIP LOCKED) AS locked;
+    SELECT array_agg(thread_id) INTO saved FROM (
+        SELECT thread_id FROM checkpoints WHERE thread_id = ANY (p_thread_ids)
+        FOR UPDATE SKIP LOCKED) AS locked;
+    RETURN ARRAY(
+        SELECT thread_id FROM unnest(p_thread_ids) AS thread_id
+        EXCEPT (SELECT thread_id FROM (
+            SELECT thread_id, 1 AS which FROM checkpoint_writes
+            WHERE thread_id = ANY (p_thread_ids)
+            UNION ALL
+            SELECT thread_id, 2 FROM checkpoints WHERE thread_id = ANY (p_thread_ids)
+        ) AS present LEFT JOIN (
+            SELECT thread_id, 1 AS which, count(*) AS number FROM unnest(written) AS thread_id
+            GROUP BY thread_id
+            UNION ALL
+            SELECT thread_id, 2, count(*) FROM unnest(saved) AS thread_id GROUP BY thread_id
+        ) AS locked USING (thread_id, which)
+        GROUP BY thread_id, which, number HAVING count(*) > coalesce(number, 0)));
+END $$"""
+
 # Everything of a user, in one transaction: their sessions' threads, and threads that a plain
-# saver left behind under their name. Returns a count for each table.
+# saver left behind and that are theirs by user_sessions_thread_owner. Returns a count for each
+# table.
 DELETE_USER: Final = """
 CREATE OR REPLACE FUNCTION user_sessions_delete_user(p_user_id text)
 RETURNS TABLE (sessions bigint, checkpoints bigint, blobs bigint, writes bigint, users bigint)
 LANGUAGE plpgsql AS $$
 DECLARE threads text[];
 BEGIN
-    PERFORM 1 FROM checkpoint_writes AS w  -- As user_sessions_delete does.
-    WHERE w.thread_id IN (SELECT s.thread_id FROM user_sessions AS s WHERE s.user_id = p_user_id)
-    AND w.idx < 0 FOR UPDATE;
+    PERFORM user_sessions_lock_writes(
+        ARRAY(SELECT s.thread_id FROM user_sessions AS s WHERE s.user_id = p_user_id));
     WITH deleted AS (
         DELETE FROM user_sessions AS s WHERE s.user_id = p_user_id RETURNING s.thread_id
     ) SELECT array_agg(d.thread_id) INTO threads FROM deleted AS d;
@@ -187,6 +271,7 @@ BEGIN
     threads := threads || ARRAY(
         SELECT DISTINCT c.thread_id FROM checkpoints AS c
         WHERE user_sessions_owner(c.metadata) = p_user_id
+        AND user_sessions_thread_owner(c.thread_id) = p_user_id
         AND NOT EXISTS (SELECT FROM user_sessions AS s WHERE s.thread_id = c.thread_id));
     DELETE FROM checkpoints AS c WHERE c.thread_id = ANY (threads);
     GET DIAGNOSTICS checkpoints = ROW_COUNT;
@@ -208,6 +293,17 @@ RETURNS text LANGUAGE sql IMMUTABLE AS $$
         WHEN jsonb_typeof(owner) = 'string' THEN owner #>> '{}'
         WHEN jsonb_typeof(owner) = 'number' AND owner #>> '{}' !~ '[.eE]' THEN owner #>> '{}'
     END FROM coalesce(p_metadata -> 'langgraph_auth_user_id', p_metadata -> 'user_id') AS owner
+$$"""
+
+# Whose a thread without a session is: whom its newest checkpoint names, of those that name anybody,
+# the root graph's first. A state updated without a user takes a thread from nobody; an older
+# checkpoint of another user's gives it to nobody.
+THREAD_OWNER: Final = """
+CREATE OR REPLACE FUNCTION user_sessions_thread_owner(p_thread_id text)
+RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT owner FROM checkpoints AS c CROSS JOIN LATERAL user_sessions_owner(c.metadata) AS owner
+    WHERE c.thread_id = p_thread_id AND owner IS NOT NULL
+    ORDER BY c.checkpoint_ns = '' DESC, c.checkpoint_id DESC LIMIT 1
 $$"""
 
 # One batch of a purge: short locks, and none waited for. What is locked is being saved to or
@@ -235,8 +331,11 @@ BEGIN
     ) AS l;
     -- Looked at once they are locked: a new statement sees what was saved until then.
     threads := ARRAY(SELECT t FROM unnest(threads) AS t WHERE NOT user_sessions_in_use(t)
-        AND (p_interrupted OR user_sessions_status(t) <> 'interrupted'));
-    IF NOT p_dry_run THEN PERFORM user_sessions_delete(threads, NULL); END IF;
+        AND (p_interrupted OR NOT user_sessions_waits(t)));
+    IF NOT p_dry_run THEN
+        threads := user_sessions_try_lock(threads);
+        PERFORM user_sessions_delete(threads, NULL);
+    END IF;
     last_id := candidates[cardinality(candidates)];
     sessions := cardinality(threads);
     kept := cardinality(candidates) - cardinality(threads);

@@ -15,6 +15,7 @@ from langgraph.types import Command
 
 from langgraph_sessions import AsyncSessionSaver, SessionNotFoundError, SessionSaver
 from tests.support import Chat, config, graph_builder, psycopg_pool_options, texts
+from tests.test_erasure import exported
 from tests.test_forks import HISTORY
 from tests.test_langgraph import ask, chain, delta_graph, says
 
@@ -186,6 +187,26 @@ async def test_the_newest_checkpoint_says_whose_a_thread_is(
     await asyncio.to_thread(leave, url, {"t": "bob"})
     await chat.session("backfill")
     assert owners(db) == {"t": "bob"}
+
+
+async def test_one_rule_says_whose_a_thread_is(chat: Chat, url: str, db: Connection) -> None:
+    """Exports, erasure and adoption go by the newest checkpoint that names anybody."""
+    threads = {"shared": "alice", "patched": "carol", "hers": "alice"}
+    await asyncio.to_thread(leave, url, threads)
+    await asyncio.to_thread(leave, url, {"shared": "bob"})
+    with PostgresSaver.from_conn_string(url) as plain:
+        graph = graph_builder().compile(checkpointer=plain)
+        update = graph.update_state
+        await asyncio.to_thread(update, config(thread_id="patched"), {"messages": ["so"]})
+    theirs = {"alice": {"hers"}, "bob": {"shared"}, "carol": {"patched"}}
+    for user_id, thread_ids in theirs.items():
+        records = await exported(chat, user_id)
+        assert {record["thread_id"] for record in records} == thread_ids
+    with pytest.raises(SessionNotFoundError):
+        await chat.session("adopt_session", "alice", "shared")
+    assert (await chat.session("delete_user", "alice"))["checkpoints"] == 3
+    assert (await chat.session("backfill"))["adopted"] == 2
+    assert owners(db) == {"shared": "bob", "patched": "carol"}
 
 
 async def test_sessions_there_are_stay_as_they_are(chat: Chat, url: str, db: Connection) -> None:

@@ -123,6 +123,42 @@ async def test_an_early_run_goes_and_no_parent_dangles(chat: Chat, db: Connectio
         assert texts(state) == said_then[: len(texts(state))]
 
 
+async def test_an_answer_goes_with_the_run_that_gave_it(chat: Chat, db: Connection) -> None:
+    """When the run that answered goes, its answer does, in a subgraph, too: the thread waits."""
+    inner = chain(deep=says("from below"), ask=ask).compile()
+    for number, builder in enumerate((chain(ask=ask), chain(inner=inner, outer=says("ok")))):
+        graph = chat.compile(builder)
+        user = f"user {number}"
+        await chat.say("one", graph, user_id=user, run_id="asks")
+        session = await chat.current(user)
+        before = stored(db, session.thread_id)
+        answered = config(user_id=user, run_id="answers")
+        await chat.call(graph, "invoke", Command(resume="a secret"), answered)
+        await chat.call(chat.saver, "delete_for_runs", ["answers"])
+        assert stored(db, session.thread_id) == before
+        assert mentioning(db, b"a secret".hex()) == {}
+        (waiting,) = await chat.sessions(user)
+        assert waiting.status == "interrupted"
+        await chat.call(graph, "invoke", Command(resume="so"), session.config)
+        assert "You said so" in await said(chat, graph, session)
+
+
+async def test_what_led_to_a_run_that_stays_stays(chat: Chat, db: Connection) -> None:
+    """Of two runs from one checkpoint, one goes: what was written there led to the other, too."""
+    graph = chat.compile(chain(ask=ask))
+    await chat.say("one", graph, user_id="alice", run_id="asks")
+    session = await chat.current()
+    waiting = (await chat.call(graph, "get_state", session.config)).config
+    await chat.call(graph, "invoke", Command(resume="so"), config(user_id="alice", run_id="first"))
+    again = {"configurable": {**waiting["configurable"], "user_id": "alice", "run_id": "second"}}
+    await chat.call(graph, "invoke", Command(resume="no"), again)
+    asked = waiting["configurable"]["checkpoint_id"]
+    written = "SELECT * FROM checkpoint_writes WHERE checkpoint_id = %s ORDER BY task_id, idx"
+    before = db.execute(written, [asked]).fetchall()
+    await chat.call(chat.saver, "delete_for_runs", ["second"])
+    assert db.execute(written, [asked]).fetchall() == before
+
+
 async def test_a_session_dies_with_its_last_run(chat: Chat, db: Connection) -> None:
     """When nothing is left of a thread, its session goes; runs of nobody's threads go alike."""
     await chat.say("one", user_id="alice", run_id="hers")

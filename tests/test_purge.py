@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 from datetime import timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
 from langgraph_sessions import AgentSessionManager
@@ -237,3 +238,114 @@ async def test_a_resumed_run_at_work_is_left_alone(chat: Chat, db: Connection) -
         node.go_on.set()
         await asyncio.gather(run, return_exceptions=True)
     assert texts(await run) == ["one", "You said so"]
+
+
+async def test_a_node_behind_several_is_a_run_at_work(chat: Chat, db: Connection) -> None:
+    """A run in a node that waited for two others keeps its session; half a join keeps none."""
+    node = Blocking()
+
+    def joining(*first: str) -> Any:
+        builder = StateGraph(MessagesState).add_node("a", says("a")).add_node("b", says("b"))
+        builder.add_node("join", node).add_edge(["a", "b"], "join")
+        for name in first:
+            builder.add_edge(START, name)
+        return chat.compile(builder)
+
+    half, graph = joining("a"), joining("a", "b")
+    await chat.say("one", half, user_id="bob")
+    run = asyncio.create_task(chat.say("one", graph, user_id="alice"))
+    try:
+        assert await asyncio.to_thread(node.entered.wait, 60)
+        while not db.execute(JOINED).fetchall():  # noqa: ASYNC110 - the database tells no event
+            await asyncio.sleep(0)
+        counts = await chat.session("purge_sessions", active=True, interrupted=True)
+        assert counts == {"purged": 1, "kept": 1}
+    finally:
+        node.go_on.set()
+        await asyncio.gather(run, return_exceptions=True)
+    assert texts(await run) == ["one", "a", "b", "done"]
+    assert (await chat.session("purge_sessions", active=True))["purged"] == 1
+
+
+# Saved in the background: the checkpoint after both, whose join is full.
+JOINED = """
+SELECT FROM checkpoints
+WHERE metadata ->> 'user_id' = 'alice' AND metadata ->> 'step' = '1'"""
+
+
+def long_ago(db: Connection, where: LiteralString = "TRUE") -> None:
+    """Make checkpoints as if they were saved forty days ago."""
+    db.execute(
+        "UPDATE checkpoints SET checkpoint = checkpoint"
+        " || jsonb_build_object('ts', now() - interval '40 days') WHERE " + where
+    )
+
+
+async def test_a_run_at_a_static_breakpoint_waits(chat: Chat, db: Connection) -> None:
+    """It is kept however old, unless those that wait are asked for; a failed run is not."""
+
+    def fail(state: Any) -> Any:
+        raise ZeroDivisionError
+
+    graph = chat.compile(chain(first=says("a"), second=says("b")), interrupt_before=["second"])
+    await chat.say("one", graph, user_id="alice", thread_id="waits")
+    with pytest.raises(ZeroDivisionError):
+        await chat.say("one", chat.compile(graph_builder(fail)), user_id="bob")
+    long_ago(db)
+    for dry_run in (True, False):
+        counts = await chat.session("purge_sessions", active=True, dry_run=dry_run)
+        assert counts == {"purged": 1, "kept": 1}
+    assert await left(chat) == {"waits"}
+    counts = await chat.session("purge_sessions", active=True, interrupted=True)
+    assert counts == {"purged": 1, "kept": 0}
+
+
+async def test_a_node_at_work_for_long_keeps_its_session(chat: Chat, db: Connection) -> None:
+    """A run in a node for hours is not told from one that waits, and kept as that."""
+    async with under_way(chat, user_id="alice") as run:
+        long_ago(db)
+        assert await chat.session("purge_sessions", active=True) == {"purged": 0, "kept": 1}
+    assert texts(await run)[-1] == "done"
+
+
+async def test_a_subgraph_at_work_is_a_run_at_work(chat: Chat, db: Connection) -> None:
+    """What a subgraph saved within the hour tells that the run is at work, too."""
+    node = Blocking()
+    graph = chat.compile(chain(inner=chain(first=says("a"), second=node).compile()))
+    given = {"messages": ["one"]}
+    run = asyncio.create_task(
+        chat.call(graph, "invoke", given, config(user_id="alice"), durability="sync")
+    )
+    try:
+        assert await asyncio.to_thread(node.entered.wait, 60)
+        long_ago(db, "checkpoint_ns = ''")
+        counts = await chat.session("purge_sessions", active=True, interrupted=True)
+        assert counts == {"purged": 0, "kept": 1}
+    finally:
+        node.go_on.set()
+        await asyncio.gather(run, return_exceptions=True)
+    assert texts(await run)[-1] == "done"
+
+
+async def test_a_branch_at_work_beside_one_that_asks_keeps_the_session(
+    chat: Chat, db: Connection
+) -> None:
+    """Where one of two nodes asks and the other is at work, the run is."""
+    node = Blocking()
+    builder = StateGraph(MessagesState).add_node("ask", ask).add_node("works", node)
+    graph = chat.compile(builder.add_edge(START, "ask").add_edge(START, "works"))
+    run = asyncio.create_task(chat.say("one", graph, user_id="alice"))
+    try:
+        assert await asyncio.to_thread(node.entered.wait, 60)
+        while not db.execute(ASKED).fetchall():  # noqa: ASYNC110 - the database tells no event
+            await asyncio.sleep(0)
+        given = {"active": True, "interrupted": True}
+        assert await chat.session("purge_sessions", **given) == {"purged": 0, "kept": 1}
+    finally:
+        node.go_on.set()
+        await asyncio.gather(run, return_exceptions=True)
+    await run
+    assert await chat.session("purge_sessions", **given) == {"purged": 1, "kept": 0}
+
+
+ASKED = "SELECT FROM checkpoint_writes WHERE channel = '__interrupt__'"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing
-from typing import Any
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -70,32 +72,69 @@ async def test_a_copy_is_seen_at_once(chat: Chat) -> None:
     assert current.thread_id == "second"
 
 
+DELETIONS: dict[str, Callable[[SessionSaver], object]] = {
+    "delete_session": lambda saver: saver.sessions.delete_session("alice", "t"),
+    "delete_user": lambda saver: saver.sessions.delete_user("alice"),
+    "delete_thread": lambda saver: saver.delete_thread("t"),
+    "delete_for_runs": lambda saver: saver.delete_for_runs(["run"]),
+}
+
+
+@pytest.mark.parametrize("deletion", DELETIONS)
 def test_a_deletion_beside_a_repeated_special_write_does_not_deadlock(
-    saver: SessionSaver, db: Connection, url: str
+    saver: SessionSaver, db: Connection, url: str, deletion: str
 ) -> None:
     """A save that upserts an interrupt and a deletion of its session take turns."""
-    graph_builder().compile(checkpointer=saver).invoke(
-        {"messages": ["hi"]}, config(user_id="alice", thread_id="t")
-    )
+    with interrupt_being_saved(saver, db, url) as save, ThreadPoolExecutor(1) as thread:
+        deleted = thread.submit(DELETIONS[deletion], saver)
+        while not db.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
+            assert not deleted.done()
+        save.execute(GUARD)
+        save.commit()
+        deleted.result()
+    assert saver.sessions.count_sessions() == 0
+    assert db.execute("SELECT 1 FROM checkpoint_writes").fetchall() == []
+
+
+@pytest.mark.parametrize(
+    "locked",
+    [
+        "UPDATE checkpoint_writes SET blob = 'x' WHERE idx < 0",  # As a save of an interrupt.
+        "UPDATE checkpoints SET checkpoint = checkpoint",  # As LangGraph's prune.
+    ],
+)
+def test_a_purge_waits_for_no_save(
+    saver: SessionSaver, db: Connection, url: str, locked: str
+) -> None:
+    """It leaves a session alone of which any row is locked, and the save goes on."""
+    with interrupt_being_saved(saver, db, url, locked) as save:
+        given: dict[str, Any] = {"active": True, "interrupted": True}
+        assert saver.sessions.purge_sessions(**given) == {"purged": 0, "kept": 1}
+        save.execute(GUARD)
+        save.commit()
+    assert saver.sessions.purge_sessions(**given) == {"purged": 1, "kept": 0}
+
+
+GUARD = "SELECT user_sessions_guard('alice', 't', TRUE, NULL, '{}')"
+
+
+@contextmanager
+def interrupt_being_saved(
+    saver: SessionSaver,
+    db: Connection,
+    url: str,
+    locked: LiteralString = "UPDATE checkpoint_writes SET blob = 'x' WHERE idx < 0",
+) -> Iterator[Connection]:
+    """A save that has written an interrupt of alice's once more, and wants her session next."""
+    run = config(user_id="alice", thread_id="t", run_id="run")
+    graph_builder().compile(checkpointer=saver).invoke({"messages": ["hi"]}, run)
     db.execute(
         "INSERT INTO checkpoint_writes (thread_id, checkpoint_id, task_id, idx, channel, blob) "
         "SELECT thread_id, checkpoint_id, 'task', -3, '__interrupt__', '' FROM checkpoints LIMIT 1"
     )
     with psycopg.connect(url) as save:
-        save.execute("UPDATE checkpoint_writes SET blob = 'x' WHERE idx < 0")
-        with closing(AgentSessionManager(url)) as manager:
-            manager.count_sessions()
-            waiting = asyncio.new_event_loop()
-            future = waiting.run_in_executor(None, manager.delete_session, "alice", "t")
-            while not db.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
-                pass
-            save.execute("SELECT user_sessions_guard('alice', 't', TRUE, NULL, '{}')")
-            save.commit()
-            waiting.run_until_complete(future)
-            waiting.run_until_complete(waiting.shutdown_default_executor())
-            waiting.close()
-    assert saver.sessions.count_sessions() == 0
-    assert db.execute("SELECT 1 FROM checkpoint_writes").fetchall() == []
+        save.execute(locked)
+        yield save
 
 
 async def test_reading_the_history_of_a_user_without_sessions_makes_nothing(
