@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -13,7 +14,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, MessagesState, StateGraph, add_messages
 from langgraph.types import Command, Send, interrupt
+from psycopg.conninfo import make_conninfo
 
+from langgraph_sessions import SessionSaver
 from tests.support import Chat, config, texts
 from tests.test_langgraph import DURABILITIES, Model, ask, calls, chain, says, weather
 
@@ -411,3 +414,23 @@ async def test_a_fork_of_a_session_is_no_conflict(chat: Chat) -> None:
     (forked,) = await chat.sessions(title="Fork")
     state = await chat.call(graph, "invoke", {"messages": ["else"]}, forked.config)
     assert texts(state)[-2:] == ["else", "re else"]
+
+
+@pytest.mark.parametrize("way", [an_update_by_a_node, updates_beside])
+def test_an_update_is_no_conflict_while_the_database_is_away(
+    tmp_path: Path, way: Callable[[Thread], Any]
+) -> None:
+    """What is held in memory follows the same rule."""
+    saver = SessionSaver(make_conninfo(host=str(tmp_path), dbname="none"), retry_for=0.1)
+    ours, plain = (Thread(Chat(saver), each, "sync") for each in (saver, InMemorySaver()))
+    ours.config = saver.sessions.create_user_session("alice").config  # Begun here alone.
+
+    async def both() -> tuple[list[str], list[str]]:
+        await way(ours)
+        await way(plain)
+        return await ours.texts(), await plain.texts()
+
+    said, expected = asyncio.run(both())
+    assert said == expected
+    assert not saver.durable
+    saver.close()
