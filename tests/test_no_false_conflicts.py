@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -13,7 +14,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, MessagesState, StateGraph, add_messages
 from langgraph.types import Command, Send, interrupt
+from psycopg.conninfo import make_conninfo
 
+from langgraph_sessions import SessionSaver
 from tests.support import Chat, config, texts
 from tests.test_langgraph import DURABILITIES, Model, ask, calls, chain, says, weather
 
@@ -152,28 +155,29 @@ SHAPES = [
 ]
 
 
-async def turn(chat: Chat, graph: Any, text: str, durability: str) -> list[str]:
+async def turn(chat: Chat, graph: Any, text: str, who: Any, durability: str) -> list[str]:
     """Say *text*, answer what is asked, and return what all have said at the end."""
     given: Any = {"messages": [text]}
-    state = await chat.call(graph, "invoke", given, OURS, durability=durability)
+    state = await chat.call(graph, "invoke", given, who, durability=durability)
     while asked := state.get("__interrupt__"):
         answer = Command(resume={question.id: f"{question.value} {text}" for question in asked})
-        state = await chat.call(graph, "invoke", answer, OURS, durability=durability)
+        state = await chat.call(graph, "invoke", answer, who, durability=durability)
     return texts(state)
 
 
-@pytest.mark.parametrize("durability", DURABILITIES)
 @pytest.mark.parametrize("shape", SHAPES)
 async def test_every_shape_of_graph_runs_as_in_plain_langgraph(
-    chat: Chat, shape: Callable[[Chat, Any], Any], durability: str
+    chat: Chat, shape: Callable[[Chat, Any], Any]
 ) -> None:
     """Turns, answers to interrupts included, end as they do with LangGraph's saver in memory."""
     graph, plain = shape(chat, chat.saver), shape(chat, InMemorySaver())
-    for text in ("one", "two", "three"):
-        ended = await turn(chat, graph, text, durability)
-        assert ended == await turn(chat, plain, text, durability)
-        if shape is not functional:
-            assert texts(await chat.call(graph, "get_state", OURS)) == ended
+    for durability in DURABILITIES:
+        who = config(user_id="alice", thread_id=f"outer {durability}")
+        for text in ("one", "two"):
+            ended = await turn(chat, graph, text, who, durability)
+            assert ended == await turn(chat, plain, text, who, durability), durability
+            if shape is not functional:
+                assert texts(await chat.call(graph, "get_state", who)) == ended
 
 
 # --- Ways to use a thread ------------------------------------------------------------------------
@@ -185,6 +189,7 @@ class Thread:
     def __init__(self, chat: Chat, saver: Any, durability: str) -> None:
         """Compile the graph."""
         self.chat, self.durability = chat, durability
+        self.config = config(user_id="alice", thread_id=f"thread {durability}")
         self.halfway = ("first", "re first") if durability == "exit" else ("first",)
         self.meddle: Callable[[], Coroutine[Any, Any, Any]] | None = None
         self.graph = chain(first=self._first(), second=answers).compile(checkpointer=saver)
@@ -206,29 +211,32 @@ class Thread:
 
         return afirst if self.chat.is_async else sync_first
 
-    async def run(self, given: Any, to: Any = OURS) -> Any:
+    async def run(self, given: Any, to: Any = None) -> Any:
         """Invoke the graph."""
+        to = to or self.config
         return await self.chat.call(self.graph, "invoke", given, to, durability=self.durability)
 
-    async def say(self, text: str, to: Any = OURS) -> None:
+    async def say(self, text: str, to: Any = None) -> None:
         """Invoke the graph with a message."""
         await self.run({"messages": [text]}, to)
 
-    async def add(self, text: str, to: Any = OURS, as_node: str | None = "second") -> Any:
+    async def add(self, text: str, to: Any = None, as_node: str | None = "second") -> Any:
         """Update the state with a message; return the config to go on with."""
         given = None if as_node == "__copy__" else {"messages": [AIMessage(text)]}
-        return await self.chat.call(self.graph, "update_state", to, given, as_node=as_node)
+        return await self.chat.call(
+            self.graph, "update_state", to or self.config, given, as_node=as_node
+        )
 
     async def state(self, *said: str) -> Any:
         """Return the config of the newest state in which these were said last."""
-        for state in await self.chat.call(self.graph, "get_state_history", OURS):
+        for state in await self.chat.call(self.graph, "get_state_history", self.config):
             if texts(state)[-len(said) :] == [*said]:
                 return state.config
         raise AssertionError(said)
 
     async def texts(self) -> list[str]:
         """Return what was said."""
-        return texts(await self.chat.call(self.graph, "get_state", OURS))
+        return texts(await self.chat.call(self.graph, "get_state", self.config))
 
 
 # With the durability "exit", only the states at the ends of runs can be gone back to.
@@ -317,13 +325,112 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize("durability", DURABILITIES)
 @pytest.mark.parametrize("way", WAYS)
 async def test_every_way_to_use_a_thread_does_as_in_plain_langgraph(
-    chat: Chat, way: Callable[[Thread], Any], durability: str
+    chat: Chat, way: Callable[[Thread], Any]
 ) -> None:
     """Time travel, forks and updates of the state end as they do with the saver in memory."""
-    ours, plain = (Thread(chat, s, durability) for s in (chat.saver, InMemorySaver()))
-    await way(plain)
-    await way(ours)
-    assert await ours.texts() == await plain.texts()
+    plain_saver = InMemorySaver()
+    for durability in DURABILITIES:
+        ours, plain = (Thread(chat, saver, durability) for saver in (chat.saver, plain_saver))
+        await way(plain)
+        await way(ours)
+        assert await ours.texts() == await plain.texts(), durability
+
+
+# --- Beside each other, and in pieces ------------------------------------------------------------
+
+
+async def test_runs_of_different_sessions_are_no_conflict(chat: Chat) -> None:
+    """A batch of users, and of one user's sessions, runs side by side."""
+    users = [config(user_id=f"user-{number}") for number in range(4)]
+    sessions = [config(user_id="alice", thread_id=f"thread-{number}") for number in range(4)]
+    for _ in range(2):
+        given: Any = [{"messages": ["Hello"]}] * 8
+        states = await chat.call(chat.graph, "batch", given, [*users, *sessions])
+    assert {tuple(texts(state)) for state in states} == {("Hello", "1 so far", "Hello", "3 so far")}
+
+
+@pytest.mark.parametrize("mode", ["values", "updates", "messages", "debug", "checkpoints", "tasks"])
+async def test_streams_are_no_conflict(chat: Chat, mode: str) -> None:
+    """Turns that are streamed, whatever of, follow each other."""
+    given = {"messages": ["Hello"]}
+    for _ in range(2):
+        assert await chat.call(chat.graph, "stream", given, OURS, stream_mode=mode)
+    state = await chat.call(chat.graph, "get_state", OURS)
+    assert texts(state) == ["Hello", "1 so far", "Hello", "3 so far"]
+
+
+async def test_a_stream_that_nobody_heard_to_its_end_is_no_conflict(chat: Chat) -> None:
+    """Who leaves a stream after its first step can say something else at once."""
+    graph = chain(first=says("first"), second=answers).compile(checkpointer=chat.saver)
+    given: Any = {"messages": ["one"]}
+    if chat.is_async:
+        parts = graph.astream(given, OURS, stream_mode="updates")
+        await anext(parts)
+        await parts.aclose()  # type: ignore[attr-defined]
+    else:
+        left = graph.stream(given, OURS, stream_mode="updates")
+        await asyncio.to_thread(next, left)
+        await asyncio.to_thread(left.close)  # type: ignore[attr-defined]
+    state = await chat.call(graph, "invoke", {"messages": ["two"]}, OURS)
+    assert texts(state)[-3:] == ["two", "first", "re first"]
+
+
+async def test_a_failed_run_is_no_conflict(chat: Chat) -> None:
+    """After a node raised, the run can be gone on with, and another message can be said."""
+    fails = iter([True, True])
+
+    def node(state: MessagesState) -> dict[str, Any]:
+        if next(fails, False):
+            raise ZeroDivisionError
+        return answers(state)
+
+    graph = chain(node=node).compile(checkpointer=chat.saver)
+    for given in ({"messages": ["one"]}, None):
+        with pytest.raises(ZeroDivisionError):
+            await chat.call(graph, "invoke", given, OURS)
+    state = await chat.call(graph, "invoke", None, OURS)
+    assert texts(state) == ["one", "re one"]
+    await chat.say("two", graph, **OURS["configurable"])
+    assert texts(await chat.call(graph, "get_state", OURS)) == ["one", "re one", "two", "re two"]
+
+
+async def test_a_fork_of_a_session_is_no_conflict(chat: Chat) -> None:
+    """A session forked in the middle of its run goes on, and so does the fork."""
+
+    async def afork(state: MessagesState) -> dict[str, Any]:
+        if len(state["messages"]) == 3:
+            await chat.session("fork_session", "alice", "outer", title="Fork")
+        return answers(state)
+
+    def fork(state: MessagesState) -> dict[str, Any]:
+        return asyncio.run(afork(state))
+
+    graph = chain(fork=afork if chat.is_async else fork).compile(checkpointer=chat.saver)
+    for text in ("one", "two", "three"):
+        state = await chat.call(graph, "invoke", {"messages": [text]}, OURS)
+    assert texts(state) == ["one", "re one", "two", "re two", "three", "re three"]
+    (forked,) = await chat.sessions(title="Fork")
+    state = await chat.call(graph, "invoke", {"messages": ["else"]}, forked.config)
+    assert texts(state)[-2:] == ["else", "re else"]
+
+
+@pytest.mark.parametrize("way", [an_update_by_a_node, updates_beside])
+def test_an_update_is_no_conflict_while_the_database_is_away(
+    tmp_path: Path, way: Callable[[Thread], Any]
+) -> None:
+    """What is held in memory follows the same rule."""
+    saver = SessionSaver(make_conninfo(host=str(tmp_path), dbname="none"), retry_for=0.1)
+    ours, plain = (Thread(Chat(saver), each, "sync") for each in (saver, InMemorySaver()))
+    ours.config = saver.sessions.create_user_session("alice").config  # Begun here alone.
+
+    async def both() -> tuple[list[str], list[str]]:
+        await way(ours)
+        await way(plain)
+        return await ours.texts(), await plain.texts()
+
+    said, expected = asyncio.run(both())
+    assert said == expected
+    assert not saver.durable
+    saver.close()
