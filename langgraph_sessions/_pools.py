@@ -55,44 +55,43 @@ def _has_news(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> b
         return bool(selector.select(0))
 
 
-def pool(conninfo: str, size: int) -> ConnectionPool[Any]:
-    """Return a pool, yet to be opened, of at most *size* connections."""
+def trouble(conn: psycopg.Connection[Any]) -> psycopg.Error | None:
+    """Return what is wrong with an idle connection, if anything is.
 
-    def check(conn: psycopg.Connection[Any]) -> None:
-        if not _has_news(conn):
-            return
+    Not the pool's own check: after a connection that is dead, a pool waits for another one,
+    which takes all of its time where there is no server any more.
+    """
+    if _has_news(conn):
         try:
             ConnectionPool.check_connection(conn)
-        except psycopg.Error:
-            # One by one, the pool would wait longer and longer between dead ones.
-            made.drain()
-            raise
+        except psycopg.Error as error:
+            return error
+    return None
 
-    made = ConnectionPool[Any](
-        conninfo,
-        check=check,
-        reconnect_failed=lambda pool: pool.check(),
-        **_options(conninfo, size),
+
+async def async_trouble(conn: psycopg.AsyncConnection[Any]) -> psycopg.Error | None:
+    """Async version of `trouble`."""
+    if _has_news(conn):
+        try:
+            await AsyncConnectionPool.check_connection(conn)
+        except psycopg.Error as error:
+            return error
+    return None
+
+
+def pool(conninfo: str, size: int) -> ConnectionPool[Any]:
+    """Return a pool, yet to be opened, of at most *size* connections."""
+    return ConnectionPool[Any](
+        conninfo, reconnect_failed=lambda pool: pool.check(), **_options(conninfo, size)
     )
-    return made
 
 
 def async_pool(conninfo: str, size: int) -> AsyncConnectionPool[Any]:
     """Async version of `pool`."""
 
-    async def check(conn: psycopg.AsyncConnection[Any]) -> None:
-        if not _has_news(conn):
-            return
-        try:
-            await AsyncConnectionPool.check_connection(conn)
-        except psycopg.Error:
-            await made.drain()
-            raise
-
     async def check_all(pool: AsyncConnectionPool[Any]) -> None:
         await pool.check()
 
-    made = AsyncConnectionPool[Any](
-        conninfo, check=check, reconnect_failed=check_all, **_options(conninfo, size)
+    return AsyncConnectionPool[Any](
+        conninfo, reconnect_failed=check_all, **_options(conninfo, size)
     )
-    return made
