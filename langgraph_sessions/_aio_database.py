@@ -81,7 +81,7 @@ class AsyncDatabase:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._probing = asyncio.Lock()
         self._probed_at = 0.0
-        self._reached = False
+        self._reached = True
 
     # --- Opening -----------------------------------------------------------------------------
 
@@ -250,13 +250,15 @@ class AsyncDatabase:
         until = time.monotonic() + self._outage.retry_for
         failure: psycopg.Error | None = None
         for pause in _failures.pauses():
-            if failure is None or await self._reaches(failure):
+            # Where no server answered last time, the pool would only be waited for.
+            if (failure is None and self._reached) or await self._reaches(failure):
                 try:
                     return await function()
                 except psycopg.Error as error:
                     if not self._is_pool or not _failures.is_broken(error):
                         raise
                     failure = error
+            failure = failure or psycopg.OperationalError("the database does not answer")
             if self._outage.state == AWAY or time.monotonic() + pause > until:
                 raise failure
             await asyncio.sleep(pause)

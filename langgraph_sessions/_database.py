@@ -82,7 +82,7 @@ class Database:
         self._recovery: threading.Thread | None = None
         self._probing = threading.Lock()
         self._probed_at = 0.0
-        self._reached = False
+        self._reached = True
         pool = None if source.given else cast(ConnectionPool[Any], self.conn)
         self._closer = weakref.finalize(self, _close, pool, source, os.getpid())
 
@@ -264,13 +264,15 @@ class Database:
         until = time.monotonic() + self._outage.retry_for
         failure: psycopg.Error | None = None
         for pause in _failures.pauses():
-            if failure is None or self._reaches(failure):
+            # Where no server answered last time, the pool would only be waited for.
+            if (failure is None and self._reached) or self._reaches(failure):
                 try:
                     return function()
                 except psycopg.Error as error:
                     if not self._is_pool or not _failures.is_broken(error):
                         raise
                     failure = error
+            failure = failure or psycopg.OperationalError("the database does not answer")
             if self._outage.state == AWAY or time.monotonic() + pause > until:
                 raise failure
             time.sleep(pause)
@@ -337,6 +339,7 @@ class Database:
         with self._changed:
             if self._outage.state == HERE:
                 self._outage.begin(error)
+                self._process = os.getpid()  # Whose conversations are held, and are to be written.
                 self.on_change()
                 atexit.register(self.close)
                 self._recovery = threading.Thread(
