@@ -28,7 +28,7 @@ from langgraph_sessions._drive import (
     fail,
     proceed,
 )
-from langgraph_sessions._held_sessions import unavailable
+from langgraph_sessions._held_sessions import refuse, unavailable
 from langgraph_sessions._journal import Entry
 from langgraph_sessions._memory import Memory
 from langgraph_sessions._outage import AWAY, HERE, OUTAGE_LIMIT, RETURNING, Outage, endpoint
@@ -84,7 +84,7 @@ class AsyncDatabase:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._probing = asyncio.Lock()
         self._probed_at = 0.0
-        self._reached = False
+        self._reached = True
 
     # --- Opening -----------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class AsyncDatabase:
         """Async version of `Database.connection`."""
         async with self.lock:
             if isinstance(self.conn, AsyncConnectionPool):
-                async with self.conn.connection() as conn:
+                async with self._living(self.conn) as conn:
                     yield conn
             else:
                 try:
@@ -166,6 +166,21 @@ class AsyncDatabase:
                 finally:
                     if self.pipe:
                         await self.pipe.sync()
+
+    @asynccontextmanager
+    async def _living(
+        self, pool: AsyncConnectionPool[AsyncConnection[Any]]
+    ) -> AsyncIterator[AsyncConnection[Any]]:
+        """Async version of `Database`'s."""
+        while True:
+            async with pool.connection() as conn:
+                error = await _pools.async_trouble(conn)
+                if error is None:
+                    yield conn
+                    return
+            # So may all of them be: they are replaced, if there is still a server.
+            if not await self._reaches(error):
+                raise error
 
     # --- Running -----------------------------------------------------------------------------
 
@@ -218,14 +233,18 @@ class AsyncDatabase:
         async def durably() -> T:
             await self.ready()
             async with self.connection() as conn:
-                if self.pipe:
-                    await self.pipe.sync()
-                async with conn.transaction():
-                    return await aresult(conn, plan)
+                try:
+                    if self.pipe:
+                        await self.pipe.sync()
+                    async with conn.transaction():
+                        return await aresult(conn, plan)
+                except psycopg.Error as error:
+                    raise Unrepeatable from error
 
-        if self._outage.state != HERE:
-            raise unavailable() from self._outage.error
-        return await durably()
+        try:
+            return await self.either(durably, refuse)
+        except Unrepeatable as unrepeatable:
+            raise cast(psycopg.Error, unrepeatable.__cause__) from None
 
     async def attempt(self, function: Callable[[], Awaitable[T]]) -> T:
         """Async version of `Database.attempt`."""
@@ -234,13 +253,15 @@ class AsyncDatabase:
         until = time.monotonic() + self._outage.retry_for
         failure: psycopg.Error | None = None
         for pause in _failures.pauses():
-            if failure is None or await self._reaches(failure):
+            # Where no server answered last time, the pool would only be waited for.
+            if (failure is None and self._reached) or await self._reaches(failure):
                 try:
                     return await function()
                 except psycopg.Error as error:
                     if not self._is_pool or not _failures.is_broken(error):
                         raise
                     failure = error
+            failure = failure or psycopg.OperationalError("the database does not answer")
             if self._outage.state == AWAY or time.monotonic() + pause > until:
                 raise failure
             await asyncio.sleep(pause)

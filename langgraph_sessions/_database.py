@@ -22,7 +22,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from langgraph_sessions import _arguments, _failures, _pools, _schema
 from langgraph_sessions._drive import Call, Done, Fetch, Plan, Run, T, drive, execute, fail, proceed
-from langgraph_sessions._held_sessions import unavailable
+from langgraph_sessions._held_sessions import refuse, unavailable
 from langgraph_sessions._journal import Entry
 from langgraph_sessions._memory import Memory
 from langgraph_sessions._outage import AWAY, HERE, OUTAGE_LIMIT, RETURNING, Outage, endpoint
@@ -84,7 +84,7 @@ class Database:
         self._recovery: threading.Thread | None = None
         self._probing = threading.Lock()
         self._probed_at = 0.0
-        self._reached = False
+        self._reached = True
         pool = None if source.given else cast(ConnectionPool[Any], self.conn)
         self._closer = weakref.finalize(self, _close, pool, source, os.getpid())
 
@@ -167,7 +167,7 @@ class Database:
         """Lend a connection."""
         with self.lock:
             if isinstance(self.conn, ConnectionPool):
-                with self.conn.connection() as conn:
+                with self._living(self.conn) as conn:
                     yield conn
             else:
                 try:
@@ -175,6 +175,19 @@ class Database:
                 finally:
                     if self.pipe:
                         self.pipe.sync()
+
+    @contextmanager
+    def _living(self, pool: ConnectionPool[Connection[Any]]) -> Iterator[Connection[Any]]:
+        """Lend a connection of *pool*'s that is not known to be dead."""
+        while True:
+            with pool.connection() as conn:
+                error = _pools.trouble(conn)
+                if error is None:
+                    yield conn
+                    return
+            # So may all of them be: they are replaced, if there is still a server.
+            if not self._reaches(error):
+                raise error
 
     # --- Running -----------------------------------------------------------------------------
 
@@ -230,15 +243,18 @@ class Database:
         def durably() -> T:
             self.ready()
             with self.connection() as conn:
-                if self.pipe:
-                    self.pipe.sync()
-                with conn.transaction():
-                    return result(conn, plan)
+                try:
+                    if self.pipe:
+                        self.pipe.sync()
+                    with conn.transaction():
+                        return result(conn, plan)
+                except psycopg.Error as error:
+                    raise Unrepeatable from error
 
-        with self._changed:
-            if self._outage.state != HERE:
-                raise unavailable() from self._outage.error
-        return durably()
+        try:
+            return self.either(durably, refuse)
+        except Unrepeatable as unrepeatable:
+            raise cast(psycopg.Error, unrepeatable.__cause__) from None
 
     def attempt(self, function: Callable[[], T]) -> T:
         """Call *function*; if a connection breaks in it, again, for `retry_for` seconds.
@@ -250,13 +266,15 @@ class Database:
         until = time.monotonic() + self._outage.retry_for
         failure: psycopg.Error | None = None
         for pause in _failures.pauses():
-            if failure is None or self._reaches(failure):
+            # Where no server answered last time, the pool would only be waited for.
+            if (failure is None and self._reached) or self._reaches(failure):
                 try:
                     return function()
                 except psycopg.Error as error:
                     if not self._is_pool or not _failures.is_broken(error):
                         raise
                     failure = error
+            failure = failure or psycopg.OperationalError("the database does not answer")
             if self._outage.state == AWAY or time.monotonic() + pause > until:
                 raise failure
             time.sleep(pause)
@@ -323,6 +341,7 @@ class Database:
         with self._changed:
             if self._outage.state == HERE:
                 self._outage.begin(error)
+                self._process = os.getpid()  # Whose conversations are held, and are to be written.
                 self.on_change()
                 atexit.register(self.close)
                 self._recovery = threading.Thread(

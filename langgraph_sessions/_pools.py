@@ -24,6 +24,7 @@ NETWORK: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # Milliseconds.
 }
+POOL_SIZE: Final = 10
 WAIT: Final = 5.0  # Seconds to wait for a free connection.
 # A pool's tries to connect come ever more seldom; after so many seconds it begins again. Must
 # be below WAIT, or those who wait give up first.
@@ -56,49 +57,52 @@ def _has_news(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> b
         return bool(selector.select(0))
 
 
+def trouble(conn: psycopg.Connection[Any]) -> psycopg.Error | None:
+    """Return what is wrong with an idle connection, if anything is.
+
+    Not the pool's own check: after a connection that is dead, a pool waits for another one,
+    which takes all of its time where there is no server any more.
+    """
+    if _has_news(conn):
+        try:
+            ConnectionPool.check_connection(conn)
+        except psycopg.Error as error:
+            return error
+    return None
+
+
+async def async_trouble(conn: psycopg.AsyncConnection[Any]) -> psycopg.Error | None:
+    """Async version of `trouble`."""
+    if _has_news(conn):
+        try:
+            await AsyncConnectionPool.check_connection(conn)
+        except psycopg.Error as error:
+            return error
+    return None
+
+
 def pool(conninfo: str, size: int, is_away: Callable[[], bool]) -> ConnectionPool[Any]:
     """Return a pool, yet to be opened, of at most *size* connections.
 
     It tries to connect, and logs that it cannot, for as long as *is_away* says no.
     """
 
-    def check(conn: psycopg.Connection[Any]) -> None:
-        if not _has_news(conn):
-            return
-        try:
-            ConnectionPool.check_connection(conn)
-        except psycopg.Error:
-            # One by one, the pool would wait longer and longer between dead ones.
-            made.drain()
-            raise
-
     def begin_again(pool: ConnectionPool[Any]) -> None:
         if not is_away():
             pool.check()
 
-    made = ConnectionPool[Any](
-        conninfo, check=check, reconnect_failed=begin_again, **_options(conninfo, size)
+    return ConnectionPool[Any](
+        conninfo, reconnect_failed=begin_again, **_options(conninfo, size)
     )
-    return made
 
 
 def async_pool(conninfo: str, size: int, is_away: Callable[[], bool]) -> AsyncConnectionPool[Any]:
     """Async version of `pool`."""
 
-    async def check(conn: psycopg.AsyncConnection[Any]) -> None:
-        if not _has_news(conn):
-            return
-        try:
-            await AsyncConnectionPool.check_connection(conn)
-        except psycopg.Error:
-            await made.drain()
-            raise
-
     async def begin_again(pool: AsyncConnectionPool[Any]) -> None:
         if not is_away():
             await pool.check()
 
-    made = AsyncConnectionPool[Any](
-        conninfo, check=check, reconnect_failed=begin_again, **_options(conninfo, size)
+    return AsyncConnectionPool[Any](
+        conninfo, reconnect_failed=begin_again, **_options(conninfo, size)
     )
-    return made

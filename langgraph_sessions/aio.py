@@ -16,7 +16,6 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
     DeltaChannelHistory,
 )
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import AsyncCursor, AsyncPipeline
 from psycopg.rows import DictRow, dict_row
@@ -28,6 +27,7 @@ from langgraph_sessions._drive import Plan, statement
 from langgraph_sessions._from_threads import FromThreads
 from langgraph_sessions._memory import Memory
 from langgraph_sessions._outage import OUTAGE_LIMIT
+from langgraph_sessions._pools import POOL_SIZE
 from langgraph_sessions._request import Request
 from langgraph_sessions._run import ActiveRun, active_run, owned, pin
 from langgraph_sessions._saving import Save, Writes
@@ -57,7 +57,7 @@ class AsyncSessionSaver(FromThreads):
         serde: SerializerProtocol | None = None,
         *,
         path: Path | None = None,
-        pool_size: int = 10,
+        pool_size: int = POOL_SIZE,
         auto_setup: bool = True,
         thread_id_factory: ThreadIdFactory = default_thread_id,
         cache_size: int = 1000,
@@ -107,13 +107,11 @@ class AsyncSessionSaver(FromThreads):
         serde: SerializerProtocol | None = None,
     ) -> AsyncIterator[Self]:
         """Async version of `SessionSaver.from_conn_string`."""
-        if not pipeline:
-            async with cls(conn_string, serde=serde) as saver:
-                yield saver
-            return
-        async with AsyncPostgresSaver.from_conn_string(conn_string, pipeline=True) as parent:
-            # Nothing of it needs closing: the connection is the parent's.
-            yield cls(cast(Any, parent.conn), parent.pipe, serde)
+        # A pool of one, not a lone connection: that could not be replaced. Saves are sent as a
+        # pipeline anyway.
+        size = 1 if pipeline else POOL_SIZE
+        async with cls(conn_string, serde=serde, pool_size=size) as saver:
+            yield saver
 
     async def __aenter__(self) -> Self:
         """Return the saver, to be closed at the end of the block."""

@@ -16,7 +16,6 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
     DeltaChannelHistory,
 )
-from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import Cursor, Pipeline
 from psycopg.rows import DictRow, dict_row
@@ -28,6 +27,7 @@ from langgraph_sessions._drive import Plan, statement
 from langgraph_sessions._in_threads import InThreads
 from langgraph_sessions._memory import Memory
 from langgraph_sessions._outage import OUTAGE_LIMIT
+from langgraph_sessions._pools import POOL_SIZE
 from langgraph_sessions._request import Request
 from langgraph_sessions._run import ActiveRun, active_run, owned, pin
 from langgraph_sessions._saving import Save, Writes
@@ -64,7 +64,7 @@ class SessionSaver(InThreads):
         serde: SerializerProtocol | None = None,
         *,
         path: Path | None = None,
-        pool_size: int = 10,
+        pool_size: int = POOL_SIZE,
         auto_setup: bool = True,
         thread_id_factory: ThreadIdFactory = default_thread_id,
         cache_size: int = 1000,
@@ -154,16 +154,14 @@ class SessionSaver(InThreads):
 
         Args:
             conn_string: A conninfo string or URL.
-            pipeline: Use one connection, in pipeline mode, instead of a pool.
+            pipeline: Use one connection at a time, instead of up to 10.
             serde: How values are serialised.
         """
-        if not pipeline:
-            with cls(conn_string, serde=serde) as saver:
-                yield saver
-            return
-        with PostgresSaver.from_conn_string(conn_string, pipeline=True) as parent:
-            # Nothing of it needs closing: the connection is the parent's.
-            yield cls(cast(Any, parent.conn), parent.pipe, serde)
+        # A pool of one, not a lone connection: that could not be replaced. Saves are sent as a
+        # pipeline anyway.
+        size = 1 if pipeline else POOL_SIZE
+        with cls(conn_string, serde=serde, pool_size=size) as saver:
+            yield saver
 
     def __enter__(self) -> Self:
         """Return the saver, to be closed at the end of the block."""
