@@ -14,7 +14,7 @@ from langgraph_sessions._failures import CONNECT_TIMEOUT
 
 # Not prepared: behind a pooler that knows nothing of prepared statements, one client's
 # could answer another's query.
-CONNECTION_OPTIONS: Final = {"autocommit": True, "prepare_threshold": None}
+CONNECTION_OPTIONS: Final[dict[str, Any]] = {"autocommit": True, "prepare_threshold": None}
 # libpq's, where the conninfo does not say otherwise: a server that vanished, and a network that
 # swallows everything, are noticed within half a minute.
 NETWORK: Final = {
@@ -91,9 +91,7 @@ def pool(conninfo: str, size: int, is_away: Callable[[], bool]) -> ConnectionPoo
         if not is_away():
             pool.check()
 
-    return ConnectionPool[Any](
-        conninfo, reconnect_failed=begin_again, **_options(conninfo, size)
-    )
+    return ConnectionPool[Any](conninfo, reconnect_failed=begin_again, **_options(conninfo, size))
 
 
 def async_pool(conninfo: str, size: int, is_away: Callable[[], bool]) -> AsyncConnectionPool[Any]:

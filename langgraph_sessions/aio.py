@@ -127,7 +127,12 @@ class AsyncSessionSaver(FromThreads):
         await self.close()
 
     async def close(self) -> None:
-        """Async version of `SessionSaver.close`."""
+        """Async version of `SessionSaver.close`.
+
+        Raises:
+            RuntimeError: This is another event loop than that which opened it.
+        """
+        self._database.refuse_other_loop()
         await self._background.close()
         await self._database.close()
 
