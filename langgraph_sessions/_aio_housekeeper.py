@@ -106,6 +106,7 @@ class AsyncHousekeeper:
 
     async def call_titler(self, titler: Titler, thread_id: str) -> None:
         """Async version of `AgentSessionManager.call_titler`."""
+        _arguments.function("titler", titler)
         if await self._database.run(_titling.claim(thread_id)):
             title = await _titling.ask(titler, await self._messages(thread_id))
             if session := await self._database.run(_titling.set_title(thread_id, title)):

@@ -173,8 +173,10 @@ class Housekeeper:
         Nothing happens if that was done before, or if somebody gave the session a title.
 
         Raises:
+            TypeError: *titler* is no function, or does not return a `str`.
             Exception: Whatever the titler raises.
         """
+        _arguments.function("titler", titler)
         if self._database.run(_titling.claim(thread_id)):
             title = _titling.ask_now(titler, self._messages(thread_id))
             if session := self._database.run(_titling.set_title(thread_id, title)):
