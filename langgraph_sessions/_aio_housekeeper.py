@@ -78,7 +78,7 @@ class AsyncHousekeeper:
         self, user_id: UserId, thread_id: str, *, title: str | None = None
     ) -> Session:
         """Async version of `AgentSessionManager.adopt_session`."""
-        theirs = await self._database.run(_housekeeping.may_adopt(user_id, thread_id))
+        theirs = await self._database.run(_housekeeping.may_adopt(user_id, thread_id, title))
         return theirs or await self._adopt(user_id, thread_id, title)
 
     async def backfill(

@@ -124,8 +124,9 @@ class Housekeeper:
         Raises:
             SessionNotFoundError: There is no such thread, or it is another user's, by its
                 session or by its checkpoints (see `backfill`).
+            TypeError, ValueError: *title* is none, even if it is not needed.
         """
-        theirs = self._database.run(_housekeeping.may_adopt(user_id, thread_id))
+        theirs = self._database.run(_housekeeping.may_adopt(user_id, thread_id, title))
         return theirs or self._adopt(user_id, thread_id, title)
 
     def backfill(
