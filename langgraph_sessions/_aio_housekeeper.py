@@ -78,7 +78,7 @@ class AsyncHousekeeper:
         self, user_id: UserId, thread_id: str, *, title: str | None = None
     ) -> Session:
         """Async version of `AgentSessionManager.adopt_session`."""
-        theirs = await self._database.run(_housekeeping.may_adopt(user_id, thread_id))
+        theirs = await self._database.run(_housekeeping.may_adopt(user_id, thread_id, title))
         return theirs or await self._adopt(user_id, thread_id, title)
 
     async def backfill(
@@ -106,6 +106,7 @@ class AsyncHousekeeper:
 
     async def call_titler(self, titler: Titler, thread_id: str) -> None:
         """Async version of `AgentSessionManager.call_titler`."""
+        _arguments.function("titler", titler)
         if await self._database.run(_titling.claim(thread_id)):
             title = await _titling.ask(titler, await self._messages(thread_id))
             if session := await self._database.run(_titling.set_title(thread_id, title)):

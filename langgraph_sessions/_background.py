@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
 
 logger = logging.getLogger("langgraph_sessions")
 
+T = TypeVar("T")
+
 CLOSE_SECONDS: Final = 5.0  # How long close() waits for titles under way.
+
+
+def in_daemon(function: Callable[[], T]) -> Future[T]:
+    """Call *function* in a thread of its own, in this context; no program waits for it to end.
+
+    An executor's threads are waited for, by `asyncio.run` and when the interpreter exits.
+    """
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        try:
+            result = context.run(function)
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    _thread(work).start()
+    return future
+
+
+def _thread(work: Callable[[], None]) -> threading.Thread:
+    return threading.Thread(target=work, name="langgraph-sessions-titler", daemon=True)
 
 
 class Background:
@@ -32,7 +61,7 @@ class Background:
             finally:
                 self._threads.discard(thread)
 
-        thread = threading.Thread(target=work, name="langgraph-sessions-titler", daemon=True)
+        thread = _thread(work)
         self._threads.add(thread)
         thread.start()
 

@@ -157,6 +157,7 @@ ALL: Final = (
     _GUARD,
     _upkeep_functions.LOCK_WRITES,
     _DELETE,
+    _upkeep_functions.LINE,
     _upkeep_functions.COPY,
     _upkeep_functions.copy_session(NOT_FOUND, IN_USE, NO_CHECKPOINT),
     _upkeep_functions.DELETE_RUNS,

@@ -124,8 +124,9 @@ class Housekeeper:
         Raises:
             SessionNotFoundError: There is no such thread, or it is another user's, by its
                 session or by its checkpoints (see `backfill`).
+            TypeError, ValueError: *title* is none, even if it is not needed.
         """
-        theirs = self._database.run(_housekeeping.may_adopt(user_id, thread_id))
+        theirs = self._database.run(_housekeeping.may_adopt(user_id, thread_id, title))
         return theirs or self._adopt(user_id, thread_id, title)
 
     def backfill(
@@ -173,8 +174,10 @@ class Housekeeper:
         Nothing happens if that was done before, or if somebody gave the session a title.
 
         Raises:
+            TypeError: *titler* is no function, or does not return a `str`.
             Exception: Whatever the titler raises.
         """
+        _arguments.function("titler", titler)
         if self._database.run(_titling.claim(thread_id)):
             title = _titling.ask_now(titler, self._messages(thread_id))
             if session := self._database.run(_titling.set_title(thread_id, title)):

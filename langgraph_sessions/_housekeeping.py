@@ -52,7 +52,7 @@ def _fork(params: Mapping[str, Any], factory: ThreadIdFactory) -> Plan[Session]:
 
 
 def copy_thread(source: object, target: object) -> Plan[None]:
-    """Copy a whole thread, and its session for the same user if it has one."""
+    """Copy a whole thread, and its session for the same user, if it has one, right behind it."""
     return _copy_thread(
         {
             "source": _arguments.text("source_thread_id", source),
@@ -211,12 +211,14 @@ def _preferences(fetch: Fetch) -> Plan[dict[str, Any]]:
 # --- Adoption ----------------------------------------------------------------------------------
 
 
-def may_adopt(user_id: object, thread_id: object) -> Plan[Session | None]:
+def may_adopt(user_id: object, thread_id: object, title: object) -> Plan[Session | None]:
     """Return the session that the user has on a thread; else check that it may be adopted.
 
     Raises:
         SessionNotFoundError: There is no such thread, or it is another's.
     """
+    if title is not None:
+        _arguments.title(title)
     return _may_adopt(_arguments.user_id(user_id), _arguments.text("thread_id", thread_id))
 
 

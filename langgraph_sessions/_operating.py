@@ -121,12 +121,14 @@ def counted(count: int, noun: str) -> str:
 @contextmanager
 def progress(what: str, total: int | None = None, *, shown: bool = True) -> Iterator[Update]:
     """Show a progress bar, which moves as what is yielded is called."""
+    if not (shown and sys.stderr.isatty()):  # A disabled one would still print an empty line.
+        yield lambda counts, done: None
+        return
     columns = (TextColumn(what), BarColumn(), TextColumn("{task.fields[told]}"))
     with Progress(
         *columns,
         console=Console(stderr=True),
         transient=True,
-        disable=not (shown and sys.stderr.isatty()),
         redirect_stdout=False,
         redirect_stderr=False,
     ) as bar:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from langgraph_sessions import _sql, _titles
+from langgraph_sessions._background import in_daemon
 from langgraph_sessions._drive import Fetch, Plan
 from langgraph_sessions.models import Session
 
@@ -29,12 +30,14 @@ def titler(model: BaseChatModel) -> Titler:
     It asks the model for a title of at most six words, from the first few messages.
     """
 
-    async def ask(messages: Sequence[BaseMessage]) -> str:
+    # Sync, and so called in a thread that no program waits for: a model's own async call may well
+    # be its sync one in a thread of the loop's, which is waited for.
+    def ask(messages: Sequence[BaseMessage]) -> str:
         said = [message for message in messages if isinstance(message, HumanMessage | AIMessage)]
         transcript = "\n".join(
             f"{message.type}: {_titles.text_of(message)}" for message in said[:6]
         )
-        answer = await model.ainvoke([SystemMessage(PROMPT), HumanMessage(transcript)])
+        answer = model.invoke([SystemMessage(PROMPT), HumanMessage(transcript)])
         return _titles.text_of(answer)
 
     return ask
@@ -70,7 +73,7 @@ async def ask(titler: Titler, messages: Sequence[BaseMessage]) -> str:
     if inspect.iscoroutinefunction(titler):
         answer = await titler(messages)
     else:
-        answer = await asyncio.to_thread(titler, messages)
+        answer = await asyncio.wrap_future(in_daemon(partial(titler, messages)))
         if inspect.isawaitable(answer):
             answer = await answer
     if not isinstance(answer, str):
@@ -80,5 +83,4 @@ async def ask(titler: Titler, messages: Sequence[BaseMessage]) -> str:
 
 def ask_now(titler: Titler, messages: Sequence[BaseMessage]) -> str:
     """Sync version of `ask`, in a thread of its own: in Jupyter, this one runs a loop already."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, ask(titler, messages)).result()
+    return in_daemon(lambda: asyncio.run(ask(titler, messages))).result()

@@ -230,6 +230,13 @@ class AgentSessionManager(Housekeeper):
         Interrupts that wait there wait in the copy, too; the source is left as it is. The
         copying is done by the database.
 
+        Interrupts that were answered since wait again in a copy up to their checkpoint. What
+        ran beside them has run, and answers to earlier questions of the same node stay. What a
+        node that asked had called itself, tasks of the functional API or subgraphs, may have
+        run before or after: nothing stored tells, and it runs again. For the same reason, a node
+        that asked several times and then wrote nothing, or ran under `durability="exit"`, asks
+        anew from its first question.
+
         Args:
             user_id: Whose it is.
             thread_id: What to copy.

@@ -10,10 +10,11 @@ from typing import Any, TypedDict
 
 import psycopg
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.postgres import PostgresSaver
-from langgraph.graph import START, StateGraph
-from langgraph.types import Command
+from langgraph.func import entrypoint, task
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command, interrupt
 
 from langgraph_sessions import (
     AgentSessionManager,
@@ -279,6 +280,97 @@ async def test_a_fork_can_be_forked(chat: Chat) -> None:
     for session in sessions[:2]:
         await chat.session("delete_session", "alice", session.thread_id)
     assert await chat.history(sessions[2]) == ["one", "1 so far"]
+
+
+async def answered_since(chat: Chat, graph: Any, *answers: str) -> tuple[Session, Session]:
+    """Return a session and a fork of where it waited for the last of *answers*, given since."""
+    await chat.say("one", graph, user_id="alice")
+    source = await chat.current()
+    for answer in answers:
+        waiting = await chat.call(graph, "get_state", source.config)
+        await chat.call(graph, "invoke", Command(resume=answer), source.config)
+    given = {"checkpoint_id": checkpoint_id(waiting)}
+    return source, await chat.session("fork_session", "alice", source.thread_id, **given)
+
+
+def ask_twice(state: MessagesState) -> dict[str, Any]:
+    """Ask two questions, one after the other."""
+    return {"messages": [AIMessage(f"{interrupt('Name?')}, {interrupt('Age?')}")]}
+
+
+async def test_a_fork_keeps_the_answers_to_earlier_questions(chat: Chat, db: Connection) -> None:
+    """Where a node asked a second time, the fork has the first answer and waits for another."""
+    graph = chat.compile(chain(ask=ask_twice, after=says("ok")))
+    source, fork = await answered_since(chat, graph, "Bob", "44")
+    assert await said(chat, graph, source) == ["one", "Bob, 44", "ok"]
+    assert b"44".hex() not in repr(stored(db, fork.thread_id)["checkpoint_writes"])
+    await chat.call(graph, "invoke", Command(resume="55"), fork.config)
+    assert await said(chat, graph, fork) == ["one", "Bob, 55", "ok"]
+
+
+async def test_a_fork_of_where_a_subgraph_waited_goes_on_in_it(chat: Chat) -> None:
+    """A subgraph that asked goes on after what it had done, at any depth; so does a fork of it."""
+    ran: list[str] = []
+
+    def once(state: Any) -> dict[str, Any]:
+        ran.append("once")
+        return says("Well?")(state)
+
+    deep = chain(once=once, ask=ask_twice, then=says("so")).compile()
+    graph = chat.compile(chain(inner=chain(deep=deep).compile(), outer=says("ok")))
+    source, fork = await answered_since(chat, graph, "Bob", "44")
+    assert await said(chat, graph, source) == ["one", "Well?", "Bob, 44", "so", "ok"]
+    again = await chat.session("fork_session", "alice", fork.thread_id)
+    for answer, session in (("55", fork), ("66", again)):
+        await chat.call(graph, "invoke", Command(resume=answer), session.config)
+        assert await said(chat, graph, session) == ["one", "Well?", f"Bob, {answer}", "so", "ok"]
+    assert ran == ["once"]
+
+
+async def test_what_was_done_beside_a_question_is_not_done_again(chat: Chat) -> None:
+    """A node that had run beside the one that asked has run in the fork, too."""
+    ran: list[str] = []
+
+    def beside(state: Any) -> dict[str, Any]:
+        ran.append("beside")
+        return says("beside")(state)
+
+    builder = StateGraph(MessagesState).add_node("ask", ask).add_node("beside", beside)
+    graph = chat.compile(builder.add_edge(START, "ask").add_edge(START, "beside"))
+    _, fork = await answered_since(chat, graph, "so")
+    await chat.call(graph, "invoke", Command(resume="no"), fork.config)
+    assert sorted(await said(chat, graph, fork)) == ["You said no", "beside", "one"]
+    assert ran == ["beside"]
+
+
+async def test_a_task_of_what_asked_runs_again_in_a_fork(chat: Chat) -> None:
+    """Nothing tells whether it ran before the question or after: no result of after is taken."""
+    ran: list[str] = []
+
+    @task
+    def note(text: str) -> str:
+        ran.append(text)
+        return text
+
+    @entrypoint(checkpointer=chat.saver)
+    def flow(given: Any) -> str:
+        before = note("before").result()
+        return str(note(f"{before} {interrupt('Well?')}").result())
+
+    @task
+    async def anote(text: str) -> str:
+        ran.append(text)
+        return text
+
+    @entrypoint(checkpointer=chat.saver)
+    async def aflow(given: Any) -> str:
+        before = await anote("before")
+        return str(await anote(f"{before} {interrupt('Well?')}"))
+
+    _, fork = await answered_since(chat, aflow if chat.is_async else flow, "so")
+    graph = aflow if chat.is_async else flow
+    assert await chat.call(graph, "invoke", Command(resume="no"), fork.config) == "before no"
+    assert ran == ["before", "before so", "before", "before no"]
 
 
 # --- What cannot be forked ----------------------------------------------------------------------

@@ -185,6 +185,17 @@ def test_show_of_what_is_no_text(operate: Operate, saver: SessionSaver) -> None:
     assert 'calls search {"name": "search", "args": {"q": "Rome"}' in shown
 
 
+def test_no_bar_and_no_empty_line_without_a_terminal(
+    url: str, saver: SessionSaver, tmp_path: Path
+) -> None:
+    """Where standard error is no terminal, long work writes nothing there."""
+    talk(saver, "alice", "hello")
+    for command in (["export", "alice", "--output", str(tmp_path / "a")], ["backfill"]):
+        words = [sys.executable, "-m", "langgraph_sessions", "sessions", *command]
+        done = subprocess.run([*words, "--database", url], capture_output=True, check=True)
+        assert b"\n\n" not in b"\n" + done.stderr
+
+
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_what_users_wrote_is_shown_literally(
     form: tuple[str, ...], operate: Operate, saver: SessionSaver

@@ -18,7 +18,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.types import Command
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver, titler
-from tests.support import Chat, config, graph_builder
+from tests.support import Chat, config, graph_builder, python
 from tests.test_langgraph import DURABILITIES, ask, chain, delta_graph, says
 
 Connection = psycopg.Connection[Any]
@@ -327,3 +327,74 @@ async def test_a_titler_is_a_function(url: str, kind: Any) -> None:
     """What cannot be called is refused by name."""
     with pytest.raises(TypeError, match="titler"):
         kind(url, titler="gpt")
+
+
+# --- A slow titler and the end of the program ---------------------------------------------------
+
+SYNC = """
+saver = SessionSaver(sys.argv[1], titler={titler})
+graph(saver).invoke(*HELLO)
+asked.wait()
+{close}
+"""
+ASYNC = """
+async def main():
+    saver = AsyncSessionSaver(sys.argv[1], titler={titler})
+    await graph(saver).ainvoke(*HELLO)
+    await asyncio.to_thread(asked.wait)
+    {close}
+asyncio.run(main())
+"""
+SLOW = """
+import asyncio, sys, threading, time
+from langchain_core.language_models import FakeListChatModel
+from langgraph_sessions import AsyncSessionSaver, SessionSaver, _background, titler
+from tests.support import config, graph_builder
+
+HELLO = ({{"messages": ["hi"]}}, config(user_id="alice"))
+_background.CLOSE_SECONDS = 0.01
+asked = threading.Event()
+
+def slow(messages):
+    asked.set()
+    time.sleep(1000)
+
+async def slow_async(messages):
+    asked.set()
+    await asyncio.sleep(1000)
+
+class SlowModel(FakeListChatModel):
+    def _call(self, *args, **kwargs):
+        slow(args)
+
+def graph(saver):
+    return graph_builder().compile(checkpointer=saver)
+{program}
+print("the end")
+"""
+
+
+@pytest.mark.parametrize("titler", ["slow", "slow_async", "titler(SlowModel(responses=['A']))"])
+@pytest.mark.parametrize(
+    ("program", "close"),
+    [(SYNC, ""), (SYNC, "saver.close()"), (ASYNC, "await saver.close()")],
+    ids=["sync, not closed", "sync", "async"],
+)
+def test_no_program_waits_for_a_slow_titler(
+    url: str, program: str, close: str, titler: str
+) -> None:
+    """The program ends while the titler sleeps, whether or not the saver was closed."""
+    program = program.format(titler=titler, close=close)
+    ended = python(SLOW.format(program=program), url)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "the end\n", "")
+
+
+async def test_what_is_no_function_is_no_titler(open_chat: Open, db: Connection) -> None:
+    """It is refused before the session's one call of a titler counts as made."""
+    async with open_chat(None) as chat:
+        await chat.say("one", user_id="alice")
+        thread_id = (await chat.current()).thread_id
+        with pytest.raises(TypeError, match="titler must be a function"):
+            await chat.session("call_titler", "no function", thread_id)
+        await chat.session("call_titler", lambda messages: "A title", thread_id)
+        assert title(db) == ("A title", "model")

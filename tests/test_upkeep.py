@@ -63,13 +63,19 @@ def test_closing_a_savers_manager_closes_nothing(url: str) -> None:
         assert saver.sessions.count_sessions() == 0
 
 
-async def test_a_copy_is_seen_at_once(chat: Chat) -> None:
-    """After a copy, which is the newest session, the cache does not say otherwise."""
+async def test_a_copy_is_as_its_source_and_never_current(chat: Chat) -> None:
+    """The user goes on where they were; a copy of an inactive session is inactive, too."""
     await chat.say("hi", user_id="alice", thread_id="first")
     await chat.session("get_current_user_session", "alice")
     await chat.call(chat.saver, "copy_thread", "first", "second")
     current = await chat.session("get_current_user_session", "alice")
-    assert current.thread_id == "second"
+    assert current.thread_id == "first"
+    assert [s.thread_id for s in await chat.sessions()] == ["first", "second"]
+    await chat.session("deactivate_session", "alice")
+    await chat.call(chat.saver, "copy_thread", "first", "third")
+    assert await chat.sessions(active=True) == []
+    fork = await chat.session("fork_session", "alice", "first")
+    assert await chat.current() == fork
 
 
 DELETIONS: dict[str, Callable[[SessionSaver], object]] = {
@@ -150,6 +156,9 @@ async def test_adopting_what_is_the_users_already_returns_it(chat: Chat) -> None
     """Also a session that nothing was said in."""
     made = await chat.session("create_user_session", "alice", "Empty")
     assert await chat.session("adopt_session", "alice", made.thread_id) == made
+    for wrong in (5, ""):
+        with pytest.raises((TypeError, ValueError), match="title"):
+            await chat.session("adopt_session", "alice", made.thread_id, title=wrong)
 
 
 def test_get_session_needs_a_runs_config() -> None:
