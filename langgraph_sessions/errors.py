@@ -40,8 +40,8 @@ class SessionNotFoundError(SessionError, ValueError):
 class ConcurrentRunError(SessionError):
     """Two runs of one session overlapped; this one would have lost or overwritten messages.
 
-    What it wanted to save was not saved. The session is as the other run leaves it, and ready
-    for the same run again.
+    What it wanted to save was not saved; what it saved before the other did stays. The session
+    is as the other run leaves it, and ready for the same run again.
 
     Attributes:
         thread_id: The session's thread.

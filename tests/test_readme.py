@@ -40,3 +40,10 @@ def test_every_method_and_key_is_in_it() -> None:
     methods = [name for name in dir(AgentSessionManager) if not name.startswith("_")]
     for word in [*methods, *INSTRUCTIONS, AUTH_USER_ID]:
         assert re.search(rf"`{word}\b", README), word
+
+
+@pytest.mark.parametrize("named", re.findall(r"`(test_\w+\.py::test_\w+)`", README))
+def test_every_test_that_it_names_is_there(named: str) -> None:
+    """Who looks up a fault's test finds it."""
+    file, name = named.split("::")
+    assert re.search(rf"def {name}\(", (ROOT / "tests" / file).read_text())
