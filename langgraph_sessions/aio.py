@@ -21,7 +21,8 @@ from psycopg import AsyncCursor, AsyncPipeline
 from psycopg.rows import DictRow, dict_row
 
 from langgraph_sessions import _arguments, _housekeeping, _join, _opening, _operations, _saving
-from langgraph_sessions._aio_database import AsyncConn, AsyncDatabase
+from langgraph_sessions._aio_connections import AsyncConn
+from langgraph_sessions._aio_database import AsyncDatabase
 from langgraph_sessions._background import AsyncBackground
 from langgraph_sessions._drive import Plan, statement
 from langgraph_sessions._from_threads import FromThreads

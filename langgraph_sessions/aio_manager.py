@@ -12,7 +12,8 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import AsyncConnection
 
 from langgraph_sessions import _arguments, _housekeeping, _operations
-from langgraph_sessions._aio_database import AsyncConn, AsyncDatabase, aresult
+from langgraph_sessions._aio_connections import AsyncConn, aresult
+from langgraph_sessions._aio_database import AsyncDatabase
 from langgraph_sessions._aio_housekeeper import AsyncHousekeeper
 from langgraph_sessions._arguments import UserId
 from langgraph_sessions._cache import SessionCache

@@ -14,7 +14,8 @@ from psycopg import Connection
 from langgraph_sessions import _arguments, _housekeeping, _operations
 from langgraph_sessions._arguments import UserId
 from langgraph_sessions._cache import SessionCache
-from langgraph_sessions._database import Conn, Database, result
+from langgraph_sessions._connections import Conn, result
+from langgraph_sessions._database import Database
 from langgraph_sessions._drive import Plan
 from langgraph_sessions._exclusive import Turn
 from langgraph_sessions._held_sessions import refuse

@@ -22,7 +22,8 @@ from psycopg.rows import DictRow, dict_row
 
 from langgraph_sessions import _arguments, _housekeeping, _join, _opening, _operations, _saving
 from langgraph_sessions._background import Background
-from langgraph_sessions._database import Conn, Database
+from langgraph_sessions._connections import Conn
+from langgraph_sessions._database import Database
 from langgraph_sessions._drive import Plan, statement
 from langgraph_sessions._in_threads import InThreads
 from langgraph_sessions._memory import Memory

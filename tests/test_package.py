@@ -91,6 +91,7 @@ LAYERS = [
     {"_opening", "_join", "_saving", "_exclusive"},
     {"_memory"},
     {"_outage"},
+    {"_connections", "_aio_connections"},
     {"_database", "_aio_database"},
     {"_reading"},
     {"_operations", "_housekeeping"},
