@@ -6,6 +6,7 @@ would be mended by the same remedy is told once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
@@ -53,10 +54,24 @@ FROM pg_proc WHERE proname = ANY (%(functions)s) AND pg_function_is_visible(oid)
 AND NOT has_function_privilege(oid, 'EXECUTE')"""
 _INDEXES = """
 SELECT name AS table, c.relname AS name, i.indisprimary AS primary,
-    i.indisvalid AND i.indisready AS valid
+    i.indisvalid AND i.indisready AS valid, pg_get_indexdef(i.indexrelid) AS definition
 FROM unnest(%(tables)s::text[]) AS name
 JOIN pg_index AS i ON i.indrelid = to_regclass(name)
 JOIN pg_class AS c ON c.oid = i.indexrelid"""
+_COLUMNS = """
+SELECT name || '.' || attname AS column, atthasdef OR attidentity <> '' AS has_default
+FROM unnest(%(tables)s::text[]) AS name
+JOIN pg_attribute ON attrelid = to_regclass(name) AND attnum > 0 AND NOT attisdropped"""
+# And whether they need a default.
+OUR_COLUMNS: Final = {
+    **{f"user_sessions.{column}": False for column in ("user_id", "thread_id", "title")},
+    **{f"user_sessions.{column}": True for column in ("id", "created_at", "updated_at")},
+    **{f"user_sessions.{column}": True for column in ("is_active", "metadata", "title_source")},
+    "user_sessions.titler_called": True,
+    "session_users.user_id": False,
+    "session_users.reserved_thread_id": False,
+    "session_users.preferences": True,
+}
 _FUNCTIONS = """
 SELECT proname AS name, prosrc AS body FROM pg_proc
 WHERE proname = ANY (%(functions)s) AND pg_function_is_visible(oid)"""
@@ -110,6 +125,9 @@ def _inside(langgraph: Sequence[str]) -> Plan[list[Finding]]:
     found, is_old = yield from _versions(langgraph, tables)
     found += _missing_tables(tables, is_old)
     if found:
+        return found
+    found += yield from _columns()
+    if found:  # The functions, and indexes, want them.
         return found
     found += yield from _indexes(langgraph, tables)
     changed = yield from _functions()
@@ -237,7 +255,21 @@ def _missing_tables(tables: Sequence[str], is_old: dict[str, bool]) -> list[Find
     return [Finding("table-missing", what, mend, len(missing), missing)]
 
 
-# --- Indexes and functions -----------------------------------------------------------------------
+# --- Columns, indexes and functions --------------------------------------------------------------
+
+
+def _columns() -> Plan[list[Finding]]:
+    rows = yield Fetch(_COLUMNS, {"tables": list(OUR_TABLES)})
+    present = {row["column"]: row["has_default"] for row in rows}
+    missing = sorted(OUR_COLUMNS.keys() - present.keys())
+    bare = [c for c, needs in OUR_COLUMNS.items() if needs and present.get(c) is False]
+    mend = f'ALTER TABLE, to what "{COMMAND} ddl" shows; what stood in a column is in a backup'
+    found = []
+    if missing:
+        found += [Finding("column", "columns are missing", mend, len(missing), missing)]
+    if bare:
+        found += [Finding("column", "columns have no default", mend, len(bare), bare)]
+    return found
 
 
 def _indexes(langgraph: Sequence[str], tables: Sequence[str]) -> Plan[list[Finding]]:
@@ -248,7 +280,18 @@ def _indexes(langgraph: Sequence[str], tables: Sequence[str]) -> Plan[list[Findi
         *_missing_indexes(expected, {row["name"] for row in rows}),
         *(_missing_key(table) for table in tables if table not in keyed),
         *(_invalid_index(row["name"]) for row in rows if not row["valid"]),
+        *(
+            _other_index(row["name"], expected[row["name"]])
+            for row in rows
+            if _bare(row["definition"]) != _bare(expected.get(row["name"], row["definition"]))
+        ),
     ]
+
+
+def _bare(definition: str) -> str:
+    """Return what an index is, without its schema and what goes without saying."""
+    words = re.sub(r" CONCURRENTLY| IF NOT EXISTS| USING btree|(?<= ON )[^ (]+\.|;", "", definition)
+    return re.sub(r"\s+", "", words).lower()
 
 
 def _missing_indexes(expected: dict[str, str], present: set[str]) -> Iterator[Finding]:
@@ -259,6 +302,13 @@ def _missing_indexes(expected: dict[str, str], present: set[str]) -> Iterator[Fi
 def _missing_key(table: str) -> Finding:
     mend = f'ALTER TABLE {table} ADD PRIMARY KEY (…), of the columns that "{COMMAND} ddl" shows'
     return Finding("index-missing", "a primary key is missing", mend, which=[f"{table}_pkey"])
+
+
+def _other_index(name: str, sql: str) -> Finding:
+    what = "an index is not what its name says: other columns, or not unique"
+    return Finding(
+        "index-other", what, f"DROP INDEX {name} (or its constraint); {sql}", which=[name]
+    )
 
 
 def _invalid_index(name: str) -> Finding:

@@ -21,6 +21,7 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph_sessions import _titles
 from langgraph_sessions._aio_database import AsyncDatabase
 from langgraph_sessions._database import Database
+from langgraph_sessions._messages import MESSAGES, said
 
 
 def reader(database: Database, serde: SerializerProtocol | None) -> PostgresSaver:
@@ -43,10 +44,14 @@ def thread(thread_id: str) -> RunnableConfig:
 
 
 def unloaded_channels(found: CheckpointTuple) -> list[str]:
-    """Return the channels that are rebuilt from their history (`DeltaChannel`)."""
+    """Return the channels that are rebuilt from their history (`DeltaChannel`).
+
+    Some are only empty; the input's is when it was taken, and its past is in other channels.
+    """
     versions = found.checkpoint["channel_versions"]
     values = found.checkpoint["channel_values"]
-    return [channel for channel in versions if values.get(channel, True) is True]
+    unloaded = (channel for channel in versions if values.get(channel, True) is True)
+    return [channel for channel in unloaded if channel != _titles.INPUT_CHANNEL]
 
 
 def messages(
@@ -54,8 +59,13 @@ def messages(
 ) -> list[BaseMessage]:
     """Return the messages of a checkpoint, each once, in the order they were said."""
     by_id: dict[str, BaseMessage] = {}
-    for value in _values(found, histories):
-        for message in _in(value):
+    seen: list[list[BaseMessage]] = []
+    for channel, value in _values(found, histories):
+        # Messages without ids may stand in two channels: what an entrypoint returned and saved.
+        if (those := list(said(channel, value))) in seen:
+            continue
+        seen.append(those)
+        for message in those:
             if not isinstance(message, RemoveMessage):
                 by_id[message.id or f"unnamed {len(by_id)}"] = message
             elif message.id == REMOVE_ALL_MESSAGES:
@@ -65,24 +75,21 @@ def messages(
     return list(by_id.values())
 
 
-def _values(found: CheckpointTuple, histories: Mapping[str, DeltaChannelHistory]) -> Iterator[Any]:
-    yield from _titles.values_of(found.checkpoint).values()
-    for history in histories.values():
-        yield getattr(history.get("seed"), "value", history.get("seed"))
-        yield from (value for _, _, value in history["writes"])
+def _values(
+    found: CheckpointTuple, histories: Mapping[str, DeltaChannelHistory]
+) -> Iterator[tuple[str, Any]]:
+    yield from _titles.values_of(found.checkpoint).items()
+    for channel, history in histories.items():
+        yield channel, getattr(history.get("seed"), "value", history.get("seed"))
+        yield from ((channel, value) for _, _, value in history["writes"])
     # What the tasks of a waiting or failed run answered belongs to the conversation, too.
-    for _, _, value in found.pending_writes or ():
-        yield value
+    for _, channel, value in found.pending_writes or ():
+        yield channel, value
 
 
-def _in(value: Any) -> Iterable[BaseMessage]:
-    items = value if isinstance(value, list | tuple) else [value]
-    return (item for item in items if isinstance(item, BaseMessage))
-
-
-def title(said: Iterable[BaseMessage]) -> str | None:
+def title(messages: Iterable[BaseMessage]) -> str | None:
     """Return the title that messages suggest, or `None`."""
-    return _titles.from_values([(_titles.MESSAGES, list(said))])
+    return _titles.from_values([(MESSAGES, list(messages))])
 
 
 def record(thread_id: str, message: BaseMessage) -> dict[str, Any]:

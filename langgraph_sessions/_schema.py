@@ -48,10 +48,26 @@ ALTER TABLE user_sessions
     ADD COLUMN title_source TEXT NOT NULL DEFAULT 'default'
         CHECK (title_source IN ('default', 'message', 'model', 'user')),
     ADD COLUMN titler_called BOOLEAN NOT NULL DEFAULT FALSE""",
+    # A sequence that only the default names becomes the column's; where there is none, one is made.
     """
-DO $$ BEGIN
-    EXECUTE format('ALTER SEQUENCE %s AS BIGINT',
-        pg_get_serial_sequence('user_sessions', 'id'));
+DO $$ DECLARE sequence text := pg_get_serial_sequence('user_sessions', 'id');
+BEGIN
+    IF sequence IS NULL THEN
+        SELECT s.oid::regclass INTO sequence
+        FROM pg_attribute AS a JOIN pg_attrdef AS d ON (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
+        JOIN pg_depend AS p ON p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
+        JOIN pg_class AS s ON p.refclassid = 'pg_class'::regclass AND s.oid = p.refobjid
+            AND s.relkind = 'S'
+        WHERE a.attrelid = 'user_sessions'::regclass AND a.attname = 'id';
+        IF sequence IS NULL THEN
+            CREATE SEQUENCE user_sessions_id_seq;
+            sequence := 'user_sessions_id_seq';
+            PERFORM setval(sequence, coalesce(max(id), 0) + 1, FALSE) FROM user_sessions;
+            ALTER TABLE user_sessions ALTER id SET DEFAULT nextval('user_sessions_id_seq');
+        END IF;
+        EXECUTE format('ALTER SEQUENCE %s OWNED BY user_sessions.id', sequence);
+    END IF;
+    EXECUTE format('ALTER SEQUENCE %s AS BIGINT', sequence);
 END $$""",
     """
 CREATE UNIQUE INDEX IF NOT EXISTS user_sessions_thread_id_key ON user_sessions (thread_id)""",

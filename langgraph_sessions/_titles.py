@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from langchain_core.messages import (
-    BaseMessage,
-    HumanMessage,
-    MessageLikeRepresentation,
-    convert_to_messages,
-)
+from langchain_core.messages import BaseMessage, HumanMessage
 from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
+from langgraph_sessions._messages import MESSAGES, said
+
 LENGTH: Final = 80
 INPUT_CHANNEL: Final = "__start__"
-MESSAGES: Final = "messages"
 
 # What makes the text after it run the other way, in whatever list the title stands: it could
 # dress up as another.
@@ -63,56 +59,20 @@ def from_checkpoint(channel_values: Mapping[str, Any]) -> str | None:
 def from_input(given: object) -> str | None:
     """Return the title that a graph's or entrypoint's input suggests, or `None`."""
     if isinstance(given, str | list | tuple | HumanMessage):
-        return _from_messages(given)
+        return from_values([(MESSAGES, given)])
     if not isinstance(given, Mapping):
         given = getattr(given, "__dict__", None) or {}
     values = {MESSAGES: given.get(MESSAGES), **given}
-    return from_values(values.items()) or _from_messages(given)
+    return from_values(values.items()) or from_values([(MESSAGES, given)])
 
 
 def from_values(values: Iterable[tuple[str, Any]]) -> str | None:
-    """Return the title that channel values suggest, or `None`.
-
-    A channel called `messages` may hold whatever LangGraph takes for messages; any
-    other must hold message objects.
-    """
+    """Return the title that channel values suggest, or `None`."""
     for channel, value in values:
-        if channel == MESSAGES or _holds_messages(value):
-            title = _from_messages(value)
-            if title:
+        for message in said(channel, value):
+            if isinstance(message, HumanMessage) and (title := shorten(text_of(message))):
                 return title
     return None
-
-
-def _holds_messages(value: object) -> bool:
-    items = value if isinstance(value, list | tuple) else [value]
-    return any(isinstance(item, HumanMessage) for item in items)
-
-
-def _from_messages(value: Any) -> str | None:
-    for message in _as_list(value):
-        title = shorten(_human_text(message))
-        if title:
-            return title
-    return None
-
-
-def _as_list(value: Any) -> Sequence[Any]:
-    """Wrap a single message, as `add_messages` does; a pair of strings is one message."""
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
-        return [value]
-    return value if isinstance(value, list | tuple) else [value]
-
-
-def _human_text(value: MessageLikeRepresentation) -> str:
-    """Return the text of *value* if LangChain takes it for a human message, else ''."""
-    try:
-        (message,) = convert_to_messages([value])
-    except Exception:
-        # Not a message: what LangChain complains with depends on what is wrong. A title is a
-        # courtesy, which must never fail a run.
-        return ""
-    return text_of(message) if isinstance(message, HumanMessage) else ""
 
 
 def text_of(message: BaseMessage) -> str:

@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langgraph_sessions import _sql, _titles
 from langgraph_sessions._background import in_daemon
 from langgraph_sessions._drive import Fetch, Plan
+from langgraph_sessions._messages import said
 from langgraph_sessions.models import Session
 
 Titler = Callable[[Sequence[BaseMessage]], str | Awaitable[str]]
@@ -48,8 +49,8 @@ def is_answered(values: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> bool:
     pairs = values.items() if isinstance(values, Mapping) else values
     return any(
         isinstance(message, AIMessage) and _titles.text_of(message).strip()
-        for _, value in pairs
-        for message in (value if isinstance(value, list | tuple) else [value])
+        for channel, value in pairs
+        for message in said(channel, value)
     )
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import operator
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import psycopg
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, ToolMessage
-from langgraph.graph import MessagesState
+from langgraph.func import entrypoint
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
 from langgraph_sessions import SessionNotFoundError
@@ -461,3 +463,40 @@ async def test_a_thread_without_a_session_is_exported_as_it_is_deleted(
     db.execute("DELETE FROM user_sessions")
     said = [r.get("content") for r in await exported(chat, "alice")]
     assert "left behind" in said
+
+
+class Dicts(TypedDict):
+    """A state whose messages are whatever was given."""
+
+    messages: Annotated[list[Any], operator.add]
+
+
+async def test_whatever_counts_as_a_message_is_read(chat: Chat) -> None:
+    """Dicts, pairs, and what an entrypoint saved, are exported, and give a title to a backfill."""
+    answer = {"messages": [{"role": "assistant", "content": "an answer"}]}
+    builder = StateGraph(Dicts).add_node("node", lambda state: answer).add_edge(START, "node")
+    graph = chat.compile(builder)
+
+    @entrypoint(checkpointer=chat.saver)
+    def flow(given: Any) -> Any:
+        return {"messages": [*given["messages"], ("ai", "an answer")]}
+
+    @entrypoint(checkpointer=chat.saver)
+    async def aflow(given: Any) -> Any:
+        return {"messages": [*given["messages"], ("ai", "an answer")]}
+
+    said, asked = [{"role": "user", "content": "a question"}], list[Any]()
+    for number, runs in enumerate((graph, aflow if chat.is_async else flow)):
+        user = f"user {number}"
+        for given in (said, [("user", "more")]) if runs is graph else (said,):
+            await chat.call(runs, "invoke", {"messages": given}, config(user_id=user))
+        records = [r for r in await exported(chat, user) if r["record"] == "message"]
+        expected = [("human", "a question"), ("ai", "an answer")]
+        if runs is graph:
+            expected += [("human", "more"), ("ai", "an answer")]
+        assert [(r["role"], r["content"]) for r in records] == expected
+        (session,) = await chat.sessions(user)
+        assert session.title == "a question"
+        asked.clear()
+        await chat.session("call_titler", lambda m: asked.append(m) or "T", session.thread_id)
+        assert [message.text for message in asked[0]] == [text for _, text in expected]

@@ -535,6 +535,20 @@ BREAKAGES = [
         ["checkpoint_blobs_pkey"],
         "ALTER TABLE checkpoint_blobs DROP CONSTRAINT checkpoint_blobs_pkey",
     ),
+    ("column", ["user_sessions.metadata"], "ALTER TABLE user_sessions DROP COLUMN metadata"),
+    ("column", ["user_sessions.id"], "ALTER TABLE user_sessions ALTER id DROP DEFAULT"),
+    (
+        "index-other",
+        ["user_sessions_recent_idx"],
+        "DROP INDEX user_sessions_recent_idx;"
+        " CREATE INDEX user_sessions_recent_idx ON user_sessions (title)",
+    ),
+    (
+        "index-other",
+        ["user_sessions_thread_id_key"],
+        "ALTER TABLE user_sessions DROP CONSTRAINT user_sessions_thread_id_key;"
+        " CREATE INDEX user_sessions_thread_id_key ON user_sessions (thread_id)",
+    ),
     (
         "index-invalid",
         ["user_sessions_recent_idx"],

@@ -162,3 +162,22 @@ def test_a_table_of_the_older_tool_is_upgraded_in_place(empty_url: str) -> None:
     assert types["id"].startswith("bigint NO")
     assert types["created_at"].startswith("timestamp with time zone NO")
     assert types["is_active"] == "boolean NO true"
+
+
+@pytest.mark.parametrize(
+    "id_column",
+    ["INTEGER PRIMARY KEY DEFAULT nextval('of_nobody')", "INTEGER PRIMARY KEY"],
+)
+def test_an_older_table_whose_sequence_is_not_its_own_is_upgraded(
+    empty_url: str, id_column: str
+) -> None:
+    """A sequence that only the default names becomes the column's; a missing one is made."""
+    with psycopg.connect(empty_url, **psycopg_pool_options()) as db:
+        db.execute("CREATE SEQUENCE of_nobody START 8")
+        older = OLDER_TOOL.replace("SERIAL PRIMARY KEY", id_column)
+        db.execute(sql.SQL(older))  # type: ignore[arg-type]
+        db.execute("INSERT INTO user_sessions (id, user_id, thread_id) VALUES (7, 'alice', 't')")
+        with SessionSaver(empty_url) as saver:
+            assert saver.sessions.create_user_session("alice").id == 8
+        owned = db.execute("SELECT pg_get_serial_sequence('user_sessions', 'id') AS name")
+        assert [row["name"] is not None for row in owned] == [True]
