@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -103,8 +104,8 @@ class Server:
                 cwd="/",
                 **self._options,
             )
-        pause = threading.Event()
-        while self.process.poll() is None:
+        pause, until = threading.Event(), time.monotonic() + PATIENCE
+        while self.process.poll() is None and time.monotonic() < until:
             with contextlib.suppress(psycopg.OperationalError):
                 psycopg.connect(conninfo).close()
                 return
@@ -143,7 +144,11 @@ class Server:
         """Make a database, and give its conninfo."""
         name = f"t_{uuid.uuid4().hex[:12]}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        yield make_conninfo(self.conninfo, dbname=name)
+        try:
+            yield make_conninfo(self.conninfo, dbname=name)
+        finally:
+            if self.process is not None:
+                self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def terminate_backends(url: str) -> int:
