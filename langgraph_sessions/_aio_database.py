@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
@@ -14,7 +13,7 @@ from langgraph.checkpoint.postgres.base import MIGRATIONS as LANGGRAPH_MIGRATION
 from psycopg import AsyncConnection, AsyncPipeline
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from langgraph_sessions import _arguments, _failures, _pools, _schema
+from langgraph_sessions import _arguments, _failures, _forks, _pools, _schema
 from langgraph_sessions._database import Unrepeatable, forked, missing, one_step
 from langgraph_sessions._drive import (
     Call,
@@ -69,35 +68,57 @@ class AsyncDatabase:
         self.on_change: Callable[[], object] = lambda: None
         self._source = source
         self._auto_setup = _arguments.boolean("auto_setup", auto_setup)
-        self._opening = asyncio.Lock()
         self._is_open = source.given is not None
         self._is_ready = False
-        # Who opened the connections: they are of no use to a process that is forked later.
-        self._process = os.getpid() if self._is_open and not self.conn.closed else None
+        self._is_forked = False  # From a process that had it open already.
+        self._loop: asyncio.AbstractEventLoop | None = None  # Where it was opened.
         self._outage = Outage.of(on_outage, outage_limit, retry_for)
-        self._settled = asyncio.Event()  # Not set while what was held is being written.
-        self._settled.set()
+        self._make_locks()
         self._recovery: asyncio.Task[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._probing = asyncio.Lock()
         self._probed_at = 0.0
         self._reached = False
+        _forks.watch(self)
+
+    def _make_locks(self) -> None:
+        self._opening = asyncio.Lock()
+        self._settled = asyncio.Event()  # Not set while what was held is being written.
+        self._settled.set()
+        self._probing = asyncio.Lock()
+
+    def forked(self) -> None:
+        """Async version of `Database.forked`."""
+        self._make_locks()
+        self._loop = None
+        opened = self._is_open if self._source.given is None else not self.conn.closed
+        self._is_forked = self._is_forked or opened or not self.durable
+
+    def refuse_others(self) -> None:
+        """Raise in a process, or an event loop, other than that which opened it.
+
+        Raises:
+            SessionError: The process was forked from that which did.
+            RuntimeError: It is another loop.
+        """
+        if self._is_forked:
+            raise forked()
+        self.refuse_other_loop()
+
+    def refuse_other_loop(self) -> None:
+        """Raise `RuntimeError` in an event loop other than that which opened it."""
+        if self._loop is not None and asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError(
+                "this saver belongs to another event loop, as its connections do: make one in "
+                "each loop"
+            )
 
     # --- Opening -----------------------------------------------------------------------------
 
     async def ready(self) -> None:
         """Async version of `Database.ready`."""
-        if self._process not in (None, os.getpid()):
-            raise forked()
-        loop = asyncio.get_running_loop()
-        if (self._loop or loop) is not loop:
-            raise RuntimeError(
-                "this saver belongs to another event loop, as its connections do: make one in "
-                "each loop"
-            )
+        self.refuse_others()
         if self._is_ready:
             return
-        async with self._opening:
+        async with self._opening_here():
             if self._is_ready:
                 return
             await self._open()
@@ -106,16 +127,28 @@ class AsyncDatabase:
                     if not self._auto_setup:
                         raise missing(conn)
                     await self._migrate(conn)
-            self._process, self._loop = os.getpid(), loop
             self._is_ready = True
 
     async def setup(self) -> None:
         """Async version of `Database.setup`."""
-        async with self._opening:
+        self.refuse_others()
+        async with self._opening_here():
             await self._open()
             async with self._checked_connection() as conn:
                 await self._migrate(conn)
             self._is_ready = True
+
+    @asynccontextmanager
+    async def _opening_here(self) -> AsyncIterator[None]:
+        """Belong to this event loop from now on, unless nothing can be opened."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            async with self._opening:
+                yield
+        except BaseException:
+            if not self._is_open and self.durable:
+                self._loop = None
+            raise
 
     @asynccontextmanager
     async def _checked_connection(self) -> AsyncIterator[AsyncConnection[Any]]:
@@ -138,9 +171,8 @@ class AsyncDatabase:
             self.conn.conninfo = await asyncio.to_thread(self._source.server.start)
         # A pool keeps to itself why it cannot connect, and tries for as long as it may.
         await (await self.connect()).close()
-        await self.conn.open()
-        self._process = os.getpid()
         self._is_open = True
+        await self.conn.open()
 
     async def connect(self) -> AsyncConnection[Any]:
         """Async version of `Database.connect`."""
@@ -220,12 +252,14 @@ class AsyncDatabase:
                 async with conn.transaction():
                     return await aresult(conn, plan)
 
+        self.refuse_others()
         if self._outage.state != HERE:
             raise unavailable() from self._outage.error
         return await durably()
 
     async def attempt(self, function: Callable[[], Awaitable[T]]) -> T:
         """Async version of `Database.attempt`."""
+        self.refuse_others()
         if self._outage.state == AWAY:
             raise psycopg.OperationalError(f"the database is away: {self._outage.error}")
         until = time.monotonic() + self._outage.retry_for
@@ -265,6 +299,7 @@ class AsyncDatabase:
 
     async def either(self, durably: Callable[[], Awaitable[T]], held: Callable[[Memory], T]) -> T:
         """Async version of `Database.either`."""
+        self.refuse_others()
         while True:
             if not self._settled.is_set():
                 with suppress(TimeoutError):
@@ -287,6 +322,7 @@ class AsyncDatabase:
         if endpoint(self.conn) is None or await self._reaches(error):
             return False
         if self._outage.state == HERE:
+            self._loop = asyncio.get_running_loop()  # Where what is held will be written.
             self._outage.begin(error)
             self.on_change()
             self._recovery = asyncio.create_task(self._recover())
@@ -336,13 +372,16 @@ class AsyncDatabase:
 
     async def close(self) -> None:
         """Async version of `Database.close`."""
+        if self._is_forked:
+            return
+        self.refuse_other_loop()
         if self._recovery is not None:
             self._recovery.cancel()
             await asyncio.gather(self._recovery, return_exceptions=True)
             self._recovery = None
             if not self.durable and not await self._returns():
                 self._outage.lose()
-        if self._source.given is None and self._process in (None, os.getpid()):
+        if self._source.given is None:
             await cast(AsyncConnectionPool[Any], self.conn).close()
         if self._source.server:
             self._source.server.release()

@@ -8,7 +8,7 @@ from typing import Final
 
 from cachetools import TLRUCache
 
-from langgraph_sessions import _arguments
+from langgraph_sessions import _arguments, _forks
 from langgraph_sessions.models import Session
 
 Key = tuple[str, str | None]  # user id and thread id; no thread id: the current session
@@ -39,6 +39,12 @@ class SessionCache:
             timer=time.monotonic,
         )
         self._written = [0.0] * STRIPES  # When a user's sessions were last written, by hash.
+        _forks.watch(self)
+
+    def forked(self) -> None:
+        """Be the empty cache of a forked child."""
+        self._lock = threading.Lock()
+        self.clear()
 
     def get(self, user_id: str, thread_id: str | None = None) -> Session | None:
         """Return a session, without *thread_id* the current one, if it is here."""

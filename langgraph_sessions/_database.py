@@ -7,7 +7,6 @@ one pool, one set-up and one outage between them.
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 import time
 import weakref
@@ -20,7 +19,7 @@ from langgraph.checkpoint.postgres.base import MIGRATIONS as LANGGRAPH_MIGRATION
 from psycopg import Connection, Pipeline
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from langgraph_sessions import _arguments, _failures, _pools, _schema
+from langgraph_sessions import _arguments, _failures, _forks, _pools, _schema
 from langgraph_sessions._drive import Call, Done, Fetch, Plan, Run, T, drive, execute, fail, proceed
 from langgraph_sessions._held_sessions import unavailable
 from langgraph_sessions._journal import Entry
@@ -71,20 +70,37 @@ class Database:
         self.on_change: Callable[[], object] = lambda: None
         self._source = source
         self._auto_setup = _arguments.boolean("auto_setup", auto_setup)
-        self._opening = threading.Lock()
         self._is_open = source.given is not None
         self._is_ready = False
-        # Who opened the connections: they are of no use to a process that is forked later.
-        self._process = os.getpid() if self._is_open and not self.conn.closed else None
+        self._is_forked = False  # From a process that had it open already.
         self._outage = Outage.of(on_outage, outage_limit, retry_for)
-        self._changed = threading.Condition()  # Guards the outage and what is held in it.
-        self._closing = threading.Event()
+        self._make_locks()
         self._recovery: threading.Thread | None = None
-        self._probing = threading.Lock()
         self._probed_at = 0.0
         self._reached = False
         pool = None if source.given else cast(ConnectionPool[Any], self.conn)
-        self._closer = weakref.finalize(self, _close, pool, source, os.getpid())
+        self._closer = weakref.finalize(self, _close, pool, source)
+        _forks.watch(self)
+
+    def _make_locks(self) -> None:
+        self._opening = threading.Lock()
+        self._changed = threading.Condition()  # Guards the outage and what is held in it.
+        self._closing = threading.Event()
+        self._probing = threading.Lock()
+
+    def forked(self) -> None:
+        """Be of use to a forked child only if nothing was opened, or held, before."""
+        self._make_locks()
+        opened = self._is_open if self._source.given is None else not self.conn.closed
+        if opened or not self.durable:
+            self._is_forked = True
+            # What it would say good-bye to are the parent's connections.
+            self._closer.detach()
+
+    def refuse_fork(self) -> None:
+        """Raise `SessionError` in a process that was forked from one that had it open."""
+        if self._is_forked:
+            raise forked()
 
     # --- Opening -----------------------------------------------------------------------------
 
@@ -98,8 +114,7 @@ class Database:
             ValueError: The connection is not in autocommit mode.
             psycopg.OperationalError: There is no such server or database, or no way in.
         """
-        if self._process not in (None, os.getpid()):
-            raise forked()
+        self.refuse_fork()
         if self._is_ready:
             return
         with self._opening:
@@ -111,11 +126,11 @@ class Database:
                     if not self._auto_setup:
                         raise missing(conn)
                     self._migrate(conn)
-            self._process = os.getpid()
             self._is_ready = True
 
     def setup(self) -> None:
         """Create or upgrade the tables, whatever `auto_setup` says. Raises as `ready`."""
+        self.refuse_fork()
         with self._opening:
             self._open()
             with self._checked_connection() as conn:
@@ -143,9 +158,8 @@ class Database:
             self.conn.conninfo = self._source.server.start()
         # A pool keeps to itself why it cannot connect, and tries for as long as it may.
         self.connect().close()
-        self.conn.open()
-        self._process = os.getpid()
         self._is_open = True
+        self.conn.open()
 
     def connect(self) -> Connection[Any]:
         """Open another connection, for the caller to close.
@@ -233,6 +247,7 @@ class Database:
                 with conn.transaction():
                     return result(conn, plan)
 
+        self.refuse_fork()
         with self._changed:
             if self._outage.state != HERE:
                 raise unavailable() from self._outage.error
@@ -243,6 +258,7 @@ class Database:
 
         Raises what it raises, and at once what a server answers that lets nobody in.
         """
+        self.refuse_fork()
         if self._outage.state == AWAY:
             raise psycopg.OperationalError(f"the database is away: {self._outage.error}")
         until = time.monotonic() + self._outage.retry_for
@@ -293,7 +309,9 @@ class Database:
         Raises:
             SessionsUnavailableError: The database is away, and it cannot be done in memory.
             psycopg.OperationalError: The database is away, and `on_outage` is `"raise"`.
+            SessionError: As `refuse_fork`.
         """
+        self.refuse_fork()
         while True:
             with self._changed:
                 self._changed.wait_for(
@@ -378,7 +396,7 @@ class Database:
     def close(self) -> None:
         """Close what this opened, and nothing else; what is held is written if that can be."""
         self._closing.set()
-        if self._recovery is not None and self._process == os.getpid():
+        if self._recovery is not None and not self._is_forked:
             atexit.unregister(self.close)
             self._recovery.join()
             self._recovery = None
@@ -422,9 +440,7 @@ def _probe(conninfo: str, options: dict[str, Any]) -> bool:
     raise refusal
 
 
-def _close(pool: ConnectionPool[Any] | None, source: Source, opener: int) -> None:
-    if opener != os.getpid():
-        return  # A forked child: what it would say good-bye to are its parent's connections.
+def _close(pool: ConnectionPool[Any] | None, source: Source) -> None:
     if pool is not None:
         pool.close()
     if source.server:

@@ -13,7 +13,7 @@ from langgraph_sessions._failures import CONNECT_TIMEOUT
 
 # Not prepared: behind a pooler that knows nothing of prepared statements, one client's
 # could answer another's query.
-CONNECTION_OPTIONS: Final = {"autocommit": True, "prepare_threshold": None}
+CONNECTION_OPTIONS: Final[dict[str, Any]] = {"autocommit": True, "prepare_threshold": None}
 # libpq's, where the conninfo does not say otherwise: a server that vanished, and a network that
 # swallows everything, are noticed within half a minute.
 NETWORK: Final = {

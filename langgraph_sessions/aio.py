@@ -16,9 +16,8 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
     DeltaChannelHistory,
 )
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from psycopg import AsyncCursor, AsyncPipeline
+from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
 from psycopg.rows import DictRow, dict_row
 
 from langgraph_sessions import _arguments, _housekeeping, _join, _opening, _operations, _saving
@@ -28,6 +27,7 @@ from langgraph_sessions._drive import Plan, statement
 from langgraph_sessions._from_threads import FromThreads
 from langgraph_sessions._memory import Memory
 from langgraph_sessions._outage import OUTAGE_LIMIT
+from langgraph_sessions._pools import CONNECTION_OPTIONS
 from langgraph_sessions._request import Request
 from langgraph_sessions._run import ActiveRun, active_run, owned, pin
 from langgraph_sessions._saving import Save, Writes
@@ -111,9 +111,13 @@ class AsyncSessionSaver(FromThreads):
             async with cls(conn_string, serde=serde) as saver:
                 yield saver
             return
-        async with AsyncPostgresSaver.from_conn_string(conn_string, pipeline=True) as parent:
-            # Nothing of it needs closing: the connection is the parent's.
-            yield cls(cast(Any, parent.conn), parent.pipe, serde)
+        # Not the parent's, which prepares every statement: see CONNECTION_OPTIONS.
+        async with (
+            await AsyncConnection.connect(conn_string, **CONNECTION_OPTIONS) as conn,
+            conn.pipeline() as pipe,
+        ):
+            # Nothing of the saver needs closing: the connection is ours.
+            yield cls(conn, pipe, serde)
 
     async def __aenter__(self) -> Self:
         """Return the saver, to be closed at the end of the block."""
@@ -129,7 +133,12 @@ class AsyncSessionSaver(FromThreads):
         await self.close()
 
     async def close(self) -> None:
-        """Async version of `SessionSaver.close`."""
+        """Async version of `SessionSaver.close`.
+
+        Raises:
+            RuntimeError: This is another event loop than that which opened it.
+        """
+        self._database.refuse_other_loop()
         await self._background.close()
         await self._database.close()
 

@@ -16,9 +16,8 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
     DeltaChannelHistory,
 )
-from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from psycopg import Cursor, Pipeline
+from psycopg import Connection, Cursor, Pipeline
 from psycopg.rows import DictRow, dict_row
 
 from langgraph_sessions import _arguments, _housekeeping, _join, _opening, _operations, _saving
@@ -28,6 +27,7 @@ from langgraph_sessions._drive import Plan, statement
 from langgraph_sessions._in_threads import InThreads
 from langgraph_sessions._memory import Memory
 from langgraph_sessions._outage import OUTAGE_LIMIT
+from langgraph_sessions._pools import CONNECTION_OPTIONS
 from langgraph_sessions._request import Request
 from langgraph_sessions._run import ActiveRun, active_run, owned, pin
 from langgraph_sessions._saving import Save, Writes
@@ -161,9 +161,10 @@ class SessionSaver(InThreads):
             with cls(conn_string, serde=serde) as saver:
                 yield saver
             return
-        with PostgresSaver.from_conn_string(conn_string, pipeline=True) as parent:
-            # Nothing of it needs closing: the connection is the parent's.
-            yield cls(cast(Any, parent.conn), parent.pipe, serde)
+        # Not the parent's, which prepares every statement: see CONNECTION_OPTIONS.
+        with Connection.connect(conn_string, **CONNECTION_OPTIONS) as conn, conn.pipeline() as pipe:
+            # Nothing of the saver needs closing: the connection is ours.
+            yield cls(conn, pipe, serde)
 
     def __enter__(self) -> Self:
         """Return the saver, to be closed at the end of the block."""
