@@ -1,7 +1,8 @@
 """A real PostgreSQL for the tests, with a clean database for each.
 
 The server is the embedded one's binaries, or what LANGGRAPH_SESSIONS_TEST_URL names. Each
-test's database is cloned from a template that was migrated once.
+test's database is cloned from a template that was migrated once. With
+LANGGRAPH_SESSIONS_TEST_PGBOUNCER, addresses lead through a PgBouncer: see `tests.pgbouncer`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,20 @@ from psycopg.conninfo import make_conninfo
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver, _guardian
 from langgraph_sessions.embedded import find_binaries
+from tests import pgbouncer
 from tests.support import Chat, psycopg_pool_options
 
 TEMPLATE = "langgraph_sessions_template"
 URL_VARIABLE = "LANGGRAPH_SESSIONS_TEST_URL"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Through PgBouncer, leave out what needs the server itself."""
+    if not pgbouncer.wanted():
+        return
+    for item in items:
+        for marker in item.iter_markers("direct"):
+            item.add_marker(pytest.mark.skip(reason=f"not through PgBouncer: {marker.args[0]}"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -103,16 +114,33 @@ def template(server: str) -> Iterator[str]:
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(scope="session")
+def through(server: str) -> Iterator[Callable[[str], str]]:
+    """What makes of a database's conninfo the one that tests use."""
+    if not pgbouncer.wanted():
+        yield str
+        return
+    with pgbouncer.running(server) as bouncer:
+        yield bouncer.before
+
+
 @pytest.fixture
-def empty_url(server: str) -> Iterator[str]:
+def empty_url(server: str, through: Callable[[str], str]) -> Iterator[str]:
     """The conninfo of an empty database."""
-    yield from _database(server, "template0")
+    for database in _database(server, "template0"):
+        yield through(database)
 
 
 @pytest.fixture
-def url(server: str, template: str) -> Iterator[str]:
-    """The conninfo of a database with the tables made, and nothing in them."""
+def direct_url(server: str, template: str) -> Iterator[str]:
+    """The conninfo of a database with the tables made, past any PgBouncer."""
     yield from _database(server, template)
+
+
+@pytest.fixture
+def url(direct_url: str, through: Callable[[str], str]) -> str:
+    """The conninfo of a database with the tables made, and nothing in them."""
+    return through(direct_url)
 
 
 def _database(server: str, template: str) -> Iterator[str]:
@@ -124,9 +152,9 @@ def _database(server: str, template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def db(url: str) -> Iterator[psycopg.Connection[Any]]:
+def db(direct_url: str) -> Iterator[psycopg.Connection[Any]]:
     """A connection of the test's own, to look at and to meddle with the tables."""
-    with psycopg.connect(url, **psycopg_pool_options()) as connection:
+    with psycopg.connect(direct_url, **psycopg_pool_options()) as connection:
         yield connection
 
 

@@ -15,6 +15,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from psycopg.rows import dict_row
 
 from langgraph_sessions import AsyncSessionSaver, Session, SessionPage, SessionSaver
+from tests import pgbouncer
 
 TABLES = (
     "user_sessions",
@@ -27,7 +28,14 @@ TABLES = (
 
 def psycopg_pool_options() -> dict[str, Any]:
     """Return the options of the connections that tests open themselves."""
-    return {"autocommit": True, "row_factory": dict_row}
+    options: dict[str, Any] = {"autocommit": True, "row_factory": dict_row}
+    # A server's statements prepared by one client would be another's.
+    return {**options, "prepare_threshold": None} if pgbouncer.wanted() else options
+
+
+def past_pooler(conninfo: str) -> str:
+    """Return *conninfo* for the plain saver, which prepares statements and so needs the server."""
+    return pgbouncer.past(conninfo)
 
 
 def config(**configurable: Any) -> RunnableConfig:

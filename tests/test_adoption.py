@@ -14,7 +14,7 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.types import Command
 
 from langgraph_sessions import AsyncSessionSaver, SessionNotFoundError, SessionSaver
-from tests.support import Chat, config, graph_builder, psycopg_pool_options, texts
+from tests.support import Chat, config, graph_builder, past_pooler, psycopg_pool_options, texts
 from tests.test_erasure import exported
 from tests.test_forks import HISTORY
 from tests.test_langgraph import ask, chain, delta_graph, says
@@ -41,7 +41,7 @@ def langgraphs(db: Connection) -> dict[str, str]:
 
 def leave(url: str, threads: Mapping[str, Any], text: str = "Question {}") -> None:
     """Leave *threads* behind: thread ids and the `user_id` of each, `None` for none."""
-    with PostgresSaver.from_conn_string(url) as plain:
+    with PostgresSaver.from_conn_string(past_pooler(url)) as plain:
         graph = graph_builder().compile(checkpointer=plain)
         for thread_id, user_id in threads.items():
             who = {} if user_id is None else {"user_id": user_id}
@@ -88,7 +88,7 @@ async def test_a_database_of_plain_threads_becomes_a_session_list(
 @pytest.mark.parametrize("kind", ["sync", "async"])
 async def test_a_database_that_this_package_never_saw(empty_url: str, kind: str) -> None:
     """In a plain saver's database, `backfill` makes the tables that are missing, too."""
-    with PostgresSaver.from_conn_string(empty_url) as plain:
+    with PostgresSaver.from_conn_string(past_pooler(empty_url)) as plain:
         plain.setup()
     await asyncio.to_thread(leave, empty_url, {"a": "alice", "b": "bob"})
     with psycopg.connect(empty_url, **psycopg_pool_options()) as db:
@@ -142,7 +142,7 @@ async def test_threads_of_subgraphs_and_waiting_runs_are_adopted(
 ) -> None:
     """Each thread makes one session, however many namespaces it has, and a run goes on in it."""
     builder = chain(inner=chain(once=says("Well?"), ask=ask).compile(), outer=says("ok"))
-    with PostgresSaver.from_conn_string(url) as plain:
+    with PostgresSaver.from_conn_string(past_pooler(url)) as plain:
         graph = builder.compile(checkpointer=plain)
         given: Any = {"messages": ["Plan a trip"]}
         await asyncio.to_thread(graph.invoke, given, config(thread_id="t", user_id="alice"))
@@ -168,7 +168,7 @@ async def test_a_thread_kept_as_deltas_is_titled(chat: Chat, db: Connection) -> 
 
 async def test_who_is_signed_in_is_the_owner(chat: Chat, url: str, db: Connection) -> None:
     """`langgraph_auth_user_id`, which a client cannot choose, comes before `user_id`."""
-    with PostgresSaver.from_conn_string(url) as plain:
+    with PostgresSaver.from_conn_string(past_pooler(url)) as plain:
         graph = graph_builder().compile(checkpointer=plain)
         who = {"langgraph_auth_user_id": "alice"}
         for thread_id, more in (("one", {}), ("both", {"user_id": "mallory"})):

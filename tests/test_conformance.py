@@ -16,7 +16,7 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.graph import START, StateGraph
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver
-from tests.support import Chat, config
+from tests.support import Chat, config, past_pooler
 
 BASE = ("put", "put_writes", "get_tuple", "list", "delete_thread")
 
@@ -54,7 +54,7 @@ class SignedAsyncSaver(Signed, AsyncSessionSaver):
 
 async def parent(url: str) -> AsyncIterator[BaseCheckpointSaver[str]]:
     """Open the saver that ours is measured against."""
-    async with AsyncPostgresSaver.from_conn_string(url) as saver:
+    async with AsyncPostgresSaver.from_conn_string(past_pooler(url)) as saver:
         await saver.setup()
         yield saver
 
@@ -95,10 +95,10 @@ KINDS = [SessionSaver, AsyncSessionSaver, SignedSaver, SignedAsyncSaver]
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_whatever_the_parent_conforms_to_ours_conforms_to(
-    url: str, empty_url: str, kind: type[Any]
+    url: str, direct_url: str, kind: type[Any]
 ) -> None:
     """Each capability that passes on `AsyncPostgresSaver` passes on ours; none fails."""
-    expected = await report_on("parent", lambda: parent(empty_url))
+    expected = await report_on("parent", lambda: parent(direct_url))
     report = await report_on(kind.__name__, lambda: ours(kind, url))
     assert failures(report) == {}
     assert passed(report) >= passed(expected) >= {*BASE, "prune"}
@@ -151,7 +151,7 @@ async def test_delta_channel_history_is_the_parents(
         await chat.call(graph, "invoke", {"messages": [HumanMessage(text)]}, thread)
     asked = [found.config for found in await chat.call(chat.saver, "list", thread)] + [thread]
     given = {"channels": ["messages"]}
-    with PostgresSaver.from_conn_string(url) as plain:
+    with PostgresSaver.from_conn_string(past_pooler(url)) as plain:
         expected = [shown(plain.get_delta_channel_history(config=c, **given)) for c in asked]
     history = "get_delta_channel_history"
     found = [shown(await chat.call(chat.saver, history, config=c, **given)) for c in asked]

@@ -22,7 +22,7 @@ from langgraph_sessions import (
     Session,
     SessionNotFoundError,
 )
-from tests.support import Chat, config, graph_builder, texts
+from tests.support import Chat, config, graph_builder, past_pooler, texts
 from tests.test_langgraph import DURABILITIES, ask, chain, delta_graph, says
 from tests.test_round_trips import Counter
 
@@ -432,7 +432,7 @@ async def test_a_thread_of_2000_checkpoints_forks_inside_the_database(
     url: str, db: Connection, kind: str
 ) -> None:
     """Twenty megabytes of blobs are copied, and not a hundredth of them reaches this process."""
-    with PostgresSaver.from_conn_string(url) as plain:
+    with PostgresSaver.from_conn_string(past_pooler(url)) as plain:
         graph = graph_builder().compile(checkpointer=plain)
         graph.invoke({"messages": ["one"]}, config(thread_id="t", user_id="alice"))
     db.execute("INSERT INTO user_sessions (user_id, thread_id, title) VALUES ('alice', 't', 'T')")

@@ -22,7 +22,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 
 from langgraph_sessions import AsyncSessionSaver, SessionNotFoundError, SessionSaver
-from tests.support import Chat, config, graph_builder, psycopg_pool_options, texts
+from tests.support import Chat, config, graph_builder, past_pooler, psycopg_pool_options, texts
 
 Connection = psycopg.Connection[Any]
 
@@ -44,13 +44,13 @@ def counts(db: Connection, thread_id: str) -> dict[str, int]:
 async def plain(chat: Chat, empty_url: str) -> AsyncIterator[Chat]:
     """The same conversations with LangGraph's own saver, on a database of its own."""
     if chat.is_async:
-        async with AsyncPostgresSaver.from_conn_string(empty_url) as saver:
+        async with AsyncPostgresSaver.from_conn_string(past_pooler(empty_url)) as saver:
             await saver.setup()
             theirs = Chat(saver)  # type: ignore[arg-type]
             theirs.is_async = True
             yield theirs
     else:
-        with PostgresSaver.from_conn_string(empty_url) as sync_saver:
+        with PostgresSaver.from_conn_string(past_pooler(empty_url)) as sync_saver:
             sync_saver.setup()
             yield Chat(sync_saver)  # type: ignore[arg-type]
 
@@ -180,7 +180,7 @@ async def test_a_plain_saver_reads_what_ours_wrote(
     await chat.say("one", **who, thread_id="t")
     thread = config(**who, thread_id="t")
     ours = await chat.call(chat.graph, "get_state_history", thread)
-    with PostgresSaver.from_conn_string(url) as saver:
+    with PostgresSaver.from_conn_string(past_pooler(url)) as saver:
         graph = graph_builder().compile(checkpointer=saver)
         theirs = [*graph.get_state_history(config(thread_id="t"))]
         assert [(s.values, s.metadata, s.next) for s in theirs] == [

@@ -25,7 +25,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from langgraph_sessions import Session, SessionSaver, _cli, _ddl, _doctor
 from langgraph_sessions.embedded import find_binaries
-from tests.support import TABLES, config, graph_builder
+from tests.support import TABLES, config, graph_builder, past_pooler
 from tests.terminal import COMMAND, environment, in_a_terminal, run
 from tests.test_setup import catalogue
 
@@ -82,7 +82,7 @@ def ask(state: Any) -> dict[str, Any]:
 
 def leave_behind(url: str, thread_id: str, **configurable: Any) -> None:
     """Let a plain PostgresSaver save a thread."""
-    with PostgresSaver.from_conn_string(url) as plain:
+    with PostgresSaver.from_conn_string(past_pooler(url)) as plain:
         plain.setup()
         graph = graph_builder().compile(checkpointer=plain)
         graph.invoke({"messages": ["Long ago"]}, config(thread_id=thread_id, **configurable))

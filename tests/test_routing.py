@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.postgres import PostgresSaver
 
 from langgraph_sessions import AgentSessionManager, SessionNotFoundError
-from tests.support import TABLES, Chat, config, graph_builder, texts
+from tests.support import TABLES, Chat, config, graph_builder, past_pooler, texts
 
 Connection = psycopg.Connection[Any]
 
@@ -77,7 +77,7 @@ async def test_another_users_thread_looks_like_none(
 
 async def plain_thread(chat: Chat, url: str, **configurable: Any) -> None:
     """Leave a thread behind as a plain `PostgresSaver` does."""
-    with PostgresSaver.from_conn_string(url) as saver:
+    with PostgresSaver.from_conn_string(past_pooler(url)) as saver:
         graph_builder().compile(checkpointer=saver).invoke(
             {"messages": ["before"]}, config(**configurable)
         )

@@ -255,6 +255,7 @@ def test_thread_id_factory(url: str) -> None:
         assert saver.sessions.get_current_user_session("alice").thread_id == "second"
 
 
+@pytest.mark.direct("what waits in the database holds all the connections that it lends")
 def test_runs_over_a_pool_do_not_wait_for_each_other(url: str) -> None:
     """While one run's save waits in the database, another user's whole run completes."""
     with SessionSaver(url) as saver, psycopg.connect(url) as blocker:
@@ -393,7 +394,7 @@ def test_rows_are_read_whatever_the_pools_row_factory(url: str) -> None:
     """A pool with another row factory works, as with the parent."""
     from psycopg.rows import namedtuple_row
 
-    options: Any = {"autocommit": True, "row_factory": namedtuple_row}
+    options: Any = {**OPTIONS, "row_factory": namedtuple_row}
     with ConnectionPool(url, kwargs=options, open=True) as pool:
         saver: Any = SessionSaver(pool)  # type: ignore[arg-type]
         graph = graph_builder().compile(checkpointer=saver)

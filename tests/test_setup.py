@@ -11,7 +11,7 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from psycopg import sql
 
 from langgraph_sessions import AgentSessionManager, AsyncSessionSaver, SessionError, SessionSaver
-from tests.support import config, graph_builder, psycopg_pool_options
+from tests.support import config, graph_builder, past_pooler, psycopg_pool_options
 
 PROCESSES = 20
 
@@ -64,14 +64,14 @@ def test_langgraphs_tables_are_exactly_its_own(empty_url: str, server: str) -> N
     with psycopg.connect(empty_url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")
-    with PostgresSaver.from_conn_string(empty_url) as parent:
+    with PostgresSaver.from_conn_string(past_pooler(empty_url)) as parent:
         parent.setup()
     assert ours == catalogue(empty_url)
 
 
 def test_setup_after_the_parents_and_again_changes_nothing_of_its(empty_url: str) -> None:
     """On a database that the parent set up, setup adds ours; a second one changes nothing."""
-    with PostgresSaver.from_conn_string(empty_url) as parent:
+    with PostgresSaver.from_conn_string(past_pooler(empty_url)) as parent:
         parent.setup()
     before = catalogue(empty_url)
     with SessionSaver(empty_url) as saver:
@@ -132,6 +132,7 @@ CREATE TABLE user_sessions (
     updated_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP, is_active BOOLEAN DEFAULT TRUE)"""
 
 
+@pytest.mark.direct("what a database sets is for new connections, and it lends old ones")
 def test_a_table_of_the_older_tool_is_upgraded_in_place(empty_url: str) -> None:
     """Its rows are kept, its naive times read in the server's zone, its gaps filled."""
     with psycopg.connect(empty_url, **psycopg_pool_options()) as db:

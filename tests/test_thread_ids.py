@@ -9,7 +9,7 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from psycopg import Connection
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver
-from tests.support import Chat, config, graph_builder, psycopg_pool_options
+from tests.support import Chat, config, graph_builder, past_pooler, psycopg_pool_options
 
 
 def seen_by(saver: SessionSaver, **who: Any) -> list[str]:
@@ -45,7 +45,7 @@ def test_a_factory_that_gives_two_users_one_id_lets_neither_see_the_other(url: s
 @pytest.mark.parametrize("owner", [{}, {"user_id": "dave"}], ids=["nobody", "another"])
 def test_a_factory_does_not_take_over_plain_threads(url: str, owner: dict[str, str]) -> None:
     """A thread that a plain saver left is not a new session because a factory says its id."""
-    with PostgresSaver.from_conn_string(url) as plain:
+    with PostgresSaver.from_conn_string(past_pooler(url)) as plain:
         graph = graph_builder().compile(checkpointer=plain)
         graph.invoke({"messages": ["secret"]}, config(thread_id="carol", **owner))
     with SessionSaver(url, thread_id_factory=str.lower) as saver:

@@ -1,0 +1,121 @@
+"""Many conversations at once on a small pool: nothing fails, is lost, or grows."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from langgraph_sessions import AsyncSessionSaver
+from tests.support import config, graph_builder
+
+POOL = 10
+# Growth from the first third to the end that counts as flat. Of the 500 conversations, each has
+# as many messages as it has turns, twice, and what a turn loads is freed with it: what may grow
+# is the allocator's arenas, by some MB. A turn that leaked a kilobyte would show as 10 MB here.
+FLAT_BYTES = 24 * 2**20
+
+
+@dataclass
+class Load:
+    """What is seen during a load."""
+
+    conversations: int
+    seconds: float
+    turns: Counter[int] = field(default_factory=Counter)
+    memory: list[tuple[float, int]] = field(default_factory=list)
+    connections: list[int] = field(default_factory=list)
+
+    def resident(self, since: float, until: float) -> int:
+        """Return the least memory seen between two parts of the time, from 0 to 1, in bytes."""
+        parts = ((at / self.seconds, rss) for at, rss in self.memory)
+        return min(rss for part, rss in parts if since <= part <= until)
+
+
+def rss() -> int:
+    """Return this process's resident memory, in bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096
+
+
+async def converse(load: Load, graph: Any, number: int, until: float) -> None:
+    """Be one user: turn after turn, in sessions of at most 20 turns, until the time is over."""
+    while time.monotonic() < until:
+        turn = load.turns[number]
+        given: dict[str, Any] = {"user_id": f"user-{number}"}
+        if turn % 20 == 0:
+            given["new_session"] = True
+        state = await graph.ainvoke({"messages": [f"turn {turn}"]}, config(**given))
+        load.turns[number] += 1
+        assert len(state["messages"]) == 2 * (turn % 20) + 2
+
+
+async def watch(load: Load, url: str) -> None:
+    """Look at the memory and the connections, until cancelled."""
+    began = time.monotonic()
+    sql = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as looker:
+        while True:
+            (count,) = await (await looker.execute(sql)).fetchone() or (0,)
+            load.connections.append(count)
+            gc.collect()
+            load.memory.append((time.monotonic() - began, rss()))
+            await asyncio.sleep(0.5)
+
+
+async def all_turns(saver: AsyncSessionSaver, graph: Any, number: int) -> list[str]:
+    """Return what a user said, in order, over all sessions."""
+    user, said = f"user-{number}", []
+    page = await saver.sessions.list_sessions(user, limit=1000)
+    for session in sorted(page, key=lambda each: each.created_at):
+        state = await graph.aget_state(session.config)
+        said += [str(m.content) for m in state.values["messages"] if m.type == "human"]
+    return said
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+@pytest.mark.parametrize(
+    ("conversations", "seconds"),
+    [(40, 8.0), pytest.param(500, 120.0, marks=pytest.mark.long)],
+    ids=["short", "long"],
+)
+async def test_many_conversations_on_a_small_pool(
+    direct_url: str, conversations: int, seconds: float
+) -> None:
+    """No error, every message kept, memory flat, never more connections than the pool and one."""
+    load = Load(conversations, seconds)
+    async with AsyncSessionSaver(direct_url, pool_size=POOL) as saver:
+        graph = graph_builder().compile(checkpointer=saver)
+        watching = asyncio.create_task(watch(load, direct_url))
+        until = time.monotonic() + seconds
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(conversations):
+                    group.create_task(converse(load, graph, number, until))
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+        assert saver.durable
+        for number in range(conversations):
+            said = await all_turns(saver, graph, number)
+            assert said == [f"turn {turn}" for turn in range(load.turns[number])]
+    early, late = load.resident(1 / 3, 2 / 3), load.resident(2 / 3, 10)
+    turns = load.turns.total()
+    print(
+        f"{conversations} conversations: {turns} turns, {turns / seconds:.0f} a second; "
+        f"memory {early / 2**20:.0f} MB after a third, {late / 2**20:.0f} MB at the end; "
+        f"at most {max(load.connections)} connections"
+    )
+    assert min(load.turns[number] for number in range(conversations)) > 0
+    assert late - early < FLAT_BYTES
+    assert max(load.connections) <= POOL + 1
