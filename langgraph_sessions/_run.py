@@ -179,7 +179,12 @@ def get_session(config: RunnableConfig) -> Session:
 
     Raises:
         SessionNotFoundError: The run has no `user_id`.
+        TypeError: *config* is no config.
     """
+    if not isinstance(config, Mapping):
+        raise TypeError(
+            f"config must be the config that LangGraph gives a node, not {type(config).__name__}"
+        )
     run = active_run(config)
     if run is None:
         raise SessionNotFoundError(None, (config.get("configurable") or {}).get("thread_id"))

@@ -84,10 +84,20 @@ def test_the_version_is_the_projects() -> None:
 
 # From the bottom up; a module may import from those before it in this list.
 LAYERS = [
-    {"errors", "_arguments", "_forks", "_guardian", "_drive", "_titles", "_findings", "models"},
+    {
+        "errors",
+        "_arguments",
+        "_forks",
+        "_guardian",
+        "_drive",
+        "_messages",
+        "_titles",
+        "_findings",
+        "models",
+    },
     {"_upkeep_functions", "_functions", "_in_threads", "_from_threads", "_journal", "_failures"},
     {"embedded", "_sql", "_schema", "_cache", "_thread_ids", "_background", "_pools"},
-    {"_request", "_run", "_pages", "_source", "_messages", "_titling", "_ddl", "_held_sessions"},
+    {"_request", "_run", "_pages", "_source", "_titling", "_ddl", "_held_sessions"},
     {"_opening", "_join", "_saving", "_exclusive"},
     {"_memory"},
     {"_outage"},

@@ -227,3 +227,10 @@ async def test_says_nothing_of_ours(chat: Chat) -> None:
     plain = await chat.say("one", chat.compile(graph_builder(says("ok"))), user_id="alice")
     read = await chat.say("one", chat.compile(graph_builder(Reading())), user_id="bob")
     assert [m.content for m in plain["messages"]] == [m.content for m in read["messages"]]
+
+
+@pytest.mark.parametrize("given", [None, "alice", 5])
+def test_what_is_no_config_is_named(given: Any) -> None:
+    """A helper that got no config at all says so."""
+    with pytest.raises(TypeError, match="config"):
+        get_session(given)
