@@ -161,9 +161,9 @@ def terminate_backends(url: str) -> int:
         return len(ended.fetchall())
 
 
-async def until(condition: Callable[[], object]) -> None:
+async def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
     """Wait for *condition*, not for ever."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(patience):
         while not condition():  # noqa: ASYNC110 - What happens in a server has no event.
             await asyncio.sleep(0.01)
 
