@@ -30,7 +30,7 @@ AsyncConn = AsyncConnection[Any] | AsyncConnectionPool[AsyncConnection[Any]]
 
 
 class AsyncConnections:
-    """Async version of `Database`."""
+    """Async version of `Connections`."""
 
     def __init__(
         self,
@@ -48,8 +48,10 @@ class AsyncConnections:
         """Choose the database; it is opened on first use. Raises as `Source`."""
         pool_size = _arguments.number("pool_size", pool_size, 1)
         source = Source(conn, path, (AsyncConnection, AsyncConnectionPool))
+        # Not by way of self: the pool's callback would keep it alive, and open, for ever.
+        self._outage = outage = Outage.of(on_outage, outage_limit, retry_for)
         self.conn: AsyncConn = source.given or _pools.async_pool(
-            source.conninfo, pool_size, lambda: self._outage.state == AWAY
+            source.conninfo, pool_size, lambda: outage.state == AWAY
         )
         self.pipe = pipe
         self._is_pool = isinstance(self.conn, AsyncConnectionPool)
@@ -65,7 +67,6 @@ class AsyncConnections:
         self._is_ready = False
         self._is_forked = False  # From a process that had it open already.
         self._loop: asyncio.AbstractEventLoop | None = None  # Where it was opened.
-        self._outage = Outage.of(on_outage, outage_limit, retry_for)
         self._make_locks()
         self._probed_at = 0.0
         self._reached = True
@@ -78,7 +79,7 @@ class AsyncConnections:
         self._probing = asyncio.Lock()
 
     def forked(self) -> None:
-        """Async version of `Database.forked`."""
+        """Async version of `Connections.forked`."""
         self._make_locks()
         self._loop = None
         opened = self._is_open if self._source.given is None else not self.conn.closed
@@ -106,7 +107,7 @@ class AsyncConnections:
     # --- Opening -----------------------------------------------------------------------------
 
     async def ready(self) -> None:
-        """Async version of `Database.ready`."""
+        """Async version of `Connections.ready`."""
         self.refuse_others()
         if self._is_ready:
             return
@@ -122,7 +123,7 @@ class AsyncConnections:
             self._is_ready = True
 
     async def setup(self) -> None:
-        """Async version of `Database.setup`."""
+        """Async version of `Connections.setup`."""
         self.refuse_others()
         async with self._opening_here():
             await self._open()
@@ -167,7 +168,7 @@ class AsyncConnections:
         await self.conn.open()
 
     async def connect(self) -> AsyncConnection[Any]:
-        """Async version of `Database.connect`."""
+        """Async version of `Connections.connect`."""
         found = endpoint(self.conn)
         if found is None:
             raise ValueError("conn must be a pool whose conninfo and kwargs are no functions")
@@ -176,7 +177,7 @@ class AsyncConnections:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection[Any]]:
-        """Async version of `Database.connection`."""
+        """Async version of `Connections.connection`."""
         async with self.lock:
             if isinstance(self.conn, AsyncConnectionPool):
                 async with self._living(self.conn) as conn:
@@ -192,16 +193,17 @@ class AsyncConnections:
     async def _living(
         self, pool: AsyncConnectionPool[AsyncConnection[Any]]
     ) -> AsyncIterator[AsyncConnection[Any]]:
-        """Async version of `Database`'s."""
-        while True:
-            async with pool.connection() as conn:
-                error = await _pools.async_trouble(conn)
-                if error is None:
-                    yield conn
-                    return
-            # So may all of them be: they are replaced, if there is still a server.
-            if not await self._reaches(error):
-                raise error
+        """Async version of `Connections`'s."""
+        async with pool.connection() as conn:
+            error = await _pools.async_trouble(conn)
+            if error is None:
+                yield conn
+                return
+        # So may all of them be: they are replaced, if there is still a server.
+        if not await self._reaches(error):
+            raise error
+        async with pool.connection() as conn:
+            yield conn
 
     async def _reaches(self, failure: BaseException | None = None) -> bool:
         found = endpoint(self.conn)
@@ -228,7 +230,7 @@ async def aresult(conn: AsyncConnection[Any], plan: Plan[T]) -> T:
 
 
 async def _probe(conninfo: str, options: dict[str, Any]) -> bool:
-    """Async version of `Database`'s."""
+    """Async version of `Connections`'s."""
     for _ in range(2):
         try:
             await (await AsyncConnection.connect(conninfo, **options)).close()

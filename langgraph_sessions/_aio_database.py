@@ -26,7 +26,7 @@ from langgraph_sessions._drive import (
     fail,
     proceed,
 )
-from langgraph_sessions._held_sessions import refuse, unavailable
+from langgraph_sessions._held_sessions import refuse, returning
 from langgraph_sessions._journal import Entry
 from langgraph_sessions._memory import Memory
 from langgraph_sessions._outage import AWAY, HERE, RETURNING, endpoint
@@ -135,7 +135,7 @@ class AsyncDatabase(AsyncConnections):
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._settled.wait(), self._outage.retry_for)
             if self._outage.state == RETURNING:
-                raise unavailable() from self._outage.error
+                raise returning()
             if self._outage.state == AWAY:
                 return held(self._outage.memory)
             try:
@@ -146,6 +146,8 @@ class AsyncDatabase(AsyncConnections):
 
     async def _goes_away(self, error: psycopg.Error) -> bool:
         if not (self._outage.holds and self._is_pool and _failures.is_broken(error)):
+            return False
+        if self._closing:
             return False
         if self._outage.state != HERE:
             return True
@@ -165,7 +167,8 @@ class AsyncDatabase(AsyncConnections):
                 if await self._returns():
                     return
         except asyncio.CancelledError:
-            if not self._closing:  # The loop ends, and nobody closed this.
+            # The loop ends, and nobody closed this.
+            if not self._closing and not await self._returns():
                 self._outage.lose()
             raise
 
@@ -186,24 +189,30 @@ class AsyncDatabase(AsyncConnections):
             self.on_change()
             return True
         finally:
+            if self._outage.state == RETURNING:  # Cancelled in the middle.
+                self._outage.state = AWAY
             self._settled.set()
 
     async def _write(self, entry: Entry) -> None:
+        try:
+            if not await self._is_moved(entry):
+                self._outage.wrote()
+        except Exception as error:
+            if _failures.is_broken(error):
+                raise
+            self._outage.refused(error)
+
+    async def _is_moved(self, entry: Entry) -> bool:
         try:
             if entry.write is None:
                 await self.run_durably(one_step(entry.item))
             else:
                 await entry.write(entry.item)
         except ConcurrentRunError:
-            # It comes again, for its new session.
             move = self._outage.memory.move(entry.item, self.thread_id_factory)
             await self.run_durably(move)
-        except Exception as error:
-            if _failures.is_broken(error):
-                raise
-            self._outage.refused(error)
-        else:
-            self._outage.wrote()
+            return True
+        return False
 
     async def close(self) -> None:
         """Async version of `Database.close`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -124,6 +125,10 @@ class AsyncHousekeeper:
 
     async def _messages(self, thread_id: str) -> list[BaseMessage]:
         """Async version of `Housekeeper._messages`."""
+        return await self._database.attempt(partial(self._read_messages, thread_id))
+
+    async def _read_messages(self, thread_id: str) -> list[BaseMessage]:
+        await self._database.ready()
         reader = _reading.async_reader(self._database, self._serde)
         config = _reading.thread(thread_id)
         found = await reader.aget_tuple(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,6 +16,7 @@ ID_LENGTH: Final = 255
 TITLE_LENGTH: Final = 255
 PAGE_LIMIT: Final = 1000
 METADATA_DEPTH: Final = 32
+LONGEST_WAIT: Final = 1_000_000  # Seconds; PostgreSQL counts in milliseconds, up to 2**31.
 UserId = str | int | UUID
 
 
@@ -108,17 +110,19 @@ def limit(value: object, name: str = "limit") -> int:
     return number(name, value, 1, PAGE_LIMIT)
 
 
-def seconds(name: str, value: object) -> float:
-    """Return *value* if it is a number of seconds, 0 or more.
+def seconds(name: str, value: object, most: float = math.inf) -> float:
+    """Return *value* if it is a number of seconds, from 0 to *most*.
 
     Raises:
         TypeError: It is not an `int` or `float`.
-        ValueError: It is negative or not a number.
+        ValueError: It is out of range or not a number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be a number of seconds, not {_shown(value)}")
     if not value >= 0:
         raise ValueError(f"{name} must be 0 or more seconds, not {value}")
+    if value > most:
+        raise ValueError(f"{name} must be at most {most:g} seconds, not {value}")
     return float(value)
 
 

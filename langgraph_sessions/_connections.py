@@ -51,8 +51,10 @@ class Connections:
         """Choose the database; it is opened on first use. Raises as `Source`."""
         pool_size = _arguments.number("pool_size", pool_size, 1)
         source = Source(conn, path, (Connection, ConnectionPool))
+        # Not by way of self: the pool's callback would keep it alive, and open, for ever.
+        self._outage = outage = Outage.of(on_outage, outage_limit, retry_for)
         self.conn: Conn = source.given or _pools.pool(
-            source.conninfo, pool_size, lambda: self._outage.state == AWAY
+            source.conninfo, pool_size, lambda: outage.state == AWAY
         )
         self.pipe = pipe
         self._is_pool = isinstance(self.conn, ConnectionPool)
@@ -67,7 +69,6 @@ class Connections:
         self._is_open = source.given is not None
         self._is_ready = False
         self._is_forked = False  # From a process that had it open already.
-        self._outage = Outage.of(on_outage, outage_limit, retry_for)
         self._make_locks()
         self._probed_at = 0.0
         self._reached = True
@@ -184,15 +185,16 @@ class Connections:
     @contextmanager
     def _living(self, pool: ConnectionPool[Connection[Any]]) -> Iterator[Connection[Any]]:
         """Lend a connection of *pool*'s that is not known to be dead."""
-        while True:
-            with pool.connection() as conn:
-                error = _pools.trouble(conn)
-                if error is None:
-                    yield conn
-                    return
-            # So may all of them be: they are replaced, if there is still a server.
-            if not self._reaches(error):
-                raise error
+        with pool.connection() as conn:
+            error = _pools.trouble(conn)
+            if error is None:
+                yield conn
+                return
+        # So may all of them be: they are replaced, if there is still a server.
+        if not self._reaches(error):
+            raise error
+        with pool.connection() as conn:
+            yield conn
 
     def _reaches(self, failure: BaseException | None = None) -> bool:
         """Say whether a new connection can be made, after *failure*.

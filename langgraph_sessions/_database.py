@@ -17,11 +17,11 @@ import psycopg
 from langgraph_sessions import _failures
 from langgraph_sessions._connections import Connections, result
 from langgraph_sessions._drive import Call, Done, Fetch, Plan, Run, T, drive, execute, fail, proceed
-from langgraph_sessions._held_sessions import refuse, unavailable
+from langgraph_sessions._held_sessions import refuse, returning
 from langgraph_sessions._journal import Entry
 from langgraph_sessions._memory import Memory
 from langgraph_sessions._outage import AWAY, HERE, RETURNING, endpoint
-from langgraph_sessions.errors import ConcurrentRunError
+from langgraph_sessions.errors import ConcurrentRunError, SessionError
 
 
 class Database(Connections):
@@ -138,7 +138,7 @@ class Database(Connections):
                     lambda: self._outage.state != RETURNING, self._outage.retry_for
                 )
                 if self._outage.state == RETURNING:
-                    raise unavailable() from self._outage.error
+                    raise returning()
                 if self._outage.state == AWAY:
                     return held(self._outage.memory)
             try:
@@ -151,6 +151,8 @@ class Database(Connections):
         """Say whether *error* means that the database is away; if so, it is from now on."""
         if not (self._outage.holds and self._is_pool and _failures.is_broken(error)):
             return False
+        if self._closing.is_set():
+            return False  # There is nobody left to write what would be held.
         with self._changed:
             if self._outage.state != HERE:
                 return True
@@ -198,20 +200,28 @@ class Database(Connections):
     def _write(self, entry: Entry) -> None:
         """Write what was held; what the database refuses is logged."""
         try:
+            if not self._is_moved(entry):
+                self._outage.wrote()
+        except Exception as error:
+            if _failures.is_broken(error):
+                raise
+            self._outage.refused(error)
+
+    def _is_moved(self, entry: Entry) -> bool:
+        """Write *entry*; say whether its run goes elsewhere: then it comes again.
+
+        It does if another process went on with its thread meanwhile.
+        """
+        try:
             if entry.write is None:
                 self.run_durably(one_step(entry.item))
             else:
                 entry.write(entry.item)
         except ConcurrentRunError:
-            # It comes again, for its new session.
             move = self._outage.memory.move(entry.item, self.thread_id_factory)
             self.run_durably(move)
-        except Exception as error:
-            if _failures.is_broken(error):
-                raise
-            self._outage.refused(error)
-        else:
-            self._outage.wrote()
+            return True
+        return False
 
     def close(self) -> None:
         """Close what this opened, and nothing else; what is held is written if that can be."""
@@ -229,5 +239,11 @@ class Unrepeatable(Exception):
     """A statement that must not be executed twice may have been executed."""
 
 
-def one_step(fetch: Fetch) -> Plan[Any]:
-    return (yield fetch)
+def one_step(fetch: Fetch) -> Plan[None]:
+    """Execute a statement that changes something.
+
+    Raises:
+        SessionError: There was nothing to change, or the new thread's id is in use.
+    """
+    if not (yield fetch):
+        raise SessionError("the session is gone, or its thread id is in use")

@@ -27,7 +27,11 @@ class Turn:
         """Wait for at most *timeout* seconds, for ever if it is `None`."""
         configurable = {"user_id": user_id, "thread_id": thread_id}
         self._request = Request.of({"configurable": configurable})
-        self._timeout = None if timeout is None else _arguments.seconds("timeout", timeout)
+        self._timeout = (
+            None
+            if timeout is None
+            else _arguments.seconds("timeout", timeout, _arguments.LONGEST_WAIT)
+        )
         self._until = None if self._timeout is None else time.monotonic() + self._timeout
         self._factory = factory
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -195,6 +196,10 @@ class Housekeeper:
 
     def _messages(self, thread_id: str) -> list[BaseMessage]:
         """Return what was said in a thread."""
+        return self._database.attempt(partial(self._read_messages, thread_id))
+
+    def _read_messages(self, thread_id: str) -> list[BaseMessage]:
+        self._database.ready()
         reader = _reading.reader(self._database, self._serde)
         config = _reading.thread(thread_id)
         found = reader.get_tuple(config)

@@ -13,7 +13,6 @@ from psycopg.rows import DictRow
 
 from langgraph_sessions import _functions, _sql
 from langgraph_sessions._drive import Fetch
-from langgraph_sessions._run import ActiveRun
 from langgraph_sessions.errors import ConcurrentRunError, SessionNotFoundError
 
 
@@ -62,10 +61,13 @@ def joined(fetch: Fetch) -> Iterator[Joined]:
         _current.reset(token)
 
 
-def guard(run: ActiveRun | None, configurable: Mapping[str, Any]) -> Fetch:
-    """Return the statement that refuses a save to a thread that is not the run's user's."""
-    if run is not None:
-        return Fetch(_sql.GUARD_THREAD, run.guard_params())
-    thread_id = configurable["thread_id"]
-    nobody = {"user_id": None, "thread_id": thread_id, "known": False, "base": None, "own": []}
+def guard_nobody(thread_id: str) -> Fetch:
+    """Return the statement that refuses a save without a user to a thread that is somebody's."""
+    nobody: dict[str, Any] = {
+        "user_id": None,
+        "thread_id": thread_id,
+        "known": False,
+        "base": None,
+        "own": [],
+    }
     return Fetch(_sql.GUARD_THREAD, nobody)

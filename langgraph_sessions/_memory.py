@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
 
+import psycopg
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from langgraph_sessions import _sql
+from langgraph_sessions import _functions, _sql
 from langgraph_sessions._drive import Call, Fetch, Plan
 from langgraph_sessions._held_sessions import HeldSessions, Row, unavailable
 from langgraph_sessions._journal import Entry, Journal
@@ -45,6 +46,7 @@ class Memory:
         self._begun: set[tuple[str, str]] = set()
         # Runs that another process overtook, by their identity, and where they went.
         self._moved: dict[int, tuple[ActiveRun, str]] = {}
+        self._targets: dict[int, str] = {}
 
     def _with(self, serde: SerializerProtocol) -> InMemorySaver:
         """Return the checkpoints as *serde* reads and writes them: each saver has its own."""
@@ -171,7 +173,9 @@ class Memory:
         """
         assert item.held is not None
         user_id, base = item.run.user_id, item.held["base"]
-        target = yield Call(partial(new_thread_id, factory, user_id))
+        before = self._targets.get(id(item.run))
+        target = before or (yield Call(partial(new_thread_id, factory, user_id)))
+        self._targets[id(item.run)] = target
         if base:
             params = {
                 "source": item.run.thread_id,
@@ -180,7 +184,12 @@ class Memory:
                 "checkpoint_id": base,
                 "title": None,
             }
-            yield Fetch(_sql.COPY_SESSION, params, repeatable=False)
+            try:
+                yield Fetch(_sql.COPY_SESSION, params, repeatable=False)
+            except psycopg.Error as error:
+                # A try that nothing was heard of may have made it.
+                if before is None or error.sqlstate != _functions.IN_USE:
+                    raise
         self._moved[id(item.run)] = item.run, target
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from psycopg import AsyncConnection, Connection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from langgraph_sessions import _arguments
-from langgraph_sessions._failures import CONNECT_TIMEOUT
+from langgraph_sessions._drive import Fetch
+from langgraph_sessions._failures import CONNECT_TIMEOUT, is_broken
 from langgraph_sessions._memory import Memory
 from langgraph_sessions._pools import CONNECTION_OPTIONS
+from langgraph_sessions._saving import Save
 
 logger = logging.getLogger("langgraph_sessions")
 
@@ -66,7 +69,9 @@ class Outage:
         """
         holds = _arguments.one_of("on_outage", on_outage, ON_OUTAGE) == "memory"
         limit = _arguments.number("outage_limit", outage_limit, 0, 2**63 - 1)
-        return cls(holds, limit, _arguments.seconds("retry_for", retry_for))
+        return cls(
+            holds, limit, _arguments.seconds("retry_for", retry_for, _arguments.LONGEST_WAIT)
+        )
 
     def begin(self, error: BaseException) -> None:
         """Go on in memory."""
@@ -77,8 +82,9 @@ class Outage:
 
     def stay(self, error: BaseException) -> None:
         """Stay away, for *error*: said once, if it is not that nobody answers."""
-        if self.state == AWAY and str(error) != str(self.error):
-            logger.warning("the database answers, but not to us: %s", error)
+        answers = self.state == AWAY or not is_broken(error)
+        if answers and str(error) != str(self.error):
+            logger.warning("the database answers, but nothing can be written yet: %s", error)
         self.state, self.error = AWAY, error
 
     def wrote(self) -> None:
@@ -89,7 +95,8 @@ class Outage:
     def refused(self, error: BaseException) -> None:
         """Drop the first of what is held: the database answered that it cannot be written."""
         entry = self.memory.journal.first()
-        logger.error("what was held in memory cannot be written: %s", entry, exc_info=error)
+        assert entry is not None
+        logger.error("%s cannot be written, and is lost", _described(entry.item), exc_info=error)
         self.memory.journal.written()
 
     def end(self) -> None:
@@ -102,7 +109,15 @@ class Outage:
         """Say what is lost when the program ends."""
         if lost := len(self.memory.journal):
             logger.error("closed while the database is away: %s changes in memory are lost", lost)
-        self.memory = Memory(self.limit)
+        self.state, self.memory = HERE, Memory(self.limit)
+
+
+def _described(item: Any) -> str:
+    """Say what was held, without anything that somebody wrote."""
+    if isinstance(item, Fetch):
+        return f"a change of session {cast(Mapping[str, Any], item.params)['thread_id']!r}"
+    what = "a checkpoint" if isinstance(item, Save) else "the writes of a task"
+    return f"{what} of session {item.run.thread_id!r}, held in memory,"
 
 
 def endpoint(conn: Any) -> tuple[str, dict[str, Any]] | None:

@@ -24,9 +24,9 @@ from langgraph_sessions import _arguments, _housekeeping, _join, _opening, _oper
 from langgraph_sessions._aio_connections import AsyncConn
 from langgraph_sessions._aio_database import AsyncDatabase
 from langgraph_sessions._background import AsyncBackground
-from langgraph_sessions._drive import Plan, statement
+from langgraph_sessions._drive import statement
 from langgraph_sessions._from_threads import FromThreads
-from langgraph_sessions._memory import Memory
+from langgraph_sessions._held_reading import HeldReading
 from langgraph_sessions._outage import OUTAGE_LIMIT
 from langgraph_sessions._pools import POOL_SIZE
 from langgraph_sessions._request import Request
@@ -39,7 +39,7 @@ from langgraph_sessions.aio_manager import AsyncAgentSessionManager
 from langgraph_sessions.errors import ConcurrentRunError
 
 
-class AsyncSessionSaver(FromThreads):
+class AsyncSessionSaver(HeldReading, FromThreads):
     """Async version of `SessionSaver`, to be made inside a running event loop.
 
     Like its parent it also answers the synchronous methods, from threads other than the
@@ -87,6 +87,7 @@ class AsyncSessionSaver(FromThreads):
         if titler is not None:
             _arguments.function("titler", titler)
         self._titler = titler
+        self._thread_id_factory = database.thread_id_factory
         self._concurrent_runs = _arguments.one_of(
             "concurrent_runs", concurrent_runs, _saving.CONCURRENT_RUNS
         )
@@ -180,23 +181,6 @@ class AsyncSessionSaver(FromThreads):
             found = await self._load_checkpoint_tuple(head)
         return owned(found, run.user_id) if run and found else found
 
-    def _get_held(
-        self, config: RunnableConfig, request: Request, memory: Memory
-    ) -> CheckpointTuple | None:
-        run = active_run(config)
-        if starts := run is None or request.instructs:
-            run = memory.sessions.run(self._open(request)).run
-        assert run is not None
-        given, config = config, pin(config, run)
-        found = memory.get_tuple(run, config, self.serde)
-        if self._concurrent_runs == "reject" and starts:
-            head = {"checkpoint_id": found.checkpoint["id"]} if found else None
-            _saving.check(_opening.Opened(run, head), given, request)
-        return owned(found, run.user_id) if found else None
-
-    def _open(self, request: Request, select: str | None = None) -> Plan[_opening.Opened]:
-        return _opening.open_run(request, self.sessions.thread_id_factory, select)
-
     async def _reader(self, config: RunnableConfig) -> ActiveRun | None:
         find = _opening.find_thread(Request.of(config))
         return active_run(config) or await self._database.run_durably(find)
@@ -238,17 +222,6 @@ class AsyncSessionSaver(FromThreads):
         listed = [found async for found in super().alist(config, **filters)]
         return [owned(found, run.user_id) if run else found for found in listed]
 
-    def _list_held(
-        self, config: RunnableConfig, memory: Memory, **filters: Any
-    ) -> Sequence[CheckpointTuple]:
-        run = self._reader_of_held(config, memory)
-        listed = memory.list(pin(config, run), self.serde, **filters)
-        return [owned(found, run.user_id) for found in listed]
-
-    def _reader_of_held(self, config: RunnableConfig, memory: Memory) -> ActiveRun:
-        find = _opening.find_thread(Request.of(config))
-        return active_run(config) or cast(ActiveRun, memory.sessions.run(find))
-
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
@@ -260,14 +233,10 @@ class AsyncSessionSaver(FromThreads):
             pinned = pin(config, run) if run else config
             return await parent(config=pinned, channels=channels)
 
-        def held(memory: Memory) -> Mapping[str, DeltaChannelHistory]:
-            run = self._reader_of_held(config, memory)
-            return memory.get_delta_channel_history(pin(config, run), channels, self.serde)
-
         parent = super().aget_delta_channel_history
         if Request.of(config).user_id is None:
             return await self._database.attempt(stored)
-        return await self._database.either(stored, held)
+        return await self._database.either(stored, partial(self._history_held, config, channels))
 
     # --- Saving ------------------------------------------------------------------------------
 
@@ -297,7 +266,7 @@ class AsyncSessionSaver(FromThreads):
 
     async def _put_plain(self, config: RunnableConfig, *saved: Any) -> RunnableConfig:
         await self._database.ready()
-        with _join.joined(_join.guard(None, config["configurable"])):
+        with _join.joined(_join.guard_nobody(config["configurable"]["thread_id"])):
             return await super().aput(config, *saved)
 
     async def _put(self, save: Save) -> DictRow:
@@ -340,7 +309,7 @@ class AsyncSessionSaver(FromThreads):
 
     async def _put_writes_plain(self, config: RunnableConfig, *written: Any) -> None:
         await self._database.ready()
-        with _join.joined(_join.guard(None, config["configurable"])):
+        with _join.joined(_join.guard_nobody(config["configurable"]["thread_id"])):
             await super().aput_writes(config, *written)
 
     async def _put_writes(self, wrote: Writes) -> None:

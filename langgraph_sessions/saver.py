@@ -24,9 +24,9 @@ from langgraph_sessions import _arguments, _housekeeping, _join, _opening, _oper
 from langgraph_sessions._background import Background
 from langgraph_sessions._connections import Conn
 from langgraph_sessions._database import Database
-from langgraph_sessions._drive import Plan, statement
+from langgraph_sessions._drive import statement
+from langgraph_sessions._held_reading import HeldReading
 from langgraph_sessions._in_threads import InThreads
-from langgraph_sessions._memory import Memory
 from langgraph_sessions._outage import OUTAGE_LIMIT
 from langgraph_sessions._pools import POOL_SIZE
 from langgraph_sessions._request import Request
@@ -39,7 +39,7 @@ from langgraph_sessions.errors import ConcurrentRunError
 from langgraph_sessions.manager import AgentSessionManager
 
 
-class SessionSaver(InThreads):
+class SessionSaver(HeldReading, InThreads):
     """A LangGraph checkpointer on PostgreSQL that remembers every user's sessions.
 
     Compile a graph with it and give a `user_id` in the config; sessions are then created,
@@ -131,6 +131,7 @@ class SessionSaver(InThreads):
         if titler is not None:
             _arguments.function("titler", titler)
         self._titler = titler
+        self._thread_id_factory = database.thread_id_factory
         self._concurrent_runs = _arguments.one_of(
             "concurrent_runs", concurrent_runs, _saving.CONCURRENT_RUNS
         )
@@ -238,23 +239,6 @@ class SessionSaver(InThreads):
             found = self._load_checkpoint_tuple(head)
         return owned(found, run.user_id) if run and found else found
 
-    def _get_held(
-        self, config: RunnableConfig, request: Request, memory: Memory
-    ) -> CheckpointTuple | None:
-        run = active_run(config)
-        if starts := run is None or request.instructs:
-            run = memory.sessions.run(self._open(request)).run
-        assert run is not None
-        given, config = config, pin(config, run)
-        found = memory.get_tuple(run, config, self.serde)
-        if self._concurrent_runs == "reject" and starts:
-            head = {"checkpoint_id": found.checkpoint["id"]} if found else None
-            _saving.check(_opening.Opened(run, head), given, request)
-        return owned(found, run.user_id) if found else None
-
-    def _open(self, request: Request, select: str | None = None) -> Plan[_opening.Opened]:
-        return _opening.open_run(request, self.sessions.thread_id_factory, select)
-
     def _reader(self, config: RunnableConfig) -> ActiveRun | None:
         """Return the run that reads *config*'s thread; one under way was let in before."""
         find = _opening.find_thread(Request.of(config))
@@ -299,17 +283,6 @@ class SessionSaver(InThreads):
         listed = [*super().list(config, **filters)]
         return [owned(found, run.user_id) if run else found for found in listed]
 
-    def _list_held(
-        self, config: RunnableConfig, memory: Memory, **filters: Any
-    ) -> Sequence[CheckpointTuple]:
-        run = self._reader_of_held(config, memory)
-        listed = memory.list(pin(config, run), self.serde, **filters)
-        return [owned(found, run.user_id) for found in listed]
-
-    def _reader_of_held(self, config: RunnableConfig, memory: Memory) -> ActiveRun:
-        find = _opening.find_thread(Request.of(config))
-        return active_run(config) or cast(ActiveRun, memory.sessions.run(find))
-
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
@@ -321,14 +294,10 @@ class SessionSaver(InThreads):
             pinned = pin(config, run) if run else config
             return parent(config=pinned, channels=channels)
 
-        def held(memory: Memory) -> Mapping[str, DeltaChannelHistory]:
-            run = self._reader_of_held(config, memory)
-            return memory.get_delta_channel_history(pin(config, run), channels, self.serde)
-
         parent = super().get_delta_channel_history
         if Request.of(config).user_id is None:
             return self._database.attempt(stored)
-        return self._database.either(stored, held)
+        return self._database.either(stored, partial(self._history_held, config, channels))
 
     # --- Saving ------------------------------------------------------------------------------
 
@@ -366,7 +335,7 @@ class SessionSaver(InThreads):
 
     def _put_plain(self, config: RunnableConfig, *saved: Any) -> RunnableConfig:
         self._database.ready()
-        with _join.joined(_join.guard(None, config["configurable"])):
+        with _join.joined(_join.guard_nobody(config["configurable"]["thread_id"])):
             return super().put(config, *saved)
 
     def _put(self, save: Save) -> DictRow:
@@ -409,7 +378,7 @@ class SessionSaver(InThreads):
 
     def _put_writes_plain(self, config: RunnableConfig, *written: Any) -> None:
         self._database.ready()
-        with _join.joined(_join.guard(None, config["configurable"])):
+        with _join.joined(_join.guard_nobody(config["configurable"]["thread_id"])):
             super().put_writes(config, *written)
 
     def _put_writes(self, wrote: Writes) -> None:

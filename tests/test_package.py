@@ -100,7 +100,7 @@ LAYERS = [
     {"_request", "_run", "_pages", "_source", "_titling", "_ddl", "_held_sessions"},
     {"_opening", "_join", "_saving", "_exclusive"},
     {"_memory"},
-    {"_outage"},
+    {"_outage", "_held_reading"},
     {"_connections", "_aio_connections"},
     {"_database", "_aio_database"},
     {"_reading"},
