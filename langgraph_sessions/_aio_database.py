@@ -26,7 +26,7 @@ from langgraph_sessions._drive import (
     fail,
     proceed,
 )
-from langgraph_sessions._held_sessions import refuse, returning
+from langgraph_sessions._held_sessions import refuse
 from langgraph_sessions._journal import Entry
 from langgraph_sessions._memory import Memory
 from langgraph_sessions._outage import AWAY, HERE, RETURNING, endpoint
@@ -134,9 +134,7 @@ class AsyncDatabase(AsyncConnections):
             if not self._settled.is_set():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._settled.wait(), self._outage.retry_for)
-            if self._outage.state == RETURNING:
-                raise returning()
-            if self._outage.state == AWAY:
+            if self._outage.state != HERE:
                 return held(self._outage.memory)
             try:
                 return await self.attempt(durably)

@@ -17,7 +17,7 @@ import psycopg
 from langgraph_sessions import _failures
 from langgraph_sessions._connections import Connections, result
 from langgraph_sessions._drive import Call, Done, Fetch, Plan, Run, T, drive, execute, fail, proceed
-from langgraph_sessions._held_sessions import refuse, returning
+from langgraph_sessions._held_sessions import refuse
 from langgraph_sessions._journal import Entry
 from langgraph_sessions._memory import Memory
 from langgraph_sessions._outage import AWAY, HERE, RETURNING, endpoint
@@ -137,9 +137,8 @@ class Database(Connections):
                 self._changed.wait_for(
                     lambda: self._outage.state != RETURNING, self._outage.retry_for
                 )
-                if self._outage.state == RETURNING:
-                    raise returning()
-                if self._outage.state == AWAY:
+                # Whoever has waited long enough goes on in memory; what that adds is written, too.
+                if self._outage.state != HERE:
                     return held(self._outage.memory)
             try:
                 return self.attempt(durably)
@@ -183,29 +182,37 @@ class Database(Connections):
             with self._changed:
                 self._outage.state = RETURNING
             self.ready()
-            while (entry := self._outage.memory.next()) is not None:
+            while (entry := self._next()) is not None:
                 self._write(entry)
         except Exception as error:
             with self._changed:
                 self._outage.stay(error)
                 self._changed.notify_all()
             return False
-        with self._changed:
-            self._outage.end()
-            self.on_change()
-            self._changed.notify_all()
         atexit.unregister(self.close)
         return True
+
+    def _next(self) -> Entry | None:
+        """Return what is to be written next; when that is nothing, the outage is over."""
+        with self._changed:
+            entry = self._outage.memory.next()
+            if entry is None:
+                self._outage.end()
+                self.on_change()
+                self._changed.notify_all()
+            return entry
 
     def _write(self, entry: Entry) -> None:
         """Write what was held; what the database refuses is logged."""
         try:
             if not self._is_moved(entry):
-                self._outage.wrote()
+                with self._changed:
+                    self._outage.wrote()
         except Exception as error:
             if _failures.is_broken(error):
                 raise
-            self._outage.refused(error)
+            with self._changed:
+                self._outage.refused(error)
 
     def _is_moved(self, entry: Entry) -> bool:
         """Write *entry*; say whether its run goes elsewhere: then it comes again.

@@ -25,13 +25,6 @@ def unavailable() -> SessionsUnavailableError:
     )
 
 
-def returning() -> SessionsUnavailableError:
-    """Return the error for who has waited long enough for what was held to be written."""
-    return SessionsUnavailableError(
-        "the database is back, and what was said meanwhile is being written: try again soon"
-    )
-
-
 def refuse(_: object) -> NoReturn:
     """Raise that error: what is done in memory where nothing can be."""
     raise unavailable()

@@ -14,6 +14,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.types import RESUME
 
 from langgraph_sessions import _functions, _sql
 from langgraph_sessions._drive import Call, Fetch, Plan
@@ -21,7 +22,13 @@ from langgraph_sessions._held_sessions import HeldSessions, Row, unavailable
 from langgraph_sessions._journal import Entry, Journal
 from langgraph_sessions._run import ActiveRun
 from langgraph_sessions._saving import Save, Writes
-from langgraph_sessions._thread_ids import ThreadIdFactory, new_thread_id
+from langgraph_sessions._thread_ids import (
+    FACTORY_ID,
+    ThreadIdFactory,
+    default_thread_id,
+    in_use,
+    new_thread_id,
+)
 from langgraph_sessions.errors import ConcurrentRunError
 
 
@@ -47,6 +54,7 @@ class Memory:
         # Runs that another process overtook, by their identity, and where they went.
         self._moved: dict[int, tuple[ActiveRun, str]] = {}
         self._targets: dict[int, str] = {}
+        self._unanswerable: set[str] = set()  # Threads begun with an answer, to no question here.
 
     def _with(self, serde: SerializerProtocol) -> InMemorySaver:
         """Return the checkpoints as *serde* reads and writes them: each saver has its own."""
@@ -68,6 +76,9 @@ class Memory:
         Raises:
             SessionsUnavailableError: It may be in the database.
         """
+        self._begin_if_new(run)
+        if not _place(config)[1]:
+            self._unanswerable.discard(run.thread_id)  # Another run.
         if not self._is_whole(config):
             # A subgraph's namespace ends in its task's id, unless it has a memory of its own.
             # A task of a checkpoint that the run itself made has nothing in the database.
@@ -76,6 +87,11 @@ class Memory:
                 raise unavailable()
             self._begun.add((thread_id, checkpoint_ns))
         return self._with(serde).get_tuple(config)
+
+    def _begin_if_new(self, run: ActiveRun) -> None:
+        """Take note that there is nothing of the run's thread in the database, if that is so."""
+        if not run.known and run.line.base == "":
+            self.sessions.begin(run.thread_id)
 
     def list(
         self, config: RunnableConfig, serde: SerializerProtocol, **filters: Any
@@ -103,6 +119,9 @@ class Memory:
             SessionsUnavailableError: There is no room for it.
         """
         run, thread_id = save.run, save.run.thread_id
+        if thread_id in self._unanswerable:
+            raise unavailable()
+        self._begin_if_new(run)
         is_root = not save.checkpoint_ns
         begins = is_root and not run.known and not save.config["configurable"].get("checkpoint_id")
         if self.sessions.is_begun(thread_id) or begins:
@@ -128,12 +147,15 @@ class Memory:
             self._with(serde).put(save.config, save.checkpoint, save.metadata, save.new_versions)
         return row
 
+    def _root(self, thread_id: str) -> Mapping[str, Any]:
+        return self._checkpoints.storage[thread_id][""]
+
     def _check(self, run: ActiveRun, serde: SerializerProtocol) -> None:
         """Do what the database's `user_sessions_check` does."""
         base, own = run.line
         if base is None:
             return
-        for checkpoint_id, (_, metadata, _) in self._checkpoints.storage[run.thread_id][""].items():
+        for checkpoint_id, (_, metadata, _) in self._root(run.thread_id).items():
             if checkpoint_id <= base or checkpoint_id in own:
                 continue
             if serde.loads_typed(metadata).get("source") not in ("update", "fork"):
@@ -143,6 +165,13 @@ class Memory:
         self, writes: Writes, serde: SerializerProtocol, write: Callable[[Writes], Any]
     ) -> None:
         """Hold *writes*, for *write* to write them. Raises as `put`."""
+        run = writes.run
+        self._begin_if_new(run)
+        is_answer = any(channel == RESUME for channel, _ in writes.writes)
+        if is_answer and self.sessions.is_begun(run.thread_id) and not self._root(run.thread_id):
+            self._unanswerable.add(run.thread_id)
+        if run.thread_id in self._unanswerable:
+            raise unavailable()  # The question is in the database.
         payload = serde.dumps_typed([*writes.writes])
 
         def again(held: Writes) -> Any:
@@ -173,8 +202,12 @@ class Memory:
         """
         assert item.held is not None
         user_id, base = item.run.user_id, item.held["base"]
+        if id(item.run) in self._moved:
+            raise in_use(FACTORY_ID, item.config["configurable"]["thread_id"])
         before = self._targets.get(id(item.run))
         target = before or (yield Call(partial(new_thread_id, factory, user_id)))
+        if target == item.run.thread_id:  # Such as one conversation for each user.
+            target = default_thread_id(user_id)
         self._targets[id(item.run)] = target
         if base:
             params = {
@@ -221,5 +254,5 @@ def _moved(item: Save | Writes, thread_id: str) -> Save | Writes:
     config = cast(RunnableConfig, {**item.config, "configurable": configurable})
     held = {**cast(Mapping[str, Any], item.held), "thread_id": thread_id}
     # Without a checkpoint to fork, its first save makes the session.
-    held |= {"base": None, "known": held["known"] and bool(held["base"])}
+    held["known"] = held["known"] and bool(held["base"])
     return replace(item, config=config, held=held)

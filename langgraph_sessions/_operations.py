@@ -43,11 +43,13 @@ def create(
 
 
 def _create(params: dict[str, Any], factory: ThreadIdFactory) -> Plan[Session]:
-    name = "thread_id"
+    # While the database is away, nobody knows what a given id has there.
+    name, held = "thread_id", None
     if params["thread_id"] is None:
+        held = "create"
         params["thread_id"] = yield Call(partial(new_thread_id, factory, params["user_id"]))
         name = FACTORY_ID
-    for row in (yield Fetch(_sql.CREATE_SESSION, params, repeatable=False, held="create")):
+    for row in (yield Fetch(_sql.CREATE_SESSION, params, repeatable=False, held=held)):
         return Session.from_row(row)
     raise in_use(name, params["thread_id"])
 

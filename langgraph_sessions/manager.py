@@ -260,7 +260,7 @@ class AgentSessionManager(Housekeeper):
 
         They do over all processes; who crashes frees it. Runs that do not ask for it are kept
         apart by `concurrent_runs` alone. Holding or waiting takes a connection of its own,
-        outside the pool.
+        outside the pool; if that breaks, the session is free. It is not reentrant.
 
             with saver.sessions.exclusive("alice") as session:
                 graph.invoke({"messages": ["Hello"]}, session.config)

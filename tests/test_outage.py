@@ -626,8 +626,6 @@ async def test_sessions_begun_in_an_outage_are_managed(chat: Chat, server: Serve
     changed = await chat.session("update_session", "alice", changes)
     assert (changed.title, changed.metadata) == ("New", {"a": 1, "b": 2})
     await chat.session("update_session", "alice", {"metadata": {"c": 3}}, thread_id=other.thread_id)
-    with pytest.raises(ValueError, match="thread_id"):
-        await chat.session("create_user_session", "alice", thread_id=made.thread_id)
     assert texts(await chat.say("said", user_id="alice")) == ["said", "1 so far"]
     server.start()
     await returned(chat)
@@ -936,3 +934,66 @@ def test_a_program_that_closes_nothing_writes_or_says_what_is_lost(
     assert ("are lost" in errors) == (end == "away")
     if end == "back":
         assert _conversations(place, "alice") == [["held", "1 so far"]]
+
+
+# --- What a history may not be mistaken for ------------------------------------------------------
+
+
+async def test_one_conversation_for_each_user_is_not_hidden(
+    kind: str, place: str, server: Server
+) -> None:
+    """Where the factory gives a user the same id again, the old conversation stays to be seen."""
+    factory = {"thread_id_factory": lambda user_id: f"chat-{user_id}"}
+    async with chatting(kind, place, **factory) as chat:
+        await chat.say("old", user_id="alice")
+        server.stop()
+        await chat.say("meanwhile", user_id="alice")
+        server.start()
+        await returned(chat)
+        assert await chat.history(await chat.session("get_session", "alice", "chat-alice")) == [
+            "old",
+            "1 so far",
+        ]
+    assert await conversations(place) == [["old", "1 so far"], ["meanwhile", "1 so far"]]
+
+
+async def test_no_session_is_created_with_a_given_id(chat: Chat, server: Server) -> None:
+    """Nobody knows whether the database has it: `thread_id` is refused."""
+    await chat.say("old", user_id="bob", thread_id="bobs")
+    server.stop()
+    with pytest.raises(SessionsUnavailableError):
+        await chat.session("create_user_session", "alice", thread_id="bobs")
+    server.start()
+
+
+async def test_an_answer_to_a_question_in_the_database_is_refused(
+    chat: Chat, server: Server, place: str
+) -> None:
+    """It is not taken for the answer to another question, in a session begun for it."""
+
+    def ask(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage(interrupt("Well?"))]}
+
+    graph = chat.compile(graph_builder(ask))
+    await chat.say("book it", graph, user_id="alice")
+    server.stop()
+    with pytest.raises(SessionsUnavailableError):
+        await chat.call(graph, "invoke", Command(resume="no"), config(user_id="alice"))
+    server.start()
+    await returned(chat)
+    await chat.call(graph, "invoke", Command(resume="yes"), config(user_id="alice"))
+    assert await conversations(place) == [["book it", "yes"]]
+
+
+async def test_a_closed_saver_holds_nothing_any_more(kind: str, place: str, server: Server) -> None:
+    """After `close` in an outage there is nobody to write what would be held: runs raise."""
+    async with chatting(kind, place) as chat:
+        await chat.say("one", user_id="alice")
+        server.stop()
+        await chat.say("lost", user_id="alice")
+        closed = chat.saver.close()
+        if closed is not None:
+            await closed
+        with pytest.raises(psycopg.Error):
+            await chat.say("two", user_id="alice")
+    server.start()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -401,3 +403,13 @@ def test_rows_are_read_whatever_the_pools_row_factory(url: str) -> None:
         graph.invoke({"messages": ["hi"]}, config(user_id="alice"))
         assert saver.sessions.get_current_user_session("alice").title == "hi"
     assert dict_row is not namedtuple_row
+
+
+def test_a_saver_that_is_dropped_goes(url: str) -> None:
+    """A saver that nobody holds any more is collected, and its connections with it."""
+    saver = SessionSaver(url)
+    saver.sessions.count_sessions()
+    gone = weakref.ref(saver._database)
+    del saver
+    gc.collect()
+    assert gone() is None
