@@ -104,8 +104,8 @@ class Database(Connections):
         self.refuse_fork()
         if self._outage.state == AWAY:
             raise psycopg.OperationalError(f"the database is away: {self._outage.error}")
-        until = time.monotonic() + self._outage.retry_for
         failure: psycopg.Error | None = None
+        until = 0.0
         for pause in _failures.pauses():
             # Where no server answered last time, the pool would only be waited for.
             if (failure is None and self._reached) or self._reaches(failure):
@@ -116,6 +116,8 @@ class Database(Connections):
                         raise
                     failure = error
             failure = failure or psycopg.OperationalError("the database does not answer")
+            # From the first failure on: waiting for a free connection is none.
+            until = until or time.monotonic() + self._outage.retry_for
             if self._outage.state == AWAY or time.monotonic() + pause > until:
                 raise failure
             time.sleep(pause)

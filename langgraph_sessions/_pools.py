@@ -25,7 +25,7 @@ NETWORK: Final = {
     "tcp_user_timeout": 30_000,  # Milliseconds.
 }
 POOL_SIZE: Final = 10
-WAIT: Final = 5.0  # Seconds to wait for a free connection.
+WAIT: Final = 10.0  # Seconds to wait for a free connection.
 # A pool's tries to connect come ever more seldom; after so many seconds it begins again. Must
 # be below WAIT, or those who wait give up first.
 RECONNECT: Final = 4.0

@@ -174,7 +174,7 @@ def elsewhere(saver: AsyncSessionSaver, use: str) -> None:
 
 
 @pytest.mark.parametrize("use", USES)
-@pytest.mark.parametrize("first", ["a run", "setup"])
+@pytest.mark.parametrize("first", ["a run", pytest.param("setup", marks=pytest.mark.long)])
 async def test_a_second_event_loop_is_refused(url: str, first: str, use: str) -> None:
     """Whatever another loop asks is a RuntimeError; the first goes on."""
     async with AsyncSessionSaver(url) as saver:
@@ -457,7 +457,7 @@ def opening(where: str) -> None:
             except Exception as error:
                 return f"{type(error).__name__}: {error}"
 
-        answer = fork(child, "os.fork")()
+        answer = fork(child, "os.fork and os._exit")()
         blocker.rollback()
         opener.join()
     print(json.dumps([answer, saver.sessions.count_sessions()]), flush=True)
@@ -504,9 +504,9 @@ FORKS = pytest.mark.parametrize(
     ("is_async", "way"),
     [
         (False, "os.fork"),
-        (False, "multiprocessing"),
-        (True, "os.fork and os._exit"),
         (True, "multiprocessing"),
+        pytest.param(False, "multiprocessing", marks=pytest.mark.long),
+        pytest.param(True, "os.fork and os._exit", marks=pytest.mark.long),
     ],
 )
 ENDS = pytest.mark.parametrize(
