@@ -847,7 +847,7 @@ async def test_what_lets_nobody_in_is_no_outage(
 async def test_a_server_that_is_back_but_refuses_is_told_and_waited_for(
     kind: str, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log says once that the server answers, but not to us; what is held is written later."""
+    """The log says once that nothing can be written yet, and why; what is held is written later."""
     rules = server.data / "pg_hba.conf"
     good = rules.read_text()
     with server.database() as url:
@@ -858,7 +858,7 @@ async def test_a_server_that_is_back_but_refuses_is_told_and_waited_for(
                 rules.write_text(f"local {conninfo_to_dict(url)['dbname']} all reject\n{good}")
                 server.start()
                 await until(lambda: len(warnings_in(caplog)) == 2)
-                assert "not to us" in warnings_in(caplog)[1]
+                assert "nothing can be written yet" in warnings_in(caplog)[1]
                 assert texts(await chat.say("more", user_id="alice"))[:2] == texts(said)
             finally:
                 rules.write_text(good)
