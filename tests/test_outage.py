@@ -31,6 +31,7 @@ from langgraph_sessions import (
     SessionSaver,
     SessionsUnavailableError,
 )
+from langgraph_sessions._saving import Save
 from tests.servers import Server, until
 from tests.support import TABLES, Chat, config, graph_builder, python, texts
 
@@ -404,9 +405,16 @@ async def test_a_thread_that_another_process_went_on_with_becomes_two_sessions(
     await steps.reaches("b")
     server.stop()
     await chat.say("hi", user_id="bob")
+
+    def is_held() -> bool:
+        """Whether a checkpoint of the run's is held: LangGraph saves beside the next node."""
+        held = [*chat.saver._database._outage.memory.journal._entries]
+        return any(isinstance(e.item, Save) and e.item.run.thread_id == thread_id for e in held)
+
     if first == "run":
         steps.let_go("b")
         await steps.reaches("c")
+        await until(is_held)
     server.start(hidden=True)  # Another process reaches it, but the chat's saver does not.
     async with chatting("sync", make_conninfo(place, port=5433)) as other:
         await other.say("meanwhile", user_id="alice", thread_id=thread_id)
@@ -414,6 +422,7 @@ async def test_a_thread_that_another_process_went_on_with_becomes_two_sessions(
     if first == "other":
         steps.let_go("b")
         await steps.reaches("c")
+        await until(is_held)
     said = ["before", "1 so far", "begin", "a", "b", "c"]
     if ends == "during":
         steps.let_go("c")
