@@ -301,9 +301,10 @@ def ask_twice(state: MessagesState) -> dict[str, Any]:
 async def test_a_fork_keeps_the_answers_to_earlier_questions(chat: Chat, db: Connection) -> None:
     """Where a node asked a second time, the fork has the first answer and waits for another."""
     graph = chat.compile(chain(ask=ask_twice, after=says("ok")))
-    source, fork = await answered_since(chat, graph, "Bob", "44")
-    assert await said(chat, graph, source) == ["one", "Bob, 44", "ok"]
-    assert b"44".hex() not in repr(stored(db, fork.thread_id)["checkpoint_writes"])
+    # A word that no random id holds.
+    source, fork = await answered_since(chat, graph, "Bob", "forty-four")
+    assert await said(chat, graph, source) == ["one", "Bob, forty-four", "ok"]
+    assert b"forty-four".hex() not in repr(stored(db, fork.thread_id)["checkpoint_writes"])
     await chat.call(graph, "invoke", Command(resume="55"), fork.config)
     assert await said(chat, graph, fork) == ["one", "Bob, 55", "ok"]
 
