@@ -1,14 +1,15 @@
 """The functions that live in the database, beside the tables.
 
 They are there for what must happen in one transaction, under one lock, or without the data
-leaving the server. The operators' are in `_upkeep_functions`.
+leaving the server. Those that copy are in `_copy_functions`, the operators' in
+`_upkeep_functions`.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from langgraph_sessions import _upkeep_functions
+from langgraph_sessions import _copy_functions, _upkeep_functions
 from langgraph_sessions.models import DEFAULT_TITLE
 
 # SQLSTATEs that they raise; the classes I to Z are for applications.
@@ -157,9 +158,9 @@ ALL: Final = (
     _GUARD,
     _upkeep_functions.LOCK_WRITES,
     _DELETE,
-    _upkeep_functions.LINE,
-    _upkeep_functions.COPY,
-    _upkeep_functions.copy_session(NOT_FOUND, IN_USE, NO_CHECKPOINT),
+    _copy_functions.LINE,
+    _copy_functions.COPY,
+    _copy_functions.copy_session(NOT_FOUND, IN_USE, NO_CHECKPOINT),
     _upkeep_functions.DELETE_RUNS,
     _STATUS,
     _upkeep_functions.TASKS,
