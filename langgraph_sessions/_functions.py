@@ -18,18 +18,25 @@ IN_USE: Final = "LGS02"
 NO_CHECKPOINT: Final = "LGS03"
 CONFLICT: Final = "LGS04"
 
-# Raises when another run has saved to the thread since this one loaded it. `p_base` is the
-# newest root checkpoint that this run knows to be saved, '' for none, NULL for a run that is
-# not checked; `p_own` are its own that may be saved by now. Called under the session's row
-# lock, so of two runs that save at once the second sees what the first saved. An update of the
-# state, which may be by a node of this run, is no run: it hides, or is hidden, as in LangGraph.
+# Raises when another run has saved to the session since this one loaded it. `p_save` names what is
+# being saved, `<run>.<number>`, and becomes the session's `last_save`; `p_seen` is that of when the
+# run began. So a run's first save finds what it loaded, and each later one a save of its own.
+# What was saved outside a run, or without this package, has no name and is noticed by its
+# checkpoint: `p_base` is the newest of the root graph's when the run began, '' for none, NULL for
+# a run that is not checked, and `p_own` is the one being saved. An update of the state, which may
+# be by a node of this run, hides, or is hidden, as in LangGraph. Called under the session's row
+# lock: of two runs that save at once the second sees what the first saved.
 _CHECK = f"""
-CREATE OR REPLACE FUNCTION user_sessions_check(p_thread_id text, p_base text, p_own text[])
-RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION user_sessions_check(
+    p_thread_id text, p_last_save text, p_save text, p_seen text, p_base text, p_own text
+) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    IF EXISTS (
+    IF p_base IS NULL OR split_part(p_last_save, '.', 1) = split_part(p_save, '.', 1) THEN
+        RETURN;
+    END IF;
+    IF p_last_save IS DISTINCT FROM p_seen OR EXISTS (
         SELECT FROM checkpoints WHERE thread_id = p_thread_id AND checkpoint_ns = ''
-        AND checkpoint_id > p_base AND checkpoint_id <> ALL (p_own)
+        AND checkpoint_id > p_base AND checkpoint_id IS DISTINCT FROM p_own
         AND coalesce(metadata ->> 'source', '') NOT IN ('update', 'fork')
     ) THEN
         RAISE EXCEPTION 'another run of %', p_thread_id USING ERRCODE = '{CONFLICT}';
@@ -44,23 +51,24 @@ END $$"""
 _PUT = f"""
 CREATE OR REPLACE FUNCTION user_sessions_put(
     p_user_id text, p_thread_id text, p_known boolean, p_first boolean,
-    p_title text, p_message_title text, p_is_active boolean, p_base text, p_own text[],
-    p_at timestamptz
+    p_title text, p_message_title text, p_is_active boolean,
+    p_save text, p_seen text, p_base text, p_own text, p_at timestamptz
 ) RETURNS SETOF user_sessions LANGUAGE plpgsql AS $$
 DECLARE s user_sessions;
 BEGIN
     IF NOT p_known THEN
         INSERT INTO user_sessions
-            (user_id, thread_id, title, title_source, is_active, created_at, updated_at)
+            (user_id, thread_id, title, title_source, is_active, created_at, updated_at, last_save)
         VALUES (
             p_user_id, p_thread_id,
             coalesce(p_title, p_message_title, '{DEFAULT_TITLE}'),
             CASE WHEN p_title IS NOT NULL THEN 'user'
                  WHEN p_message_title IS NOT NULL THEN 'message' ELSE 'default' END,
-            coalesce(p_is_active, TRUE), coalesce(p_at, now()), coalesce(p_at, now()))
+            coalesce(p_is_active, TRUE), coalesce(p_at, now()), coalesce(p_at, now()),
+            p_save)
         ON CONFLICT (thread_id) DO NOTHING RETURNING * INTO s;
         IF FOUND THEN
-            PERFORM user_sessions_check(p_thread_id, p_base, p_own);
+            PERFORM user_sessions_check(p_thread_id, NULL, p_save, p_seen, p_base, p_own);
             RETURN NEXT s; RETURN;
         END IF;
     END IF;
@@ -68,16 +76,16 @@ BEGIN
     IF NOT FOUND OR s.user_id <> p_user_id THEN
         RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = '{NOT_FOUND}';
     END IF;
-    PERFORM user_sessions_check(p_thread_id, p_base, p_own);
+    PERFORM user_sessions_check(p_thread_id, s.last_save, p_save, p_seen, p_base, p_own);
     IF p_first AND p_title IS NOT NULL THEN
         s.title := p_title; s.title_source := 'user';
     ELSIF s.title_source = 'default' AND p_message_title IS NOT NULL THEN
         s.title := p_message_title; s.title_source := 'message';
-    ELSIF NOT p_first THEN
+    ELSIF NOT p_first AND p_save IS NULL THEN
         RETURN NEXT s; RETURN;
     END IF;
     UPDATE user_sessions SET
-        title = s.title, title_source = s.title_source,
+        title = s.title, title_source = s.title_source, last_save = coalesce(p_save, last_save),
         is_active = CASE WHEN p_first THEN coalesce(p_is_active, is_active) ELSE is_active END,
         updated_at = CASE WHEN p_first THEN greatest(updated_at, coalesce(p_at, clock_timestamp()))
                           ELSE updated_at END
@@ -86,19 +94,26 @@ BEGIN
 END $$"""
 
 # Beside writes, and beside the checkpoints of runs without a user (`p_user_id` is NULL).
-# The row is locked so that a deletion under way is waited for, not overtaken.
+# The row is locked so that a deletion under way is waited for, not overtaken. Of outputs, which
+# have no name (`p_save` is NULL), many may be saved at once.
 _GUARD = f"""
 CREATE OR REPLACE FUNCTION user_sessions_guard(
-    p_user_id text, p_thread_id text, p_known boolean, p_base text, p_own text[]
+    p_user_id text, p_thread_id text, p_known boolean, p_save text, p_seen text, p_base text
 ) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE owner text;
+DECLARE s user_sessions;
 BEGIN
-    SELECT user_id INTO owner FROM user_sessions
-    WHERE thread_id = p_thread_id FOR KEY SHARE;
-    IF owner IS DISTINCT FROM p_user_id AND (owner IS NOT NULL OR p_known) THEN
+    IF p_save IS NULL THEN
+        SELECT * INTO s FROM user_sessions WHERE thread_id = p_thread_id FOR KEY SHARE;
+    ELSE
+        SELECT * INTO s FROM user_sessions WHERE thread_id = p_thread_id FOR NO KEY UPDATE;
+    END IF;
+    IF s.user_id IS DISTINCT FROM p_user_id AND (s.id IS NOT NULL OR p_known) THEN
         RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = '{NOT_FOUND}';
     END IF;
-    PERFORM user_sessions_check(p_thread_id, p_base, p_own);
+    IF p_save IS NOT NULL AND s.id IS NOT NULL THEN
+        PERFORM user_sessions_check(p_thread_id, s.last_save, p_save, p_seen, p_base, NULL);
+        UPDATE user_sessions SET last_save = p_save WHERE thread_id = p_thread_id;
+    END IF;
 END $$"""
 
 # The session goes before its thread: its row lock waits for saves under way, and the deletes after

@@ -31,14 +31,13 @@ class HeldReading:
         self, config: RunnableConfig, request: Request, memory: Memory
     ) -> CheckpointTuple | None:
         run = active_run(config)
-        if starts := run is None or request.instructs:
+        if run is None or request.instructs:
             run = memory.sessions.run(self._open(request)).run
         assert run is not None
         given, config = config, pin(config, run)
         found = memory.get_tuple(run, config, self.serde)
-        if self._concurrent_runs == "reject" and starts:
-            head = {"checkpoint_id": found.checkpoint["id"]} if found else None
-            _saving.check(_opening.Opened(run, head), given, request)
+        head = {"checkpoint_id": found.checkpoint["id"]} if found else None
+        _saving.start(_opening.Opened(run, head), given, request, self._concurrent_runs)
         return owned(found, run.user_id) if found else None
 
     def _list_held(

@@ -9,7 +9,11 @@ from typing import Any, Final, NoReturn
 from langgraph_sessions import _sql
 from langgraph_sessions._drive import Call, Done, Fetch, Plan, Run, T, proceed
 from langgraph_sessions._journal import Entry, Journal
-from langgraph_sessions.errors import SessionNotFoundError, SessionsUnavailableError
+from langgraph_sessions.errors import (
+    ConcurrentRunError,
+    SessionNotFoundError,
+    SessionsUnavailableError,
+)
 from langgraph_sessions.models import DEFAULT_TITLE
 
 Row = dict[str, Any]
@@ -173,12 +177,12 @@ class HeldSessions:
 
         Raises:
             SessionNotFoundError: The session is another user's.
+            ConcurrentRunError: Another run saved to it meanwhile.
         """
         user_id, thread_id = params["user_id"], params["thread_id"]
         old = self._rows.get(thread_id)
-        if old is not None and old["user_id"] != user_id:
-            raise SessionNotFoundError(user_id, thread_id)
-        row = _new_row(user_id, thread_id) if old is None else dict(old)
+        new = {**_new_row(user_id, thread_id), "last_save": params["save"]}
+        row = self.guard(params) or new
         if old is None or params["first"]:
             if params["is_active"] is not None:
                 row["is_active"] = params["is_active"]
@@ -188,6 +192,22 @@ class HeldSessions:
         elif row["title_source"] == "default" and params["message_title"] is not None:
             row["title"], row["title_source"] = params["message_title"], "message"
         return row
+
+    def guard(self, params: Params) -> Row | None:
+        """Return the row of a session as writes leave it: what `user_sessions_guard` does.
+
+        Raises as `put`.
+        """
+        user_id, thread_id, save = params["user_id"], params["thread_id"], params["save"]
+        row = self._rows.get(thread_id)
+        if row is None:
+            return None
+        if row["user_id"] != user_id:
+            raise SessionNotFoundError(user_id, thread_id)
+        last = row["last_save"]
+        if params["base"] is not None and last != params["seen"] and _run(last) != _run(save):
+            raise ConcurrentRunError(thread_id)
+        return {**row, "last_save": save or last}
 
     def keep(self, row: Row) -> None:
         """Hold the *row* of a session that was saved to."""
@@ -223,7 +243,13 @@ def _new_row(user_id: str, thread_id: str) -> Row:
         "metadata": {},
         "title_source": "default",
         "titler_called": False,
+        "last_save": None,
     }
+
+
+def _run(save: str | None) -> str | None:
+    """Return whose save it is."""
+    return save and save.partition(".")[0]
 
 
 def _opened(row: Row) -> Row:
@@ -241,4 +267,5 @@ def _unopened(thread_id: str) -> Row:
         "session_user_id": None,
         "session_is_active": None,
         "session_titler_called": None,
+        "session_last_save": None,
     }

@@ -67,7 +67,8 @@ def guard_nobody(thread_id: str) -> Fetch:
         "user_id": None,
         "thread_id": thread_id,
         "known": False,
+        "save": None,
+        "seen": None,
         "base": None,
-        "own": [],
     }
     return Fetch(_sql.GUARD_THREAD, nobody)

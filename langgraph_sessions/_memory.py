@@ -29,7 +29,6 @@ from langgraph_sessions._thread_ids import (
     in_use,
     new_thread_id,
 )
-from langgraph_sessions.errors import ConcurrentRunError
 
 
 class Memory:
@@ -90,7 +89,7 @@ class Memory:
 
     def _begin_if_new(self, run: ActiveRun) -> None:
         """Take note that there is nothing of the run's thread in the database, if that is so."""
-        if not run.known and run.line.base == "":
+        if not run.known and run.base == "":
             self.sessions.begin(run.thread_id)
 
     def list(
@@ -124,12 +123,11 @@ class Memory:
         self._begin_if_new(run)
         is_root = not save.checkpoint_ns
         begins = is_root and not run.known and not save.config["configurable"].get("checkpoint_id")
+        params = {**save.params, "at": datetime.now(UTC)}
         if self.sessions.is_begun(thread_id) or begins:
-            self._check(run, serde)
-            row = self.sessions.put(run.put_params())
+            row = self.sessions.put(params)
         else:
             row = _row_of(run)
-        params = {**run.put_params(), "at": datetime.now(UTC)}
         payload = serde.dumps_typed((save.checkpoint, save.metadata))
 
         def again(held: Save) -> Any:
@@ -150,17 +148,6 @@ class Memory:
     def _root(self, thread_id: str) -> Mapping[str, Any]:
         return self._checkpoints.storage[thread_id][""]
 
-    def _check(self, run: ActiveRun, serde: SerializerProtocol) -> None:
-        """Do what the database's `user_sessions_check` does."""
-        base, own = run.line
-        if base is None:
-            return
-        for checkpoint_id, (_, metadata, _) in self._root(run.thread_id).items():
-            if checkpoint_id <= base or checkpoint_id in own:
-                continue
-            if serde.loads_typed(metadata).get("source") not in ("update", "fork"):
-                raise ConcurrentRunError(run.thread_id)
-
     def put_writes(
         self, writes: Writes, serde: SerializerProtocol, write: Callable[[Writes], Any]
     ) -> None:
@@ -178,8 +165,12 @@ class Memory:
             said = [(channel, value) for channel, value in serde.loads_typed(payload)]
             return write(replace(held, writes=said))
 
-        held = replace(writes, writes=(), held=writes.params)
+        params = writes.params
+        row = self.sessions.guard(params)
+        held = replace(writes, writes=(), held=params)
         self.journal.append(Entry(len(payload[1]), held, again))
+        if row is not None:
+            self.sessions.keep(row)
         if self._is_whole(writes.config):
             self._with(serde).put_writes(
                 writes.config, writes.writes, writes.task_id, writes.task_path
@@ -245,6 +236,7 @@ def _row_of(run: ActiveRun) -> Row:
         "metadata": session.metadata,
         "title_source": "default" if run.untitled else "user",
         "titler_called": not run.unasked,
+        "last_save": run.seen,
     }
 
 
@@ -255,4 +247,5 @@ def _moved(item: Save | Writes, thread_id: str) -> Save | Writes:
     held = {**cast(Mapping[str, Any], item.held), "thread_id": thread_id}
     # Without a checkpoint to fork, its first save makes the session.
     held["known"] = held["known"] and bool(held["base"])
+    held["base"] = None
     return replace(item, config=config, held=held)

@@ -123,6 +123,7 @@ def _opened(request: Request, row: DictRow) -> Opened:
     run = ActiveRun.start(request, session, known=known)
     run.untitled = not known or row["session_title_source"] == "default"
     run.unasked = not row["session_titler_called"]
+    run.seen = row["session_last_save"]
     return Opened(run, head)
 
 

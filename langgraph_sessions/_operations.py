@@ -72,7 +72,7 @@ def _get_or_create(asked: Request, title: str, factory: ThreadIdFactory) -> Plan
         return replace(run.session, _preferences={})
     run.title = title if _title_source(title) == "user" else None
     # Not as a run's first save: of a session that a run made meanwhile, nothing changes.
-    params = {**run.put_params(), "first": False}
+    params = {**run.put_params(None), "first": False}
     (row,) = yield Fetch(_sql.PUT_SESSION, params, held="put_session")
     return Session.from_row(row)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, cast
+import itertools
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
@@ -18,21 +20,6 @@ from langgraph_sessions._request import (
 )
 from langgraph_sessions.errors import ConcurrentRunError, SessionNotFoundError
 from langgraph_sessions.models import Session
-
-
-class Line(NamedTuple):
-    """What a run knows of its thread's root checkpoints, to notice another run's.
-
-    Attributes:
-        base: The newest one that is saved; `""` for none, `None` for a run that is not checked.
-        own: Those of the run itself that may be saved by now.
-    """
-
-    base: str | None = None
-    own: tuple[str, ...] = ()
-
-
-UNCHECKED: Final = Line()
 
 
 @dataclass(slots=True)
@@ -54,7 +41,10 @@ class ActiveRun:
         answered: The checkpoint from which a model's answer can be read, once that is saved.
         checked: Whether it is an error when another run saves to the thread meanwhile.
         overtaken: Whether one did.
-        line: What it knows of the thread's root checkpoints.
+        token: What its saves are named by; `""` for what is saved outside a run.
+        seen: The name of the session's last save that it knows of.
+        base: The newest root checkpoint that it knows of; `""` for none, `None` while a run
+            that starts from an older one has not saved its own.
     """
 
     user_id: str
@@ -71,7 +61,10 @@ class ActiveRun:
     answered: str | None = None
     checked: bool = False
     overtaken: bool = False
-    line: Line = UNCHECKED
+    token: str = ""
+    seen: str | None = None
+    base: str | None = None
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @classmethod
     def start(cls, request: Request, session: Session, *, known: bool) -> ActiveRun:
@@ -87,41 +80,48 @@ class ActiveRun:
             known=known,
         )
 
-    def put_params(self) -> dict[str, Any]:
-        """Return the parameters of `PUT_SESSION`."""
+    def put_params(self, name: str | None, checkpoint_id: str | None = None) -> dict[str, Any]:
+        """Return the parameters of `PUT_SESSION` for the save of that *name*."""
         return {
-            **self.checked_params(),
+            **self.guard_params(name),
             "first": not self.saved,
             "title": self.title,
             "message_title": self.message_title,
             "is_active": self.is_active,
+            "own": checkpoint_id,
             "at": None,
         }
 
-    def guard_params(self) -> dict[str, Any]:
-        """Return the parameters of `GUARD_THREAD`."""
+    def guard_params(self, name: str | None) -> dict[str, Any]:
+        """Return the parameters of `GUARD_THREAD` for the save of that *name*.
+
+        One without a name neither notices other runs nor is noticed by them.
+        """
         return {
             "user_id": self.user_id,
             "thread_id": self.thread_id,
             "known": self.known,
-            "base": None,
-            "own": [],
+            "save": name,
+            "seen": self.seen,
+            "base": self.base if self.checked and name else None,
         }
 
-    def checked_params(self) -> dict[str, Any]:
-        """Return those that also refuse what another run overtook."""
-        return {**self.guard_params(), "base": self.line.base, "own": [*self.line.own]}
-
-    def starts_at(self, checkpoint_id: str, *, addressed: bool) -> None:
-        """Check from now on that no other run saves to the thread.
+    def starts_at(self, checkpoint_id: str, *, addressed: bool, checked: bool) -> None:
+        """Name the run's saves from now on, so that other runs notice them.
 
         Args:
             checkpoint_id: The newest checkpoint, from which the run starts; `""` for none.
             addressed: Whether it was asked for: a run may start from an older one, and is
                 checked from its own first checkpoint on.
+            checked: Whether this run is to notice others.
         """
-        self.checked = True
-        self.line = Line(None if addressed else checkpoint_id)
+        self.token = secrets.token_hex(8)
+        self.checked = checked
+        self.base = None if addressed else checkpoint_id
+
+    def next_name(self) -> str | None:
+        """Return the name of the run's next save; `None` for what is saved outside a run."""
+        return f"{self.token}.{next(self._numbers)}" if self.token else None
 
     def saving(self, checkpoint_id: str) -> None:
         """Take note of a root checkpoint of the run's, before it is saved.
@@ -133,20 +133,13 @@ class ActiveRun:
         if not self.checked:
             return
         self.refuse_if_overtaken()
-        if self.line.base is not None and checkpoint_id < self.line.base:
+        if self.base is not None and checkpoint_id < self.base:
             raise ConcurrentRunError(self.thread_id)
-        self.line = Line(self.line.base, (*self.line.own, checkpoint_id))
 
     def refuse_if_overtaken(self) -> None:
         """Raise `ConcurrentRunError` if that was raised before: the run is over."""
         if self.overtaken:
             raise ConcurrentRunError(self.thread_id)
-
-    def saved_checkpoint(self, checkpoint_id: str) -> None:
-        """Take note that a root checkpoint of the run's is saved."""
-        if self.checked:
-            later = tuple(own for own in self.line.own if own > checkpoint_id)
-            self.line = Line(checkpoint_id, later)
 
     def has_saved(self, row: Mapping[str, Any]) -> Session:
         """Take note of a save that put *row*, and return its session."""

@@ -8,13 +8,14 @@ from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.serde.types import INTERRUPT
 from psycopg.rows import DictRow
 
 from langgraph_sessions import _sql, _titles, _titling
 from langgraph_sessions._drive import Fetch, Plan
 from langgraph_sessions._opening import Opened
 from langgraph_sessions._request import RUNTIME_KEY, Request
-from langgraph_sessions._run import ActiveRun, active_run, for_storage
+from langgraph_sessions._run import ActiveRun, active_run, for_storage, pin
 from langgraph_sessions.models import Session
 
 # What LangGraph calls the task of a run's own input, such as Command(resume=…).
@@ -34,16 +35,19 @@ def continued(opened: Opened, config: RunnableConfig, request: Request) -> Opene
     return opened._replace(run=run) if run is not None and not request.instructs else opened
 
 
-def check(opened: Opened, config: RunnableConfig, request: Request) -> None:
-    """Have a run that starts with *opened* raise when another saves to its thread meanwhile.
+def start(opened: Opened, config: RunnableConfig, request: Request, concurrent_runs: str) -> None:
+    """Have other runs notice the one that starts with *opened*, and it notice them if it should.
 
     A root graph's run, that is: subgraphs are part of it, and who only reads, or updates a
     state, says which checkpoint it is about.
     """
     run, head = opened
-    if run is not None and RUNTIME_KEY in config["configurable"] and not request.checkpoint_ns:
+    if run is None or run.token or request.checkpoint_ns:
+        return  # Nobody's, or under way.
+    if RUNTIME_KEY in config["configurable"]:
         newest = "" if head is None else head["checkpoint_id"]
-        run.starts_at(newest, addressed=request.checkpoint_id is not None)
+        addressed = request.checkpoint_id is not None
+        run.starts_at(newest, addressed=addressed, checked=concurrent_runs == "reject")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Save:
         checkpoint: The checkpoint.
         metadata: What LangGraph says of it.
         new_versions: The channels that are new since the parent checkpoint.
+        name: What it is called in `last_save`.
         held: The parameters of its session's statement, if it was held while the database
             was away; else they are the run's.
     """
@@ -65,6 +70,7 @@ class Save:
     checkpoint: Checkpoint
     metadata: CheckpointMetadata
     new_versions: ChannelVersions
+    name: str | None
     held: Mapping[str, Any] | None = None
 
     @classmethod
@@ -81,7 +87,8 @@ class Save:
         Raises:
             ConcurrentRunError: As `ActiveRun.saving`.
         """
-        save = cls(run, for_storage(config, run), checkpoint, metadata, new_versions)
+        stored = for_storage(config, run)
+        save = cls(run, stored, checkpoint, metadata, new_versions, run.next_name())
         if not save.checkpoint_ns:
             run.saving(checkpoint["id"])
             run.advanced = True
@@ -96,7 +103,12 @@ class Save:
     @property
     def statement(self) -> Fetch:
         """What saves the session."""
-        return Fetch(_sql.PUT_SESSION, self.held or self.run.put_params())
+        return Fetch(_sql.PUT_SESSION, self.held or self.params)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters of the statement, as things stand."""
+        return self.run.put_params(self.name, self.checkpoint["id"])
 
     def find(self) -> Plan[DictRow | None]:
         """Return the session's row if the checkpoint was saved, by a try that broke off."""
@@ -112,8 +124,9 @@ class Save:
 
     def done(self, row: Mapping[str, Any]) -> Session:
         """Take note that it is saved, with the session *row*; return the session."""
+        self.run.seen = self.name
         if not self.checkpoint_ns:
-            self.run.saved_checkpoint(self.checkpoint["id"])
+            self.run.base = self.checkpoint["id"]
         return self.run.has_saved(row)
 
     @property
@@ -139,6 +152,7 @@ class Writes:
         writes: Channels and values.
         task_id: The task.
         task_path: Where it is in the graph.
+        name: As in `Save`; `None` for what no other run needs to notice.
         held: As in `Save`.
     """
 
@@ -147,22 +161,58 @@ class Writes:
     writes: Sequence[tuple[str, Any]]
     task_id: str
     task_path: str
+    name: str | None
     held: Mapping[str, Any] | None = None
 
-    @property
-    def statement(self) -> Fetch:
-        """What refuses the writes if the thread is not the run's.
+    @classmethod
+    def of(
+        cls,
+        run: ActiveRun,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str,
+    ) -> Writes:
+        """Take note of what a task of the run wrote, and look for words in it.
 
-        An answer to an interrupt is refused, too, if another run gave one before. What the tasks
-        write is not looked at: it belongs to a checkpoint that is, and may overtake its child's.
+        A run may begin with answers, and end with questions, at the checkpoint that it started
+        from: those are refused if another run saved meanwhile. A task's output is not looked at:
+        it belongs to a checkpoint that is, and may overtake its child's.
+
+        Raises:
+            ConcurrentRunError: That was raised before: the run is over.
         """
-        return Fetch(_sql.GUARD_THREAD, self.held or self.params)
+        run.refuse_if_overtaken()
+        tells = task_id == NULL_TASK_ID or any(channel == INTERRUPT for channel, _ in writes)
+        name = run.next_name() if tells else None
+        wrote = cls(run, pin(config, run), writes, task_id, task_path, name)
+        # A `DeltaChannel`'s messages may be in no checkpoint.
+        if not wrote.checkpoint_ns and run.untitled and run.message_title is None:
+            run.message_title = _titles.from_values(writes)
+        return wrote
+
+    @property
+    def checkpoint_ns(self) -> str:
+        """As in `Save`."""
+        return str(self.config["configurable"].get("checkpoint_ns") or "")
 
     @property
     def params(self) -> dict[str, Any]:
-        """The parameters of the statement, as things stand."""
-        answers = self.task_id == NULL_TASK_ID
-        return self.run.checked_params() if answers else self.run.guard_params()
+        """The parameters of its statement, as things stand."""
+        return self.run.guard_params(self.name)
+
+    @property
+    def statement(self) -> Fetch:
+        """What refuses the writes if the thread is not the run's, or another run saved to it."""
+        return Fetch(_sql.GUARD_THREAD, self.held or self.params)
+
+    def done(self) -> None:
+        """Take note that they are saved, and look for a model's answer in them."""
+        run = self.run
+        run.seen = self.name or run.seen
+        if run.unasked and run.answered is None and not self.checkpoint_ns:
+            answered = _titling.is_answered(self.writes)
+            run.answered = self.config["configurable"]["checkpoint_id"] if answered else None
 
 
 def _note_words(run: ActiveRun, checkpoint: Checkpoint) -> None:
@@ -172,23 +222,6 @@ def _note_words(run: ActiveRun, checkpoint: Checkpoint) -> None:
         run.message_title = _titles.from_checkpoint(values)
     if run.unasked and run.answered is None and _titling.is_answered(values):
         run.answered = checkpoint["id"]
-
-
-def note_writes(writes: Writes) -> None:
-    """Look for words in *writes*: a `DeltaChannel`'s messages may be in no checkpoint."""
-    run = writes.run
-    if writes.config["configurable"].get("checkpoint_ns"):
-        return
-    if run.untitled and run.message_title is None:
-        run.message_title = _titles.from_values(writes.writes)
-
-
-def note_answer(writes: Writes) -> None:
-    """Look for a model's answer in the root graph's *writes*, which are saved."""
-    run, configurable = writes.run, writes.config["configurable"]
-    if run.unasked and run.answered is None and not configurable.get("checkpoint_ns"):
-        answered = _titling.is_answered(writes.writes)
-        run.answered = configurable["checkpoint_id"] if answered else None
 
 
 def deletes(thread_ids: Sequence[str], strategy: str) -> bool:

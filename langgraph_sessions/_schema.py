@@ -47,7 +47,8 @@ ALTER TABLE user_sessions
     ADD COLUMN metadata JSONB NOT NULL DEFAULT '{}',
     ADD COLUMN title_source TEXT NOT NULL DEFAULT 'default'
         CHECK (title_source IN ('default', 'message', 'model', 'user')),
-    ADD COLUMN titler_called BOOLEAN NOT NULL DEFAULT FALSE""",
+    ADD COLUMN titler_called BOOLEAN NOT NULL DEFAULT FALSE,
+    ADD COLUMN last_save TEXT""",
     # A sequence that only the default names becomes the column's; where there is none, one is made.
     """
 DO $$ DECLARE sequence text := pg_get_serial_sequence('user_sessions', 'id');

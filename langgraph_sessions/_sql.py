@@ -7,14 +7,11 @@ from typing import Final
 from langgraph_sessions.models import COLUMNS
 
 _SESSION = ", ".join(COLUMNS)
-_ROW = (*COLUMNS, "title_source", "titler_called")
+_ROW = (*COLUMNS, "title_source", "titler_called", "last_save")
 # With the preferences, as of the run's start, for `get_session(config)`.
 _PREFIXED = ", ".join(
     (
-        *(
-            f"s.{column} AS session_{column}"
-            for column in (*COLUMNS, "title_source", "titler_called")
-        ),
+        *(f"s.{column} AS session_{column}" for column in _ROW),
         "(SELECT preferences FROM session_users AS p WHERE p.user_id = %(user_id)s::text)",
     )
 )
@@ -113,9 +110,11 @@ def open_reserved(select: str | None, *, addressed: bool) -> str:
 PUT_SESSION: Final = f"""
 SELECT {", ".join(_ROW)} FROM user_sessions_put(
     %(user_id)s, %(thread_id)s, %(known)s, %(first)s,
-    %(title)s, %(message_title)s, %(is_active)s, %(base)s, %(own)s::text[], %(at)s::timestamptz)"""
+    %(title)s, %(message_title)s, %(is_active)s, %(save)s, %(seen)s, %(base)s,
+    %(own)s, %(at)s::timestamptz)"""
 GUARD_THREAD: Final = """
-SELECT user_sessions_guard(%(user_id)s, %(thread_id)s, %(known)s, %(base)s, %(own)s::text[])"""
+SELECT user_sessions_guard(
+    %(user_id)s, %(thread_id)s, %(known)s, %(save)s, %(seen)s, %(base)s)"""
 # After a save whose connection broke before it could say that it was done.
 SAVED_SESSION: Final = f"""
 SELECT {", ".join(_ROW)} FROM user_sessions AS s

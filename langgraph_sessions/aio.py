@@ -169,8 +169,7 @@ class AsyncSessionSaver(HeldReading, FromThreads):
         plan = self._open(request, self.SELECT_SQL)
         opened = _saving.continued(await self._database.run_durably(plan), config, request)
         run, head = opened
-        if self._concurrent_runs == "reject" and run is not active_run(config):
-            _saving.check(opened, config, request)
+        _saving.start(opened, config, request, self._concurrent_runs)
         if run is not None:
             config = pin(config, run)
         if head is None:
@@ -271,14 +270,11 @@ class AsyncSessionSaver(HeldReading, FromThreads):
 
     async def _put(self, save: Save) -> DictRow:
         await self._database.ready()
-        line = save.run.line
         try:
             with _join.joined(save.statement) as joined:
                 await super().aput(save.config, save.checkpoint, save.metadata, save.new_versions)
             return cast(DictRow, await cast(AsyncCursor[DictRow], joined.cursor).fetchone())
         except ConcurrentRunError:
-            if save.run.line != line:  # It ran into one of its own, saved meanwhile.
-                return await self._put(save)
             row = await self._database.run_durably(save.find())
             if row is None:
                 save.run.overtaken = True
@@ -298,14 +294,12 @@ class AsyncSessionSaver(HeldReading, FromThreads):
             plain = partial(self._put_writes_plain, config, writes, task_id, task_path)
             await self._database.attempt(plain)
             return
-        wrote = Writes(run, pin(config, run), writes, task_id, task_path)
-        run.refuse_if_overtaken()
-        _saving.note_writes(wrote)
+        wrote = Writes.of(run, config, writes, task_id, task_path)
         await self._database.either(
             partial(self._put_writes, wrote),
             lambda memory: memory.put_writes(wrote, self.serde, self._put_writes),
         )
-        _saving.note_answer(wrote)
+        wrote.done()
 
     async def _put_writes_plain(self, config: RunnableConfig, *written: Any) -> None:
         await self._database.ready()
@@ -314,16 +308,8 @@ class AsyncSessionSaver(HeldReading, FromThreads):
 
     async def _put_writes(self, wrote: Writes) -> None:
         await self._database.ready()
-        line = wrote.run.line
-        try:
-            with _join.joined(wrote.statement):
-                await super().aput_writes(
-                    wrote.config, wrote.writes, wrote.task_id, wrote.task_path
-                )
-        except ConcurrentRunError:
-            if wrote.run.line == line:
-                raise
-            await self._put_writes(wrote)
+        with _join.joined(wrote.statement):
+            await super().aput_writes(wrote.config, wrote.writes, wrote.task_id, wrote.task_path)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Async version of `SessionSaver.delete_thread`."""

@@ -227,8 +227,7 @@ class SessionSaver(HeldReading, InThreads):
         plan = self._open(request, self.SELECT_SQL)
         opened = _saving.continued(self._database.run_durably(plan), config, request)
         run, head = opened
-        if self._concurrent_runs == "reject" and run is not active_run(config):
-            _saving.check(opened, config, request)
+        _saving.start(opened, config, request, self._concurrent_runs)
         if run is not None:
             config = pin(config, run)
         if head is None:
@@ -340,14 +339,11 @@ class SessionSaver(HeldReading, InThreads):
 
     def _put(self, save: Save) -> DictRow:
         self._database.ready()
-        line = save.run.line
         try:
             with _join.joined(save.statement) as joined:
                 super().put(save.config, save.checkpoint, save.metadata, save.new_versions)
             return cast(DictRow, cast(Cursor[DictRow], joined.cursor).fetchone())
         except ConcurrentRunError:
-            if save.run.line != line:  # It ran into one of its own, saved meanwhile.
-                return self._put(save)
             row = self._database.run_durably(save.find())
             if row is None:
                 save.run.overtaken = True
@@ -367,14 +363,12 @@ class SessionSaver(HeldReading, InThreads):
             plain = partial(self._put_writes_plain, config, writes, task_id, task_path)
             self._database.attempt(plain)
             return
-        wrote = Writes(run, pin(config, run), writes, task_id, task_path)
-        run.refuse_if_overtaken()
-        _saving.note_writes(wrote)
+        wrote = Writes.of(run, config, writes, task_id, task_path)
         self._database.either(
             partial(self._put_writes, wrote),
             lambda memory: memory.put_writes(wrote, self.serde, self._put_writes),
         )
-        _saving.note_answer(wrote)
+        wrote.done()
 
     def _put_writes_plain(self, config: RunnableConfig, *written: Any) -> None:
         self._database.ready()
@@ -383,14 +377,8 @@ class SessionSaver(HeldReading, InThreads):
 
     def _put_writes(self, wrote: Writes) -> None:
         self._database.ready()
-        line = wrote.run.line
-        try:
-            with _join.joined(wrote.statement):
-                super().put_writes(wrote.config, wrote.writes, wrote.task_id, wrote.task_path)
-        except ConcurrentRunError:
-            if wrote.run.line == line:
-                raise
-            self._put_writes(wrote)
+        with _join.joined(wrote.statement):
+            super().put_writes(wrote.config, wrote.writes, wrote.task_id, wrote.task_path)
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread and its session, whoever owns it: an operator's call."""

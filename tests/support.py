@@ -6,17 +6,20 @@ import asyncio
 import inspect
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import interrupt
 from psycopg.rows import dict_row
 
 from langgraph_sessions import AsyncSessionSaver, Session, SessionPage, SessionSaver
 from tests import pgbouncer
 
+PATIENCE = 60.0  # Seconds after which what was waited for will not come.
 TABLES = (
     "user_sessions",
     "session_users",
@@ -116,6 +119,31 @@ class Chat:
     async def history(self, session: Session) -> list[str]:
         """Return the texts of a session's messages."""
         return texts(await self.call(self.graph, "get_state", session.config))
+
+
+async def in_one_moment(chat: Chat, graph: Any, given: list[Any], durability: str) -> list[Any]:
+    """Run *graph* with all inputs *given* at once; return what became of them."""
+    runs = (
+        chat.call(graph, "invoke", each, config(user_id="alice"), durability=durability)
+        for each in given
+    )
+    return await asyncio.gather(*runs, return_exceptions=True)
+
+
+def asking(
+    questions: int = 1, *, together: threading.Barrier | None = None, below: bool = False
+) -> Any:
+    """Return a graph that asks in a row, and has answers to the first one meet."""
+
+    def ask(state: MessagesState) -> dict[str, Any]:
+        said = [interrupt("0")]
+        if together is not None:
+            together.wait(PATIENCE)
+        said += [interrupt(str(number)) for number in range(1, questions)]
+        return {"messages": [AIMessage(f"You said {' and '.join(said)}")]}
+
+    asks = graph_builder(ask)
+    return graph_builder(asks.compile()) if below else asks  # type: ignore[arg-type]
 
 
 def _exhausted(function: Any, args: Any, kwargs: Any) -> Any:

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from langchain_core.messages import AIMessage
 from langgraph.graph import START, MessagesState, StateGraph, add_messages
-from langgraph.types import Command, interrupt
+from langgraph.types import Command
 
 from langgraph_sessions import (
     AsyncSessionSaver,
@@ -27,12 +27,11 @@ from langgraph_sessions import (
     SessionNotFoundError,
     SessionSaver,
 )
-from tests.support import Chat, config, graph_builder, texts
+from tests.support import PATIENCE, Chat, asking, config, graph_builder, in_one_moment, texts
 
 Connection = psycopg.Connection[Any]
 
 WORKERS, RUNS_EACH = 4, 4
-PATIENCE = 60.0  # Seconds after which what was waited for will not come.
 ROUNDS = pytest.mark.parametrize(
     "rounds", [3, pytest.param(100, marks=pytest.mark.long)], ids=["short", "long"]
 )
@@ -317,22 +316,16 @@ async def test_a_run_overtaken_in_its_midst_raises(chat: Chat, url: str, durabil
     assert "too late" not in history
 
 
-@pytest.mark.xfail(strict=True, reason="nobody who starts from a checkpoint knows of its run")
 @pytest.mark.parametrize("durability", ["sync", "async"])
-async def test_a_run_overtaken_in_its_midst_leaves_no_words(
+async def test_what_a_run_saved_before_it_was_overtaken_is_kept(
     chat: Chat, url: str, durability: str
 ) -> None:
-    """What a run said before another passed it is not there once it is refused."""
+    """Who overtakes a run started from what that had saved, and so has read it."""
     graph = chat.compile(graph_builder(lambda state: apart(url, "early")))
     late = (graph, "invoke", {"messages": ["late"]}, config(user_id="alice"))
     with pytest.raises(ConcurrentRunError):
         await chat.call(*late, durability=durability)
-    assert await chat.history(await chat.current()) == ["early", "re early"]
-
-
-SUBGRAPH_FIRST = pytest.mark.xfail(
-    strict=True, reason="with 'exit', a subgraph saves before its run's own first save"
-)
+    assert await chat.history(await chat.current()) == ["late", "early", "re early"]
 
 
 def remembering(together: threading.Barrier) -> Any:
@@ -352,7 +345,7 @@ def remembering(together: threading.Barrier) -> Any:
     return graph_builder(builder.compile(checkpointer=True))
 
 
-@pytest.mark.parametrize("durability", ["async", pytest.param("exit", marks=SUBGRAPH_FIRST)])
+@pytest.mark.parametrize("durability", ["async", "exit"])
 async def test_a_refused_run_leaves_nothing_in_a_subgraphs_memory(
     chat: Chat, durability: str
 ) -> None:
@@ -377,38 +370,16 @@ async def test_a_refused_run_leaves_nothing_in_a_subgraphs_memory(
 # --- Answers given twice -------------------------------------------------------------------------
 
 
-async def both(chat: Chat, graph: Any, given: list[Any], durability: str) -> list[Any]:
-    """Run *graph* with either input at once; return what became of them."""
-    runs = (
-        chat.call(graph, "invoke", each, config(user_id="alice"), durability=durability)
-        for each in given
-    )
-    return await asyncio.gather(*runs, return_exceptions=True)
-
-
-def asking(together: threading.Barrier, questions: int, *, below: bool) -> Any:
-    """Return a graph that asks in a row, and has two answers to the first one meet."""
-
-    def ask(state: MessagesState) -> dict[str, Any]:
-        said = [interrupt("0")]
-        together.wait(PATIENCE)
-        said += [interrupt(str(number)) for number in range(1, questions)]
-        return {"messages": [AIMessage(f"You said {' and '.join(said)}")]}
-
-    asks = graph_builder(ask)
-    return graph_builder(asks.compile()) if below else asks  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 @pytest.mark.parametrize("below", [False, True], ids=["node", "subgraph"])
 async def test_of_two_answers_at_once_one_is_taken(
     chat: Chat, below: bool, durability: str
 ) -> None:
     """A double-clicked answer succeeds once and raises once; the history has the one it took."""
-    graph = chat.compile(asking(threading.Barrier(2), 1, below=below))
+    graph = chat.compile(asking(together=threading.Barrier(2), below=below))
     await chat.say("Hello", graph, user_id="alice")
     answers = [Command(resume="yes"), Command(resume="no")]
-    outcomes = await both(chat, graph, answers, durability)
+    outcomes = await in_one_moment(chat, graph, answers, durability)
     assert [type(each) for each in outcomes].count(ConcurrentRunError) == 1, outcomes
     (taken,) = (texts(each) for each in outcomes if isinstance(each, dict))
     assert taken in (["Hello", "You said yes"], ["Hello", "You said no"])
@@ -417,16 +388,22 @@ async def test_of_two_answers_at_once_one_is_taken(
     assert (await chat.call(graph, "get_state", session.config)).next == ()
 
 
-@pytest.mark.xfail(strict=True, reason="answers are told apart by checkpoints alone")
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 @pytest.mark.parametrize("below", [False, True], ids=["node", "subgraph"])
 async def test_of_two_answers_to_the_first_of_two_questions_one_is_taken(
-    chat: Chat, below: bool
+    chat: Chat, below: bool, durability: str
 ) -> None:
     """One answer raises although no checkpoint comes between two questions of a node."""
-    graph = chat.compile(asking(threading.Barrier(2), 2, below=below))
+    graph = chat.compile(asking(2, together=threading.Barrier(2), below=below))
     await chat.say("Hello", graph, user_id="alice")
-    outcomes = await both(chat, graph, [Command(resume="yes"), Command(resume="no")], "sync")
-    assert [type(each) for each in outcomes].count(ConcurrentRunError) == 1, outcomes
+    answers = [Command(resume="yes"), Command(resume="no")]
+    outcomes = await in_one_moment(chat, graph, answers, durability)
+    refused = [isinstance(each, ConcurrentRunError) for each in outcomes]
+    assert sorted(refused) == [False, True], outcomes
+    taken = answers[refused.index(False)].resume
+    alone = chat.compile(asking(2, below=below))
+    last = await chat.call(alone, "invoke", Command(resume="so"), config(user_id="alice"))
+    assert texts(last) == ["Hello", f"You said {taken} and so"]
 
 
 # --- Runs that wait for each other ---------------------------------------------------------------

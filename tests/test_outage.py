@@ -33,7 +33,7 @@ from langgraph_sessions import (
 )
 from langgraph_sessions._saving import Save
 from tests.servers import Server, until
-from tests.support import TABLES, Chat, config, graph_builder, python, texts
+from tests.support import TABLES, Chat, asking, config, graph_builder, in_one_moment, python, texts
 
 STOPS = [signal.SIGQUIT, signal.SIGKILL]
 DURABILITIES = ["sync", "async", "exit"]
@@ -442,15 +442,6 @@ async def test_a_thread_that_another_process_went_on_with_becomes_two_sessions(
 # --- All that graphs do --------------------------------------------------------------------------
 
 
-def asking() -> Any:
-    """Return a graph that asks."""
-
-    def ask(state: MessagesState) -> dict[str, Any]:
-        return {"messages": [AIMessage(f"you said {interrupt('which?')}")]}
-
-    return graph_builder(ask)
-
-
 @pytest.mark.parametrize("durability", DURABILITIES)
 @pytest.mark.parametrize("resumed", ["away", "back"])
 async def test_an_interrupt_of_an_outage_is_resumed(
@@ -461,7 +452,7 @@ async def test_an_interrupt_of_an_outage_is_resumed(
     server.stop()
     given = {"messages": ["go"]}
     waits = await chat.call(graph, "invoke", given, alice, durability=durability)
-    assert waits["__interrupt__"][0].value == "which?"
+    assert waits["__interrupt__"][0].value == "0"
     if resumed == "back":
         server.start()
         await returned(chat)
@@ -469,13 +460,32 @@ async def test_an_interrupt_of_an_outage_is_resumed(
         assert session.status == "interrupted"
     answer = Command(resume="this")
     said = await chat.call(graph, "invoke", answer, alice, durability=durability)
-    assert texts(said) == ["go", "you said this"]
+    assert texts(said) == ["go", "You said this"]
     if resumed == "away":
         server.start()
         await returned(chat)
-    assert await conversations(place) == [["go", "you said this"]]
+    assert await conversations(place) == [["go", "You said this"]]
     (session,) = await chat.sessions()
     assert session.status == "idle"
+
+
+async def test_of_two_answers_at_once_in_an_outage_one_is_taken(
+    chat: Chat, server: Server, place: str
+) -> None:
+    """One raises, as it would with the database, and what the other said is written."""
+    graph = chat.compile(asking(2, together=threading.Barrier(2)))
+    server.stop()
+    await chat.say("go", graph, user_id="alice")
+    answers = [Command(resume="yes"), Command(resume="no")]
+    outcomes = await in_one_moment(chat, graph, answers, "sync")
+    refused = [isinstance(each, ConcurrentRunError) for each in outcomes]
+    assert sorted(refused) == [False, True], outcomes
+    taken = answers[refused.index(False)].resume
+    server.start()
+    await returned(chat)
+    last = chat.compile(asking(2))
+    await chat.call(last, "invoke", Command(resume="so"), config(user_id="alice"))
+    assert await conversations(place) == [["go", f"You said {taken} and so"]]
 
 
 class Deltas(TypedDict):
@@ -533,7 +543,7 @@ async def test_subgraphs_work_in_an_outage(
         assert texts(state.tasks[0].state)[-1] == f"go {number}"
         answer = Command(resume="this")
         said = await chat.call(graph, "invoke", answer, alice, durability=durability)
-    assert texts(said) == ["go 0", "you said this", "go 1", "you said this"]
+    assert texts(said) == ["go 0", "You said this", "go 1", "You said this"]
     server.start()
     await returned(chat)
     state = await chat.call(graph, "get_state", session.config, subgraphs=True)
