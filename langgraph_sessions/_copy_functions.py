@@ -153,12 +153,12 @@ BEGIN
     PERFORM user_sessions_copy(p_source, p_target, p_checkpoint_id);
     IF s.id IS NOT NULL THEN
         RETURN QUERY INSERT INTO user_sessions
-            (user_id, thread_id, title, title_source, is_active, updated_at, metadata)
+            (user_id, thread_id, title, title_source, is_active, updated_at, metadata, status)
         VALUES (s.user_id, p_target, coalesce(p_title, s.title),
             CASE WHEN p_title IS NULL THEN s.title_source ELSE 'user' END,
             p_user_id IS NOT NULL OR s.is_active,
             CASE WHEN p_user_id IS NULL THEN s.updated_at - interval '1 microsecond' ELSE now() END,
-            s.metadata)
+            s.metadata, user_sessions_status(p_target))
         RETURNING *;
     END IF;
 END $$"""

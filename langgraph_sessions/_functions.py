@@ -43,6 +43,11 @@ BEGIN
     END IF;
 END $$"""
 
+# A session that is being made has no row to lock: its first checkpoint, and writes that overtake
+# that, wait for each other, so that the second sees what the first saved.
+_LOCK_NEW = """
+    PERFORM pg_advisory_xact_lock(hashtextextended('langgraph_sessions.new ' || p_thread_id, 0))"""
+
 # Runs after the checkpoint's statements, in their transaction, and raises to undo them.
 # `known`: the session existed when the run began. If it is gone since, it was deleted, and
 # the rest of a run does not bring it back. `first`: the run's first save, which makes the
@@ -57,15 +62,17 @@ CREATE OR REPLACE FUNCTION user_sessions_put(
 DECLARE s user_sessions;
 BEGIN
     IF NOT p_known THEN
+        {_LOCK_NEW};
         INSERT INTO user_sessions
-            (user_id, thread_id, title, title_source, is_active, created_at, updated_at, last_save)
+            (user_id, thread_id, title, title_source, is_active, created_at, updated_at,
+            last_save, status)
         VALUES (
             p_user_id, p_thread_id,
             coalesce(p_title, p_message_title, '{DEFAULT_TITLE}'),
             CASE WHEN p_title IS NOT NULL THEN 'user'
                  WHEN p_message_title IS NOT NULL THEN 'message' ELSE 'default' END,
             coalesce(p_is_active, TRUE), coalesce(p_at, now()), coalesce(p_at, now()),
-            p_save)
+            p_save, user_sessions_status(p_thread_id))
         ON CONFLICT (thread_id) DO NOTHING RETURNING * INTO s;
         IF FOUND THEN
             PERFORM user_sessions_check(p_thread_id, NULL, p_save, p_seen, p_base, p_own);
@@ -86,6 +93,7 @@ BEGIN
     END IF;
     UPDATE user_sessions SET
         title = s.title, title_source = s.title_source, last_save = coalesce(p_save, last_save),
+        status = user_sessions_status(p_thread_id),
         is_active = CASE WHEN p_first THEN coalesce(p_is_active, is_active) ELSE is_active END,
         updated_at = CASE WHEN p_first THEN greatest(updated_at, coalesce(p_at, clock_timestamp()))
                           ELSE updated_at END
@@ -94,25 +102,33 @@ BEGIN
 END $$"""
 
 # Beside writes, and beside the checkpoints of runs without a user (`p_user_id` is NULL).
-# The row is locked so that a deletion under way is waited for, not overtaken. Of outputs, which
-# have no name (`p_save` is NULL), many may be saved at once.
+# The row is locked so that a deletion under way is waited for, not overtaken. `tells`: what is
+# written may change the status. Of other writes, outputs, many may be saved at once, unless one of
+# them may be the last that was waited for.
 _GUARD = f"""
 CREATE OR REPLACE FUNCTION user_sessions_guard(
-    p_user_id text, p_thread_id text, p_known boolean, p_save text, p_seen text, p_base text
+    p_user_id text, p_thread_id text, p_known boolean, p_save text, p_seen text, p_base text,
+    p_tells boolean
 ) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE s user_sessions;
 BEGIN
-    IF p_save IS NULL THEN
+    IF p_tells AND NOT p_known THEN
+        {_LOCK_NEW};
+    END IF;
+    IF NOT p_tells THEN
         SELECT * INTO s FROM user_sessions WHERE thread_id = p_thread_id FOR KEY SHARE;
-    ELSE
+    END IF;
+    IF p_tells OR s.status <> 'idle' THEN
         SELECT * INTO s FROM user_sessions WHERE thread_id = p_thread_id FOR NO KEY UPDATE;
     END IF;
     IF s.user_id IS DISTINCT FROM p_user_id AND (s.id IS NOT NULL OR p_known) THEN
         RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = '{NOT_FOUND}';
     END IF;
-    IF p_save IS NOT NULL AND s.id IS NOT NULL THEN
+    IF s.id IS NOT NULL AND (p_tells OR s.status <> 'idle') THEN
         PERFORM user_sessions_check(p_thread_id, s.last_save, p_save, p_seen, p_base, NULL);
-        UPDATE user_sessions SET last_save = p_save WHERE thread_id = p_thread_id;
+        UPDATE user_sessions SET
+            last_save = coalesce(p_save, last_save), status = user_sessions_status(p_thread_id)
+        WHERE thread_id = p_thread_id;
     END IF;
 END $$"""
 

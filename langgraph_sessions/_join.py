@@ -70,5 +70,6 @@ def guard_nobody(thread_id: str) -> Fetch:
         "save": None,
         "seen": None,
         "base": None,
+        "tells": False,
     }
     return Fetch(_sql.GUARD_THREAD, nobody)

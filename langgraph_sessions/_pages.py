@@ -49,8 +49,6 @@ class Listing:
             filters["title"] = f"%{_escape_like(_arguments.title(title))}%"
         if metadata is not None:
             filters["metadata"] = _arguments.metadata(metadata)
-        if status is not None:
-            filters["status"] = _arguments.one_of("status", status, STATUSES)
         if updated_after is not None:
             filters["updated_after"] = _arguments.moment("updated_after", updated_after)
         if updated_before is not None:
@@ -60,6 +58,9 @@ class Listing:
         if active is not None:
             filters["active"] = _arguments.boolean("active", active)
             self.conditions.append(_sql.ACTIVE[filters["active"]])
+        if status is not None:
+            filters["status"] = _arguments.one_of("status", status, STATUSES)
+            self.conditions.append(_sql.STATUS[filters["status"]])
         self._fingerprint = _digest(json.dumps(filters, sort_keys=True, default=str))
         if cursor is not None:
             self._start_after(cursor)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
-from langgraph.checkpoint.serde.types import INTERRUPT
+from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 from psycopg.rows import DictRow
 
 from langgraph_sessions import _sql, _titles, _titling
@@ -153,6 +153,7 @@ class Writes:
         task_id: The task.
         task_path: Where it is in the graph.
         name: As in `Save`; `None` for what no other run needs to notice.
+        tells: Whether it may change the session's status.
         held: As in `Save`.
     """
 
@@ -162,6 +163,7 @@ class Writes:
     task_id: str
     task_path: str
     name: str | None
+    tells: bool
     held: Mapping[str, Any] | None = None
 
     @classmethod
@@ -183,9 +185,11 @@ class Writes:
             ConcurrentRunError: That was raised before: the run is over.
         """
         run.refuse_if_overtaken()
-        tells = task_id == NULL_TASK_ID or any(channel == INTERRUPT for channel, _ in writes)
-        name = run.next_name() if tells else None
-        wrote = cls(run, pin(config, run), writes, task_id, task_path, name)
+        channels = {channel for channel, _ in writes}
+        is_noticed = task_id == NULL_TASK_ID or INTERRUPT in channels
+        name = run.next_name() if is_noticed else None
+        tells = is_noticed or ERROR in channels
+        wrote = cls(run, pin(config, run), writes, task_id, task_path, name, tells)
         # A `DeltaChannel`'s messages may be in no checkpoint.
         if not wrote.checkpoint_ns and run.untitled and run.message_title is None:
             run.message_title = _titles.from_values(writes)
@@ -199,7 +203,7 @@ class Writes:
     @property
     def params(self) -> dict[str, Any]:
         """The parameters of its statement, as things stand."""
-        return self.run.guard_params(self.name)
+        return {**self.run.guard_params(self.name), "tells": self.tells}
 
     @property
     def statement(self) -> Fetch:

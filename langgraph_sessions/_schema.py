@@ -48,7 +48,9 @@ ALTER TABLE user_sessions
     ADD COLUMN title_source TEXT NOT NULL DEFAULT 'default'
         CHECK (title_source IN ('default', 'message', 'model', 'user')),
     ADD COLUMN titler_called BOOLEAN NOT NULL DEFAULT FALSE,
-    ADD COLUMN last_save TEXT""",
+    ADD COLUMN last_save TEXT,
+    ADD COLUMN status TEXT NOT NULL DEFAULT 'idle'
+        CHECK (status IN ('idle', 'interrupted', 'error'))""",
     # A sequence that only the default names becomes the column's; where there is none, one is made.
     """
 DO $$ DECLARE sequence text := pg_get_serial_sequence('user_sessions', 'id');
@@ -86,22 +88,35 @@ CREATE TABLE session_users (
 )"""
 
 # The order of every listing. The title is in the first for searches, which then need not visit
-# the rows; the current session is the first row of the second. NULLS LAST, where no time is NULL,
+# the rows; the current session is the first row of the second. Few sessions wait for something,
+# so that the third is small. NULLS LAST, where no time is NULL,
 # sets everybody's lists apart: in the same order, their index would be chosen for a user with many
 # sessions, too, and read through everybody else's.
 _INDEXES = (
     """CREATE INDEX user_sessions_user_idx ON user_sessions (user_id, updated_at DESC, id DESC)
     INCLUDE (title, is_active)""",
-    """CREATE INDEX user_sessions_active_idx ON user_sessions (user_id, updated_at DESC, id DESC)
-    WHERE is_active""",
+    """CREATE INDEX user_sessions_active_idx
+    ON user_sessions (user_id, is_active, updated_at DESC, id DESC)""",
+    """CREATE INDEX user_sessions_status_idx
+    ON user_sessions (user_id, status, updated_at DESC, id DESC) WHERE status <> 'idle'""",
     """CREATE INDEX user_sessions_recent_idx
     ON user_sessions (updated_at DESC NULLS LAST, id DESC NULLS LAST)""",
     """CREATE INDEX user_sessions_recent_active_idx
-    ON user_sessions (updated_at DESC NULLS LAST, id DESC NULLS LAST) WHERE is_active""",
+    ON user_sessions (is_active, updated_at DESC NULLS LAST, id DESC NULLS LAST)""",
+    """CREATE INDEX user_sessions_recent_status_idx
+    ON user_sessions (status, updated_at DESC NULLS LAST, id DESC NULLS LAST)
+    WHERE status <> 'idle'""",
 )
 
+# Of the sessions that an older tool made, whose threads may wait for something.
+_STATUSES = """
+UPDATE user_sessions SET status = user_sessions_status(thread_id)
+WHERE user_sessions_status(thread_id) <> 'idle'"""
+
 # The position of a migration is its version, from 1.
-MIGRATIONS: Final[Sequence[Sequence[str]]] = ((*_TABLE, _USERS, *_INDEXES, *_functions.ALL),)
+MIGRATIONS: Final[Sequence[Sequence[str]]] = (
+    (*_TABLE, _USERS, *_INDEXES, *_functions.ALL, _STATUSES),
+)
 
 _VERSION_TABLE = """
 CREATE TABLE IF NOT EXISTS user_sessions_migrations (

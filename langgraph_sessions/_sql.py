@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from langgraph_sessions.models import COLUMNS
+from langgraph_sessions.models import COLUMNS, STATUSES
 
 _SESSION = ", ".join(COLUMNS)
 _ROW = (*COLUMNS, "title_source", "titler_called", "last_save")
@@ -114,7 +114,7 @@ SELECT {", ".join(_ROW)} FROM user_sessions_put(
     %(own)s, %(at)s::timestamptz)"""
 GUARD_THREAD: Final = """
 SELECT user_sessions_guard(
-    %(user_id)s, %(thread_id)s, %(known)s, %(save)s, %(seen)s, %(base)s)"""
+    %(user_id)s, %(thread_id)s, %(known)s, %(save)s, %(seen)s, %(base)s, %(tells)s)"""
 # After a save whose connection broke before it could say that it was done.
 SAVED_SESSION: Final = f"""
 SELECT {", ".join(_ROW)} FROM user_sessions AS s
@@ -180,14 +180,14 @@ FILTERS: Final = {
     "user_id": "user_id = %(user_id)s",
     "title": r"title ILIKE %(title)s ESCAPE '\'",
     "metadata": "metadata @> %(metadata)s",
-    "status": "user_sessions_status(thread_id) = %(status)s",
     "updated_after": "updated_at > %(updated_after)s",
     "updated_before": "updated_at < %(updated_before)s",
     # Keyset, not OFFSET: pages stay stable while sessions are touched.
     "after": "(updated_at, id) < (%(after_time)s, %(after_id)s)",
 }
-# Literal truth values, so that the partial index on active sessions is recognised.
+# Literal values, so that the indexes on these, one of them partial, are recognised.
 ACTIVE: Final = {True: "is_active", False: "NOT is_active"}
+STATUS: Final = {status: f"status = '{status}'" for status in STATUSES}
 
 
 def list_sessions(conditions: list[str], *, limited: bool) -> str:
@@ -198,9 +198,7 @@ def list_sessions(conditions: list[str], *, limited: bool) -> str:
     chosen = f"{_where(conditions)}{order}{' LIMIT %(limit)s' if limited else ''}"
     if FILTERS["title"] in conditions:  # Found in the index alone.
         chosen = f" WHERE id IN (SELECT id FROM user_sessions{chosen}){order}"
-    return (
-        f"SELECT {_SESSION}, user_sessions_status(thread_id) AS status FROM user_sessions{chosen}"
-    )
+    return f"SELECT {_SESSION}, status FROM user_sessions{chosen}"
 
 
 def count_sessions(conditions: list[str]) -> str:
@@ -303,8 +301,9 @@ WHERE threads.thread_id IS NOT NULL ORDER BY threads.thread_id"""
 # Times from the first and the last checkpoint. Nothing is adopted twice, or from its owner.
 ADOPT_SESSION: Final = f"""
 INSERT INTO user_sessions
-    (user_id, thread_id, title, title_source, created_at, updated_at)
+    (user_id, thread_id, title, title_source, status, created_at, updated_at)
 SELECT %(user_id)s, %(thread_id)s::text, %(title)s, %(title_source)s,
+    user_sessions_status(%(thread_id)s),
     coalesce(min((checkpoint ->> 'ts')::timestamptz), now()),
     coalesce(max((checkpoint ->> 'ts')::timestamptz), now())
 FROM checkpoints WHERE thread_id = %(thread_id)s::text

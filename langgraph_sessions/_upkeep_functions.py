@@ -47,6 +47,8 @@ BEGIN
         RETURNING s.user_id, s.thread_id
     ) UPDATE session_users AS u SET reserved_thread_id = NULL FROM ended
     WHERE u.user_id = ended.user_id AND u.reserved_thread_id = ended.thread_id;
+    UPDATE user_sessions SET status = user_sessions_status(thread_id)
+    WHERE thread_id = ANY (threads);
 END $$"""
 
 # The nodes that a thread's newest checkpoint has yet to run: those that a value in a channel is to

@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from psycopg.rows import scalar_row
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver, _guardian
 from langgraph_sessions.embedded import find_binaries
@@ -143,11 +144,23 @@ def url(direct_url: str, through: Callable[[str], str]) -> str:
     return through(direct_url)
 
 
+# What every test leaves behind: each session's status is what its checkpoints say.
+_HAS_TABLES = """
+SELECT to_regproc('user_sessions_status') IS NOT NULL
+    AND to_regclass('user_sessions') IS NOT NULL AND to_regclass('checkpoints') IS NOT NULL"""
+_WRONG_STATUSES = """
+SELECT thread_id FROM user_sessions WHERE status <> user_sessions_status(thread_id)"""
+
+
 def _database(server: str, template: str) -> Iterator[str]:
     name = f"t_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        yield make_conninfo(server, dbname=name)
+        url = make_conninfo(server, dbname=name)
+        yield url
+        with psycopg.connect(url, row_factory=scalar_row) as conn:
+            if conn.execute(_HAS_TABLES).fetchone():
+                assert conn.execute(_WRONG_STATUSES).fetchall() == []
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 

@@ -39,14 +39,17 @@ HEAVY_MILLISECONDS: Final = 50.0  # a search in, and a count of, very many sessi
 RATIO: Final = 2.0
 
 # A user's sessions lie all over the table, as they do when many users talk at once. One in a
-# hundred is active, and each user's newest. One in a hundred titles has a word searched for.
+# hundred is active, and each user's newest. One in a hundred titles has a word searched for, and
+# one in a hundred waits for an answer.
 _SESSIONS = """
 INSERT INTO user_sessions
-    (user_id, thread_id, title, title_source, created_at, updated_at, is_active, metadata)
+    (user_id, thread_id, title, title_source, created_at, updated_at, is_active, metadata, status)
 SELECT owner, owner || '_' || md5(i::text)::uuid,
     (ARRAY['Plan a trip to Rome', 'Draft my CV', 'A loan', 'Fix the test'])[1 + i %% 4]
         || ' ' || CASE WHEN chance = 1 THEN 'needle' ELSE left(md5((i * 3)::text), 12) END,
-    'message', at, at + random() * interval '5 days', chance = 0, '{"channel": "web"}'
+    'message', at, at + random() * interval '5 days', chance = 0,
+    jsonb_build_object('channel', 'web', 'project', i %% 1000),
+    CASE chance WHEN 2 THEN 'interrupted' WHEN 3 THEN 'error' ELSE 'idle' END
 FROM (
     SELECT i, now() - interval '1 year' * (1 - i::float / %(sessions)s) AS at,
         CASE WHEN i %% %(every)s = 0 THEN 'heavy'
@@ -146,6 +149,8 @@ def measures(is_heavy: bool) -> list[Measure]:
     search = page("title search, nothing", 0, slow, title="needle in no haystack")
     rare = page("title search, one in 100", 0, slow, title="NEEDLE")
     common = page("title search, one in 4", 0, title="trip")
+    metadata = page("by metadata, one in 1000", 0, None, metadata={"project": 7})
+    metadata.page, metadata.is_scaled = None, False
     search.page = rare.page = common.page = None
     search.is_scaled = rare.is_scaled = not is_heavy
     return [
@@ -160,6 +165,9 @@ def measures(is_heavy: bool) -> list[Measure]:
         page("hundredth page" if is_heavy else "last page", 99),
         page("first page, active", 0, active=True),
         page("first page, inactive", 0, active=False),
+        page("first page, interrupted", 0, status="interrupted"),
+        page("first page, idle", 0, status="idle"),
+        metadata,
         Measure(
             "active list",
             None if is_heavy else MILLISECONDS,
@@ -199,6 +207,8 @@ def operator_measures() -> list[Measure]:
         page("hundredth page", 99),
         page("first page, active", 0, active=True),
         page("first page, inactive", 0, active=False),
+        page("first page, interrupted", 0, status="interrupted"),
+        page("first page, idle", 0, status="idle"),
     ]
 
 
