@@ -16,7 +16,8 @@ from langgraph_sessions.models import DEFAULT_TITLE
 
 # The first seven columns are the contract's. The ALTERs bring a table of the older tool
 # (SERIAL, TIMESTAMP, nullable) to the same shape and do nothing to a new one; its naive
-# times are read in the connection's time zone, which is the server's unless told otherwise.
+# times are read in the connection's time zone, in which that tool's CURRENT_TIMESTAMP was cast:
+# the server's unless told otherwise.
 _TABLE = (
     """
 CREATE TABLE IF NOT EXISTS user_sessions (

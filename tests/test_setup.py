@@ -11,7 +11,7 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from psycopg import sql
 
 from langgraph_sessions import AgentSessionManager, AsyncSessionSaver, SessionError, SessionSaver
-from tests.support import config, graph_builder, past_pooler, psycopg_pool_options
+from tests.support import asking, config, graph_builder, past_pooler, psycopg_pool_options
 
 PROCESSES = 20
 
@@ -163,6 +163,23 @@ def test_a_table_of_the_older_tool_is_upgraded_in_place(empty_url: str) -> None:
     assert types["id"].startswith("bigint NO")
     assert types["created_at"].startswith("timestamp with time zone NO")
     assert types["is_active"] == "boolean NO true"
+
+
+def test_the_threads_of_an_older_table_have_a_status(empty_url: str) -> None:
+    """What its sessions' threads wait for is known as soon as it is upgraded."""
+    with PostgresSaver.from_conn_string(past_pooler(empty_url)) as plain:
+        plain.setup()
+        asks = asking().compile(checkpointer=plain)
+        asks.invoke({"messages": ["one"]}, config(thread_id="waits"))
+    with psycopg.connect(empty_url, **psycopg_pool_options()) as db:
+        db.execute(OLDER_TOOL)
+        db.execute(
+            "INSERT INTO user_sessions (user_id, thread_id, title) "
+            "VALUES ('alice', 'waits', 'Trip'), ('alice', 'idle', 'CV')"
+        )
+    with SessionSaver(empty_url) as saver:
+        (waiting,) = saver.sessions.list_sessions("alice", status="interrupted")
+        assert waiting.thread_id == "waits"
 
 
 @pytest.mark.parametrize(
