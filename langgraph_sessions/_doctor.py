@@ -67,7 +67,8 @@ OUR_COLUMNS: Final = {
     **{f"user_sessions.{column}": False for column in ("user_id", "thread_id", "title")},
     **{f"user_sessions.{column}": True for column in ("id", "created_at", "updated_at")},
     **{f"user_sessions.{column}": True for column in ("is_active", "metadata", "title_source")},
-    "user_sessions.titler_called": True,
+    **{f"user_sessions.{column}": True for column in ("titler_called", "status")},
+    "user_sessions.last_save": False,
     "session_users.user_id": False,
     "session_users.reserved_thread_id": False,
     "session_users.preferences": True,
@@ -291,7 +292,7 @@ def _indexes(langgraph: Sequence[str], tables: Sequence[str]) -> Plan[list[Findi
 def _bare(definition: str) -> str:
     """Return what an index is, without its schema and what goes without saying."""
     words = re.sub(r" CONCURRENTLY| IF NOT EXISTS| USING btree|(?<= ON )[^ (]+\.|;", "", definition)
-    return re.sub(r"\s+", "", words).lower()
+    return re.sub(r"\s+|::text|[()]", "", words).lower()
 
 
 def _missing_indexes(expected: dict[str, str], present: set[str]) -> Iterator[Finding]:

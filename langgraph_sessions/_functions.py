@@ -45,8 +45,9 @@ END $$"""
 
 # A session that is being made has no row to lock: its first checkpoint, and writes that overtake
 # that, wait for each other, so that the second sees what the first saved.
-_LOCK_NEW = """
-    PERFORM pg_advisory_xact_lock(hashtextextended('langgraph_sessions.new ' || p_thread_id, 0))"""
+_LOCK_NEW = (
+    "PERFORM pg_advisory_xact_lock(hashtextextended('langgraph_sessions.new ' || p_thread_id, 0))"
+)
 
 # Runs after the checkpoint's statements, in their transaction, and raises to undo them.
 # `known`: the session existed when the run began. If it is gone since, it was deleted, and

@@ -147,7 +147,8 @@ def url(direct_url: str, through: Callable[[str], str]) -> str:
 # What every test leaves behind: each session's status is what its checkpoints say.
 _HAS_TABLES = """
 SELECT to_regproc('user_sessions_status') IS NOT NULL
-    AND to_regclass('user_sessions') IS NOT NULL AND to_regclass('checkpoints') IS NOT NULL"""
+    AND to_regclass('user_sessions') IS NOT NULL AND to_regclass('checkpoints') IS NOT NULL
+    AND to_regclass('checkpoint_writes') IS NOT NULL"""
 _WRONG_STATUSES = """
 SELECT thread_id FROM user_sessions WHERE status <> user_sessions_status(thread_id)"""
 
