@@ -23,15 +23,16 @@ CONFLICT: Final = "LGS04"
 # run began. So a run's first save finds what it loaded, and each later one a save of its own.
 # What was saved outside a run, or without this package, has no name and is noticed by its
 # checkpoint: `p_base` is the newest of the root graph's when the run began, '' for none, NULL for
-# a run that is not checked, and `p_own` is the one being saved. An update of the state, which may
-# be by a node of this run, hides, or is hidden, as in LangGraph. Called under the session's row
-# lock: of two runs that save at once the second sees what the first saved.
+# a run that started from an older one, and `p_own` is the one being saved. An update of the state,
+# which may be by a node of this run, hides, or is hidden, as in LangGraph. Called under the
+# session's row lock: of two runs that save at once the second sees what the first saved.
 _CHECK = f"""
 CREATE OR REPLACE FUNCTION user_sessions_check(
-    p_thread_id text, p_last_save text, p_save text, p_seen text, p_base text, p_own text
+    p_thread_id text, p_checked boolean, p_last_save text, p_save text, p_seen text,
+    p_base text, p_own text
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    IF p_base IS NULL OR split_part(p_last_save, '.', 1) = split_part(p_save, '.', 1) THEN
+    IF NOT p_checked OR split_part(p_last_save, '.', 1) = split_part(p_save, '.', 1) THEN
         RETURN;
     END IF;
     IF p_last_save IS DISTINCT FROM p_seen OR EXISTS (
@@ -58,7 +59,7 @@ _PUT = f"""
 CREATE OR REPLACE FUNCTION user_sessions_put(
     p_user_id text, p_thread_id text, p_known boolean, p_first boolean,
     p_title text, p_message_title text, p_is_active boolean,
-    p_save text, p_seen text, p_base text, p_own text, p_at timestamptz
+    p_checked boolean, p_save text, p_seen text, p_base text, p_own text, p_at timestamptz
 ) RETURNS SETOF user_sessions LANGUAGE plpgsql AS $$
 DECLARE s user_sessions;
 BEGIN
@@ -76,7 +77,8 @@ BEGIN
             p_save, user_sessions_status(p_thread_id))
         ON CONFLICT (thread_id) DO NOTHING RETURNING * INTO s;
         IF FOUND THEN
-            PERFORM user_sessions_check(p_thread_id, NULL, p_save, p_seen, p_base, p_own);
+            PERFORM user_sessions_check(
+                p_thread_id, p_checked, NULL, p_save, p_seen, p_base, p_own);
             RETURN NEXT s; RETURN;
         END IF;
     END IF;
@@ -84,7 +86,8 @@ BEGIN
     IF NOT FOUND OR s.user_id <> p_user_id THEN
         RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = '{NOT_FOUND}';
     END IF;
-    PERFORM user_sessions_check(p_thread_id, s.last_save, p_save, p_seen, p_base, p_own);
+    PERFORM user_sessions_check(
+        p_thread_id, p_checked, s.last_save, p_save, p_seen, p_base, p_own);
     IF p_first AND p_title IS NOT NULL THEN
         s.title := p_title; s.title_source := 'user';
     ELSIF s.title_source = 'default' AND p_message_title IS NOT NULL THEN
@@ -102,31 +105,26 @@ BEGIN
     RETURN NEXT s;
 END $$"""
 
-# Beside writes, and beside the checkpoints of runs without a user (`p_user_id` is NULL).
-# The row is locked so that a deletion under way is waited for, not overtaken. `tells`: what is
-# written may change the status. Of other writes, outputs, many may be saved at once, unless one of
-# them may be the last that was waited for.
+# Beside writes, and beside the checkpoints of runs without a user (`p_user_id` is NULL). Writes are
+# checked as checkpoints are: the tasks of the checkpoint that a run starts from are those of every
+# other run that starts there, and it may end with their questions.
 _GUARD = f"""
 CREATE OR REPLACE FUNCTION user_sessions_guard(
-    p_user_id text, p_thread_id text, p_known boolean, p_save text, p_seen text, p_base text,
-    p_tells boolean
+    p_user_id text, p_thread_id text, p_known boolean,
+    p_checked boolean, p_save text, p_seen text, p_base text
 ) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE s user_sessions;
 BEGIN
-    IF p_tells AND NOT p_known THEN
+    IF p_user_id IS NOT NULL AND NOT p_known THEN
         {_LOCK_NEW};
     END IF;
-    IF NOT p_tells THEN
-        SELECT * INTO s FROM user_sessions WHERE thread_id = p_thread_id FOR KEY SHARE;
-    END IF;
-    IF p_tells OR s.status <> 'idle' THEN
-        SELECT * INTO s FROM user_sessions WHERE thread_id = p_thread_id FOR NO KEY UPDATE;
-    END IF;
+    SELECT * INTO s FROM user_sessions WHERE thread_id = p_thread_id FOR NO KEY UPDATE;
     IF s.user_id IS DISTINCT FROM p_user_id AND (s.id IS NOT NULL OR p_known) THEN
         RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = '{NOT_FOUND}';
     END IF;
-    IF s.id IS NOT NULL AND (p_tells OR s.status <> 'idle') THEN
-        PERFORM user_sessions_check(p_thread_id, s.last_save, p_save, p_seen, p_base, NULL);
+    IF s.id IS NOT NULL THEN
+        PERFORM user_sessions_check(
+            p_thread_id, p_checked, s.last_save, p_save, p_seen, p_base, NULL);
         UPDATE user_sessions SET
             last_save = coalesce(p_save, last_save), status = user_sessions_status(p_thread_id)
         WHERE thread_id = p_thread_id;

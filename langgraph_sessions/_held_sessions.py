@@ -205,7 +205,7 @@ class HeldSessions:
         if row["user_id"] != user_id:
             raise SessionNotFoundError(user_id, thread_id)
         last = row["last_save"]
-        if params["base"] is not None and last != params["seen"] and _run(last) != _run(save):
+        if params["checked"] and last != params["seen"] and _run(last) != _run(save):
             raise ConcurrentRunError(thread_id)
         return {**row, "last_save": save or last}
 

@@ -67,9 +67,9 @@ def guard_nobody(thread_id: str) -> Fetch:
         "user_id": None,
         "thread_id": thread_id,
         "known": False,
+        "checked": False,
         "save": None,
         "seen": None,
         "base": None,
-        "tells": False,
     }
     return Fetch(_sql.GUARD_THREAD, nobody)

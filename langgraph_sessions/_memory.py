@@ -192,7 +192,7 @@ class Memory:
         That session is a fork of the thread at the checkpoint that the run knew.
         """
         assert item.held is not None
-        user_id, base = item.run.user_id, item.held["base"]
+        user_id, base = item.run.user_id, item.held["start"]
         if id(item.run) in self._moved:
             raise in_use(FACTORY_ID, item.config["configurable"]["thread_id"])
         before = self._targets.get(id(item.run))
@@ -246,6 +246,6 @@ def _moved(item: Save | Writes, thread_id: str) -> Save | Writes:
     config = cast(RunnableConfig, {**item.config, "configurable": configurable})
     held = {**cast(Mapping[str, Any], item.held), "thread_id": thread_id}
     # Without a checkpoint to fork, its first save makes the session.
-    held["known"] = held["known"] and bool(held["base"])
-    held["base"] = None
+    held["known"] = held["known"] and bool(held["start"])
+    held["checked"] = False
     return replace(item, config=config, held=held)

@@ -43,8 +43,9 @@ class ActiveRun:
         overtaken: Whether one did.
         token: What its saves are named by; `""` for what is saved outside a run.
         seen: The name of the session's last save that it knows of.
-        base: The newest root checkpoint that it knows of; `""` for none, `None` while a run
-            that starts from an older one has not saved its own.
+        base: The root checkpoint that it goes on from, the newest that it knows of; `""` for
+            none, `None` for what is saved outside a run.
+        addressed: Whether that was asked for, and may be an older one.
     """
 
     user_id: str
@@ -64,6 +65,7 @@ class ActiveRun:
     token: str = ""
     seen: str | None = None
     base: str | None = None
+    addressed: bool = False
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @classmethod
@@ -95,29 +97,32 @@ class ActiveRun:
     def guard_params(self, name: str | None) -> dict[str, Any]:
         """Return the parameters of `GUARD_THREAD` for the save of that *name*.
 
-        One without a name neither notices other runs nor is noticed by them.
+        One without a name neither notices other runs nor is noticed by them. `start` is where
+        to fork the thread if another process went on with it during an outage.
         """
         return {
             "user_id": self.user_id,
             "thread_id": self.thread_id,
             "known": self.known,
+            "checked": self.checked,
             "save": name,
             "seen": self.seen,
-            "base": self.base if self.checked and name else None,
+            "base": None if self.addressed else self.base,
+            "start": self.base,
         }
 
     def starts_at(self, checkpoint_id: str, *, addressed: bool, checked: bool) -> None:
         """Name the run's saves from now on, so that other runs notice them.
 
         Args:
-            checkpoint_id: The newest checkpoint, from which the run starts; `""` for none.
-            addressed: Whether it was asked for: a run may start from an older one, and is
-                checked from its own first checkpoint on.
+            checkpoint_id: The checkpoint from which the run starts; `""` for none.
+            addressed: Whether it was asked for; else it is the newest.
             checked: Whether this run is to notice others.
         """
         self.token = secrets.token_hex(8)
         self.checked = checked
-        self.base = None if addressed else checkpoint_id
+        self.base = checkpoint_id
+        self.addressed = addressed
 
     def next_name(self) -> str | None:
         """Return the name of the run's next save; `None` for what is saved outside a run."""

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
-from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 from psycopg.rows import DictRow
 
 from langgraph_sessions import _sql, _titles, _titling
@@ -18,8 +17,6 @@ from langgraph_sessions._request import RUNTIME_KEY, Request
 from langgraph_sessions._run import ActiveRun, active_run, for_storage, pin
 from langgraph_sessions.models import Session
 
-# What LangGraph calls the task of a run's own input, such as Command(resume=…).
-NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"
 CONCURRENT_RUNS = ("reject", "allow")
 DELETE_STRATEGIES = ("delete", "delete_all")  # the parent's word, and the Agent Server's
 
@@ -126,7 +123,7 @@ class Save:
         """Take note that it is saved, with the session *row*; return the session."""
         self.run.seen = self.name
         if not self.checkpoint_ns:
-            self.run.base = self.checkpoint["id"]
+            self.run.base, self.run.addressed = self.checkpoint["id"], False
         return self.run.has_saved(row)
 
     @property
@@ -152,8 +149,7 @@ class Writes:
         writes: Channels and values.
         task_id: The task.
         task_path: Where it is in the graph.
-        name: As in `Save`; `None` for what no other run needs to notice.
-        tells: Whether it may change the session's status.
+        name: As in `Save`.
         held: As in `Save`.
     """
 
@@ -163,7 +159,6 @@ class Writes:
     task_id: str
     task_path: str
     name: str | None
-    tells: bool
     held: Mapping[str, Any] | None = None
 
     @classmethod
@@ -177,19 +172,11 @@ class Writes:
     ) -> Writes:
         """Take note of what a task of the run wrote, and look for words in it.
 
-        A run may begin with answers, and end with questions, at the checkpoint that it started
-        from: those are refused if another run saved meanwhile. A task's output is not looked at:
-        it belongs to a checkpoint that is, and may overtake its child's.
-
         Raises:
             ConcurrentRunError: That was raised before: the run is over.
         """
         run.refuse_if_overtaken()
-        channels = {channel for channel, _ in writes}
-        is_noticed = task_id == NULL_TASK_ID or INTERRUPT in channels
-        name = run.next_name() if is_noticed else None
-        tells = is_noticed or ERROR in channels
-        wrote = cls(run, pin(config, run), writes, task_id, task_path, name, tells)
+        wrote = cls(run, pin(config, run), writes, task_id, task_path, run.next_name())
         # A `DeltaChannel`'s messages may be in no checkpoint.
         if not wrote.checkpoint_ns and run.untitled and run.message_title is None:
             run.message_title = _titles.from_values(writes)
@@ -203,7 +190,7 @@ class Writes:
     @property
     def params(self) -> dict[str, Any]:
         """The parameters of its statement, as things stand."""
-        return {**self.run.guard_params(self.name), "tells": self.tells}
+        return self.run.guard_params(self.name)
 
     @property
     def statement(self) -> Fetch:
@@ -213,7 +200,7 @@ class Writes:
     def done(self) -> None:
         """Take note that they are saved, and look for a model's answer in them."""
         run = self.run
-        run.seen = self.name or run.seen
+        run.seen = self.name
         if run.unasked and run.answered is None and not self.checkpoint_ns:
             answered = _titling.is_answered(self.writes)
             run.answered = self.config["configurable"]["checkpoint_id"] if answered else None

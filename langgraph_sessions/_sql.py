@@ -110,11 +110,11 @@ def open_reserved(select: str | None, *, addressed: bool) -> str:
 PUT_SESSION: Final = f"""
 SELECT {", ".join(_ROW)} FROM user_sessions_put(
     %(user_id)s, %(thread_id)s, %(known)s, %(first)s,
-    %(title)s, %(message_title)s, %(is_active)s, %(save)s, %(seen)s, %(base)s,
-    %(own)s, %(at)s::timestamptz)"""
+    %(title)s, %(message_title)s, %(is_active)s, %(checked)s, %(save)s, %(seen)s,
+    %(base)s, %(own)s, %(at)s::timestamptz)"""
 GUARD_THREAD: Final = """
 SELECT user_sessions_guard(
-    %(user_id)s, %(thread_id)s, %(known)s, %(save)s, %(seen)s, %(base)s, %(tells)s)"""
+    %(user_id)s, %(thread_id)s, %(known)s, %(checked)s, %(save)s, %(seen)s, %(base)s)"""
 # After a save whose connection broke before it could say that it was done.
 SAVED_SESSION: Final = f"""
 SELECT {", ".join(_ROW)} FROM user_sessions AS s

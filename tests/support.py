@@ -121,12 +121,12 @@ class Chat:
         return texts(await self.call(self.graph, "get_state", session.config))
 
 
-async def in_one_moment(chat: Chat, graph: Any, given: list[Any], durability: str) -> list[Any]:
-    """Run *graph* with all inputs *given* at once; return what became of them."""
-    runs = (
-        chat.call(graph, "invoke", each, config(user_id="alice"), durability=durability)
-        for each in given
-    )
+async def in_one_moment(
+    chat: Chat, graph: Any, given: list[Any], durability: str, where: RunnableConfig | None = None
+) -> list[Any]:
+    """Run *graph* with all inputs *given* at once, for alice; return what became of them."""
+    place = where or config(user_id="alice")
+    runs = (chat.call(graph, "invoke", each, place, durability=durability) for each in given)
     return await asyncio.gather(*runs, return_exceptions=True)
 
 

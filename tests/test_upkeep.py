@@ -121,7 +121,7 @@ def test_a_purge_waits_for_no_save(
     assert saver.sessions.purge_sessions(**given) == {"purged": 1, "kept": 0}
 
 
-GUARD = "SELECT user_sessions_guard('alice', 't', TRUE, NULL, NULL, NULL, TRUE)"
+GUARD = "SELECT user_sessions_guard('alice', 't', TRUE, FALSE, NULL, NULL, NULL)"
 
 
 @contextmanager
