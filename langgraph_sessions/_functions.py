@@ -76,9 +76,9 @@ BEGIN
             coalesce(p_is_active, TRUE), coalesce(p_at, now()), coalesce(p_at, now()),
             p_save, user_sessions_status(p_thread_id))
         ON CONFLICT (thread_id) DO NOTHING RETURNING * INTO s;
-        IF FOUND THEN
+        IF FOUND THEN  -- `p_seen` may be writes of this run that overtook it.
             PERFORM user_sessions_check(
-                p_thread_id, p_checked, NULL, p_save, p_seen, p_base, p_own);
+                p_thread_id, p_checked, p_seen, p_save, p_seen, p_base, p_own);
             RETURN NEXT s; RETURN;
         END IF;
     END IF;

@@ -90,9 +90,9 @@ CREATE TABLE session_users (
 
 # The order of every listing. The title is in the first for searches, which then need not visit
 # the rows; the current session is the first row of the second. Few sessions wait for something,
-# so that the third is small. NULLS LAST, where no time is NULL,
-# sets everybody's lists apart: in the same order, their index would be chosen for a user with many
-# sessions, too, and read through everybody else's.
+# so that the third is small. Everybody's lists are set apart by NULLS LAST, see _sql._order: in
+# the same order, one of their indexes would be chosen for a user with many sessions, too, and read
+# through everybody else's.
 _INDEXES = (
     """CREATE INDEX user_sessions_user_idx ON user_sessions (user_id, updated_at DESC, id DESC)
     INCLUDE (title, is_active)""",
@@ -103,7 +103,7 @@ _INDEXES = (
     """CREATE INDEX user_sessions_recent_idx
     ON user_sessions (updated_at DESC NULLS LAST, id DESC NULLS LAST)""",
     """CREATE INDEX user_sessions_recent_active_idx
-    ON user_sessions (is_active, updated_at DESC NULLS LAST, id DESC NULLS LAST)""",
+    ON user_sessions (is_active, updated_at DESC NULLS LAST, id DESC)""",
     """CREATE INDEX user_sessions_recent_status_idx
     ON user_sessions (status, updated_at DESC NULLS LAST, id DESC NULLS LAST)
     WHERE status <> 'idle'""",

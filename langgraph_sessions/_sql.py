@@ -192,13 +192,24 @@ STATUS: Final = {status: f"status = '{status}'" for status in STATUSES}
 
 def list_sessions(conditions: list[str], *, limited: bool) -> str:
     """List sessions, newest first, with their status."""
-    # Everybody's lists have an order, and so an index, of their own; see _schema._INDEXES.
-    last = "" if FILTERS["user_id"] in conditions else " NULLS LAST"
-    order = f" ORDER BY updated_at DESC{last}, id DESC{last}"
+    order = _order(conditions)
     chosen = f"{_where(conditions)}{order}{' LIMIT %(limit)s' if limited else ''}"
     if FILTERS["title"] in conditions:  # Found in the index alone.
         chosen = f" WHERE id IN (SELECT id FROM user_sessions{chosen}){order}"
     return f"SELECT {_SESSION}, status FROM user_sessions{chosen}"
+
+
+def _order(conditions: list[str]) -> str:
+    """Return the order of a listing, in the words of the index that is to give it.
+
+    No time, and no id, is NULL: NULLS LAST changes nothing but which index has that order, one
+    for everybody's lists, one for those of everybody's that are active or not.
+    """
+    if FILTERS["user_id"] in conditions:
+        return " ORDER BY updated_at DESC, id DESC"
+    if set(ACTIVE.values()) & set(conditions):
+        return " ORDER BY updated_at DESC NULLS LAST, id DESC"
+    return " ORDER BY updated_at DESC NULLS LAST, id DESC NULLS LAST"
 
 
 def count_sessions(conditions: list[str]) -> str:

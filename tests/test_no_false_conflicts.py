@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -17,7 +18,7 @@ from langgraph.types import Command, Send, interrupt
 from psycopg.conninfo import make_conninfo
 
 from langgraph_sessions import SessionSaver
-from tests.support import Chat, config, texts
+from tests.support import Chat, config, graph_builder, texts
 from tests.test_langgraph import DURABILITIES, Model, ask, calls, chain, says, weather
 
 OURS = config(user_id="alice", thread_id="outer")
@@ -434,3 +435,23 @@ def test_an_update_is_no_conflict_while_the_database_is_away(
     assert said == expected
     assert not saver.durable
     saver.close()
+
+
+def test_writes_that_overtake_the_checkpoint_that_makes_a_session(url: str) -> None:
+    """Where a run's first writes are saved before its session is there, the run goes on."""
+    written = threading.Event()
+
+    class Overtaken(SessionSaver):
+        def put_writes(self, *args: Any, **kwargs: Any) -> None:
+            super().put_writes(*args, **kwargs)
+            written.set()
+
+        def put(self, *args: Any, **kwargs: Any) -> Any:
+            assert written.wait(60)
+            return super().put(*args, **kwargs)
+
+    with Overtaken(url) as saver:
+        graph = graph_builder().compile(checkpointer=saver)
+        command: Any = Command(update={"messages": ["Plan a trip"]}, goto="node")
+        done = graph.invoke(command, config(user_id="alice"), durability="sync")
+        assert texts(done)[0] == "Plan a trip"
