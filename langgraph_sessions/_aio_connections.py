@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import psycopg
@@ -13,64 +13,23 @@ from langgraph.checkpoint.postgres.base import MIGRATIONS as LANGGRAPH_MIGRATION
 from psycopg import AsyncConnection, AsyncPipeline
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from langgraph_sessions import _arguments, _failures, _forks, _pools, _schema
-from langgraph_sessions._connections import forked, missing
-from langgraph_sessions._drive import (
-    Done,
-    Plan,
-    T,
-    adrive,
-    proceed,
-)
-from langgraph_sessions._outage import AWAY, HERE, OUTAGE_LIMIT, Outage, endpoint
-from langgraph_sessions._source import NO_AUTOCOMMIT, Path, Source
-from langgraph_sessions._thread_ids import ThreadIdFactory, default_thread_id
+from langgraph_sessions import _failures, _pools, _schema
+from langgraph_sessions._base_connections import BaseConnections, forked, missing
+from langgraph_sessions._drive import Done, Plan, T, adrive, proceed
+from langgraph_sessions._outage import endpoint
+from langgraph_sessions._source import NO_AUTOCOMMIT
 
 AsyncConn = AsyncConnection[Any] | AsyncConnectionPool[AsyncConnection[Any]]
 
 
-class AsyncConnections:
+class AsyncConnections(BaseConnections[AsyncConn, AsyncPipeline]):
     """Async version of `Connections`."""
 
-    def __init__(
-        self,
-        conn: str | AsyncConn | None,
-        pipe: AsyncPipeline | None = None,
-        *,
-        path: Path | None = None,
-        pool_size: int = 10,
-        auto_setup: bool = True,
-        thread_id_factory: ThreadIdFactory = default_thread_id,
-        on_outage: str = "memory",
-        outage_limit: int = OUTAGE_LIMIT,
-        retry_for: float = 5.0,
-    ) -> None:
-        """Choose the database; it is opened on first use. Raises as `Source`."""
-        pool_size = _arguments.number("pool_size", pool_size, 1)
-        source = Source(conn, path, (AsyncConnection, AsyncConnectionPool))
-        # Not by way of self: the pool's callback would keep it alive, and open, for ever.
-        self._outage = outage = Outage.of(on_outage, outage_limit, retry_for)
-        self.conn: AsyncConn = source.given or _pools.async_pool(
-            source.conninfo, pool_size, lambda: outage.state == AWAY
-        )
-        self.pipe = pipe
-        self._is_pool = isinstance(self.conn, AsyncConnectionPool)
-        self.lock: AbstractAsyncContextManager[Any] = (
-            nullcontext() if self._is_pool else asyncio.Lock()
-        )
-        _arguments.function("thread_id_factory", thread_id_factory)
-        self.thread_id_factory = thread_id_factory
-        self.on_change: Callable[[], object] = lambda: None
-        self._source = source
-        self._auto_setup = _arguments.boolean("auto_setup", auto_setup)
-        self._is_open = source.given is not None
-        self._is_ready = False
-        self._is_forked = False  # From a process that had it open already.
-        self._loop: asyncio.AbstractEventLoop | None = None  # Where it was opened.
-        self._make_locks()
-        self._probed_at = 0.0
-        self._reached = True
-        _forks.watch(self)
+    _kinds = (AsyncConnection, AsyncConnectionPool)
+    _new_pool = staticmethod(_pools.async_pool)
+    _new_lock = staticmethod(asyncio.Lock)
+
+    _loop: asyncio.AbstractEventLoop | None = None  # Where it was opened.
 
     def _make_locks(self) -> None:
         self._opening = asyncio.Lock()
@@ -79,11 +38,9 @@ class AsyncConnections:
         self._probing = asyncio.Lock()
 
     def forked(self) -> None:
-        """Async version of `Connections.forked`."""
         self._make_locks()
         self._loop = None
-        opened = self._is_open if self._source.given is None else not self.conn.closed
-        self._is_forked = self._is_forked or opened or not self.durable
+        self._is_forked = self._is_forked or self._was_used()
 
     def refuse_others(self) -> None:
         """Raise in a process, or an event loop, other than that which opened it.
@@ -217,11 +174,6 @@ class AsyncConnections:
                 if self._reached and self._is_open and not isinstance(failure, PoolTimeout):
                     await cast(AsyncConnectionPool[Any], self.conn).drain()
             return self._reached
-
-    @property
-    def durable(self) -> bool:
-        """Whether what is saved now is saved in the database."""
-        return self._outage.state == HERE
 
 
 async def aresult(conn: AsyncConnection[Any], plan: Plan[T]) -> T:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import psycopg
@@ -14,67 +14,27 @@ from langgraph.checkpoint.postgres.base import MIGRATIONS as LANGGRAPH_MIGRATION
 from psycopg import Connection, Pipeline
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from langgraph_sessions import _arguments, _failures, _forks, _pools, _schema
+from langgraph_sessions import _failures, _pools, _schema
+from langgraph_sessions._base_connections import BaseConnections, forked, missing
 from langgraph_sessions._drive import Done, Plan, T, drive, proceed
-from langgraph_sessions._outage import AWAY, HERE, OUTAGE_LIMIT, Outage, endpoint
-from langgraph_sessions._source import NO_AUTOCOMMIT, Path, Source
-from langgraph_sessions._thread_ids import ThreadIdFactory, default_thread_id
-from langgraph_sessions.errors import SessionError
+from langgraph_sessions._outage import endpoint
+from langgraph_sessions._source import NO_AUTOCOMMIT, Source
 
 Conn = Connection[Any] | ConnectionPool[Connection[Any]]
 
 
-class Connections:
-    """The way to a PostgreSQL database, for synchronous use.
+class Connections(BaseConnections[Conn, Pipeline]):
+    """The way to a PostgreSQL database, for synchronous use."""
 
-    Attributes:
-        conn: The connection or pool.
-        pipe: The pipeline that the connection is in, if any.
-        lock: Held during a use of a single connection; of a pool, no lock at all.
-        thread_id_factory: Makes the thread ids of new sessions.
-        on_change: Called when the database goes away, and when it is back.
-    """
+    _kinds = (Connection, ConnectionPool)
+    _new_pool = staticmethod(_pools.pool)
+    _new_lock = staticmethod(threading.Lock)
 
-    def __init__(
-        self,
-        conn: str | Conn | None,
-        pipe: Pipeline | None = None,
-        *,
-        path: Path | None = None,
-        pool_size: int = 10,
-        auto_setup: bool = True,
-        thread_id_factory: ThreadIdFactory = default_thread_id,
-        on_outage: str = "memory",
-        outage_limit: int = OUTAGE_LIMIT,
-        retry_for: float = 5.0,
-    ) -> None:
-        """Choose the database; it is opened on first use. Raises as `Source`."""
-        pool_size = _arguments.number("pool_size", pool_size, 1)
-        source = Source(conn, path, (Connection, ConnectionPool))
-        # Not by way of self: the pool's callback would keep it alive, and open, for ever.
-        self._outage = outage = Outage.of(on_outage, outage_limit, retry_for)
-        self.conn: Conn = source.given or _pools.pool(
-            source.conninfo, pool_size, lambda: outage.state == AWAY
-        )
-        self.pipe = pipe
-        self._is_pool = isinstance(self.conn, ConnectionPool)
-        self.lock: AbstractContextManager[Any] = (
-            nullcontext() if self._is_pool else threading.Lock()
-        )
-        _arguments.function("thread_id_factory", thread_id_factory)
-        self.thread_id_factory = thread_id_factory
-        self.on_change: Callable[[], object] = lambda: None
-        self._source = source
-        self._auto_setup = _arguments.boolean("auto_setup", auto_setup)
-        self._is_open = source.given is not None
-        self._is_ready = False
-        self._is_forked = False  # From a process that had it open already.
-        self._make_locks()
-        self._probed_at = 0.0
-        self._reached = True
-        pool = None if source.given else cast(ConnectionPool[Any], self.conn)
-        self._closer = weakref.finalize(self, _close, pool, source)
-        _forks.watch(self)
+    def __init__(self, conn: str | Conn | None, pipe: Pipeline | None = None, **options: Any):
+        """Choose the database; it is opened on first use. Takes and raises as the base."""
+        super().__init__(conn, pipe, **options)
+        pool = None if self._source.given else cast(ConnectionPool[Any], self.conn)
+        self._closer = weakref.finalize(self, _close, pool, self._source)
 
     def _make_locks(self) -> None:
         self._opening = threading.Lock()
@@ -83,10 +43,8 @@ class Connections:
         self._probing = threading.Lock()
 
     def forked(self) -> None:
-        """Be of use to a forked child only if nothing was opened, or held, before."""
         self._make_locks()
-        opened = self._is_open if self._source.given is None else not self.conn.closed
-        if opened or not self.durable:
+        if self._was_used():
             self._is_forked = True
             # What it would say good-bye to are the parent's connections.
             self._closer.detach()
@@ -216,11 +174,6 @@ class Connections:
                     cast(ConnectionPool[Any], self.conn).drain()
             return self._reached
 
-    @property
-    def durable(self) -> bool:
-        """Whether what is saved now is saved in the database."""
-        return self._outage.state == HERE
-
 
 def result(conn: Connection[Any], plan: Plan[T]) -> T:
     """Drive a plan of statements alone on *conn*."""
@@ -254,20 +207,3 @@ def _close(pool: ConnectionPool[Any] | None, source: Source) -> None:
         pool.close()
     if source.server:
         source.server.release()
-
-
-def forked() -> SessionError:
-    """Return the error for connections that were opened before this process was forked."""
-    return SessionError(
-        "this saver was opened before the process was forked, and connections cannot be shared "
-        "with a parent: make, or first use, one in each worker"
-    )
-
-
-def missing(conn: Connection[Any] | psycopg.AsyncConnection[Any]) -> SessionError:
-    """Return the error for a database without our tables."""
-    where = f"database {conn.info.dbname!r} at {conn.info.host or 'localhost'}"
-    return SessionError(
-        f"the tables of langgraph-sessions are missing or out of date in {where}: call "
-        "setup() once, or leave auto_setup on"
-    )

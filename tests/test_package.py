@@ -109,6 +109,7 @@ LAYERS = [
     {"_opening", "_join", "_saving", "_exclusive"},
     {"_memory"},
     {"_outage", "_held_reading"},
+    {"_base_connections"},
     {"_connections", "_aio_connections"},
     {"_database", "_aio_database"},
     {"_reading"},
