@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import click
 from langgraph.checkpoint.postgres.base import MIGRATIONS
-from rich.table import Table
 
 from langgraph_sessions import _arguments, _ddl, _doctor, _reading
-from langgraph_sessions._findings import Finding
 from langgraph_sessions._operating import (
     active_option,
     agrees,
@@ -39,9 +36,17 @@ from langgraph_sessions._operating import (
     write_lines,
     yes_option,
 )
-from langgraph_sessions._terminal import literal, new_console, one_line, where
+from langgraph_sessions._terminal import (
+    finding_text,
+    literal,
+    message_text,
+    new_console,
+    one_line,
+    operators_table,
+    where,
+)
 from langgraph_sessions.manager import AgentSessionManager
-from langgraph_sessions.models import STATUSES, Session, display
+from langgraph_sessions.models import STATUSES
 
 UNHEALTHY: Final = 1
 NOT_DONE: Final = 1
@@ -79,22 +84,9 @@ def list_sessions(
     console = new_console()
     if not console.is_terminal:
         console.width = 4000  # A line for each session: in a pipe nothing is folded.
-    console.print(_table(page.sessions) if page.sessions else "No sessions.")
+    console.print(operators_table(page.sessions) if page.sessions else "No sessions.")
     if page.next_cursor:
         console.print(f"More: --cursor {page.next_cursor}", soft_wrap=True)
-
-
-def _table(listed: Iterable[Session]) -> Table:
-    table = Table()
-    for header in ("User", "Thread", "Title"):
-        table.add_column(header, overflow="fold")
-    for header in ("Status", "Active", "Last used"):
-        table.add_column(header, no_wrap=True)
-    for session in listed:
-        values = (session.user_id, session.thread_id, session.title, session.status)
-        used = f"{session.updated_at.astimezone():%Y-%m-%d %H:%M:%S}"
-        table.add_row(*(literal(str(v)) for v in values), display(session.is_active), used)
-    return table
 
 
 @sessions.command()
@@ -114,19 +106,7 @@ def show(manager: AgentSessionManager, user: str, thread: str, as_json: bool) ->
     for key, value in session.items():
         click.echo(literal(f"{key + ':':<12} {json.dumps(value) if key == 'metadata' else value}"))
     for record in said:
-        # Indented, so that no message can pass for another's.
-        text = _text(record).replace("\n", "\n    ")
-        click.echo(literal(f"\n{record['role']}>\n    {text}", keep="\n\t"))
-
-
-def _text(record: Mapping[str, Any]) -> str:
-    """Return a message as people read it: its text, and what else it has as JSON."""
-    content = record["content"]
-    parts = [content] if isinstance(content, str) else content
-    calls = record["message"].get("tool_calls") or []
-    texts = (part if isinstance(part, str) else part.get("text") for part in parts)
-    shown = [text or json.dumps(part) for text, part in zip(texts, parts, strict=True) if part]
-    return "\n".join([*shown, *(f"calls {call['name']} {json.dumps(call)}" for call in calls)])
+        click.echo(f"\n{message_text(record)}")
 
 
 # --- Changing ------------------------------------------------------------------------------------
@@ -344,14 +324,6 @@ def doctor(database: str | None, as_json: bool) -> int:
     else:
         click.echo(f"Database: {where(database)}")
         for finding in findings:
-            _tell_finding(finding)
+            click.echo(finding_text(finding))
         click.echo(f"{counted(problems, 'problem')}." if problems else "Healthy.")
     return UNHEALTHY if problems else 0
-
-
-def _tell_finding(finding: Finding) -> None:
-    kind = "Problem" if finding.is_problem else "Note"
-    some = ", ".join([*finding.which, *(["…"] if finding.count > len(finding.which) else [])])
-    how_many = f" ({finding.count}: {some})" if finding.which else ""
-    click.echo(one_line(f"{kind}: {finding.what}{how_many}"))
-    click.echo(f"    mend: {one_line(finding.mend)}")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 from rich.table import Table
 
+from langgraph_sessions._findings import Finding
 from langgraph_sessions._titles import BIDI_CONTROLS
 from langgraph_sessions.embedded import DEFAULT_PATH
-from langgraph_sessions.models import Session
+from langgraph_sessions.models import Session, display
 
 # Control characters, lone surrogates, and what ends a line or a paragraph.
 OBEYED_CATEGORIES: Final = ("Cc", "Cs", "Zl", "Zp")
@@ -55,10 +57,53 @@ def session_table(
     table.add_column("Active", no_wrap=True)
     table.add_column("Last used", no_wrap=True)
     for session, cell in zip(sessions, cells, strict=True):
-        active = "yes" if session.is_active else "no"
-        used = f"{session.updated_at.astimezone():%Y-%m-%d %H:%M:%S}"
-        table.add_row(literal(cell), literal(session.title), active, used)
+        shown = (literal(cell), literal(session.title), display(session.is_active))
+        table.add_row(*shown, _last_used(session))
     return table
+
+
+def operators_table(sessions: Iterable[Session]) -> Table:
+    """Return a table of *sessions*, whoever's they are."""
+    table = Table()
+    for header in ("User", "Thread", "Title"):
+        table.add_column(header, overflow="fold")
+    for header in ("Status", "Active", "Last used"):
+        table.add_column(header, no_wrap=True)
+    for session in sessions:
+        values = (session.user_id, session.thread_id, session.title, session.status)
+        shown = (*(literal(str(value)) for value in values), display(session.is_active))
+        table.add_row(*shown, _last_used(session))
+    return table
+
+
+def _last_used(session: Session) -> str:
+    return f"{session.updated_at.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def message_text(record: Mapping[str, Any]) -> str:
+    """Return an exported message as people read it: who said it, and what."""
+    # Indented, so that no message can pass for another's.
+    text = _content_text(record).replace("\n", "\n    ")
+    return literal(f"{record['role']}>\n    {text}", keep="\n\t")
+
+
+def _content_text(record: Mapping[str, Any]) -> str:
+    """Return a message's text, and what else it has as JSON."""
+    content = record["content"]
+    parts = [content] if isinstance(content, str) else content
+    calls = record["message"].get("tool_calls") or []
+    texts = (part if isinstance(part, str) else part.get("text") for part in parts)
+    shown = [text or json.dumps(part) for text, part in zip(texts, parts, strict=True) if part]
+    return "\n".join([*shown, *(f"calls {call['name']} {json.dumps(call)}" for call in calls)])
+
+
+def finding_text(finding: Finding) -> str:
+    """Return what the doctor found and how to mend it, a line for each."""
+    kind = "Problem" if finding.is_problem else "Note"
+    some = ", ".join([*finding.which, *(["…"] if finding.count > len(finding.which) else [])])
+    how_many = f" ({finding.count}: {some})" if finding.which else ""
+    found = one_line(f"{kind}: {finding.what}{how_many}")
+    return f"{found}\n    mend: {one_line(finding.mend)}"
 
 
 def where(database: str | None) -> str:

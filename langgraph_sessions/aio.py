@@ -20,12 +20,12 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import AsyncCursor, AsyncPipeline
 from psycopg.rows import DictRow, dict_row
 
-from langgraph_sessions import _arguments, _housekeeping, _join, _opening, _operations, _saving
+from langgraph_sessions import _arguments, _join, _opening, _saving
 from langgraph_sessions._aio_connections import AsyncConn
 from langgraph_sessions._aio_database import AsyncDatabase
+from langgraph_sessions._aio_thread_upkeep import AsyncThreadUpkeep
 from langgraph_sessions._background import AsyncBackground
 from langgraph_sessions._drive import statement
-from langgraph_sessions._from_threads import FromThreads
 from langgraph_sessions._held_reading import HeldReading
 from langgraph_sessions._outage import OUTAGE_LIMIT
 from langgraph_sessions._pools import POOL_SIZE
@@ -39,7 +39,7 @@ from langgraph_sessions.aio_manager import AsyncAgentSessionManager
 from langgraph_sessions.errors import ConcurrentRunError
 
 
-class AsyncSessionSaver(HeldReading, FromThreads):
+class AsyncSessionSaver(HeldReading, AsyncThreadUpkeep):
     """Async version of `SessionSaver`, to be made inside a running event loop.
 
     Like its parent it also answers the synchronous methods, from threads other than the
@@ -48,8 +48,6 @@ class AsyncSessionSaver(HeldReading, FromThreads):
     Attributes:
         sessions: The `AsyncAgentSessionManager` on the same database.
     """
-
-    sessions: AsyncAgentSessionManager
 
     def __init__(
         self,
@@ -310,30 +308,3 @@ class AsyncSessionSaver(HeldReading, FromThreads):
         await self._database.ready()
         with _join.joined(wrote.statement):
             await super().aput_writes(wrote.config, wrote.writes, wrote.task_id, wrote.task_path)
-
-    async def adelete_thread(self, thread_id: str) -> None:
-        """Async version of `SessionSaver.delete_thread`."""
-        await self.aprune([thread_id], strategy="delete")
-
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Async version of `SessionSaver.prune`."""
-        if not _saving.deletes(thread_ids, strategy):
-            await self._database.attempt(partial(self._prune, thread_ids, strategy))
-        elif thread_ids:
-            await self._database.run(_operations.delete_threads([str(t) for t in thread_ids]))
-            await self.sessions.clear_memory_cache()
-
-    async def _prune(self, thread_ids: Sequence[str], strategy: str) -> None:
-        await self._database.ready()
-        await super().aprune(thread_ids, strategy=strategy)
-
-    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Async version of `SessionSaver.copy_thread`."""
-        plan = _housekeeping.copy_thread(source_thread_id, target_thread_id)
-        await self._database.run(plan)
-        await self.sessions.clear_memory_cache()
-
-    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Async version of `SessionSaver.delete_for_runs`."""
-        await self._database.run_atomically(_housekeeping.delete_runs(run_ids))
-        await self.sessions.clear_memory_cache()

@@ -20,13 +20,12 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import Cursor, Pipeline
 from psycopg.rows import DictRow, dict_row
 
-from langgraph_sessions import _arguments, _housekeeping, _join, _opening, _operations, _saving
+from langgraph_sessions import _arguments, _join, _opening, _saving
 from langgraph_sessions._background import Background
 from langgraph_sessions._connections import Conn
 from langgraph_sessions._database import Database
 from langgraph_sessions._drive import statement
 from langgraph_sessions._held_reading import HeldReading
-from langgraph_sessions._in_threads import InThreads
 from langgraph_sessions._outage import OUTAGE_LIMIT
 from langgraph_sessions._pools import POOL_SIZE
 from langgraph_sessions._request import Request
@@ -34,12 +33,13 @@ from langgraph_sessions._run import ActiveRun, active_run, owned, pin
 from langgraph_sessions._saving import Save, Writes
 from langgraph_sessions._source import Path
 from langgraph_sessions._thread_ids import ThreadIdFactory, default_thread_id
+from langgraph_sessions._thread_upkeep import ThreadUpkeep
 from langgraph_sessions._titling import Titler
 from langgraph_sessions.errors import ConcurrentRunError
 from langgraph_sessions.manager import AgentSessionManager
 
 
-class SessionSaver(HeldReading, InThreads):
+class SessionSaver(HeldReading, ThreadUpkeep):
     """A LangGraph checkpointer on PostgreSQL that remembers every user's sessions.
 
     Compile a graph with it and give a `user_id` in the config; sessions are then created,
@@ -55,8 +55,6 @@ class SessionSaver(HeldReading, InThreads):
     Attributes:
         sessions: The `AgentSessionManager` on the same database.
     """
-
-    sessions: AgentSessionManager
 
     def __init__(
         self,
@@ -379,49 +377,3 @@ class SessionSaver(HeldReading, InThreads):
         self._database.ready()
         with _join.joined(wrote.statement):
             super().put_writes(wrote.config, wrote.writes, wrote.task_id, wrote.task_path)
-
-    def delete_thread(self, thread_id: str) -> None:
-        """Delete a thread and its session, whoever owns it: an operator's call."""
-        self.prune([thread_id], strategy="delete")
-
-    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Prune threads as the parent does; `"delete"`, or `"delete_all"`, with their sessions.
-
-        Raises:
-            TypeError: *thread_ids* is a single string.
-            ValueError: *strategy* is unknown.
-            NotImplementedError: `"keep_latest"`, and a thread uses a `DeltaChannel`.
-        """
-        if not _saving.deletes(thread_ids, strategy):
-            self._database.attempt(partial(self._prune, thread_ids, strategy))
-        elif thread_ids:
-            self._database.run(_operations.delete_threads([str(t) for t in thread_ids]))
-            self.sessions.clear_memory_cache()
-
-    def _prune(self, thread_ids: Sequence[str], strategy: str) -> None:
-        self._database.ready()
-        super().prune(thread_ids, strategy=strategy)
-
-    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Copy a thread, in the database; its session, if it has one, for the same user.
-
-        Raises:
-            TypeError: A thread id is not a `str`.
-            ValueError: *target_thread_id* is in use.
-        """
-        plan = _housekeeping.copy_thread(source_thread_id, target_thread_id)
-        self._database.run(plan)
-        self.sessions.clear_memory_cache()
-
-    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Delete what runs saved, by the `run_id` in checkpoint metadata.
-
-        A thread of which nothing is left loses its session, too.
-
-        Raises:
-            TypeError: *run_ids* is a single string.
-            NotImplementedError: Later runs rebuild a `DeltaChannel` from what these saved;
-                nothing was deleted.
-        """
-        self._database.run_atomically(_housekeeping.delete_runs(run_ids))
-        self.sessions.clear_memory_cache()

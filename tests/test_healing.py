@@ -243,42 +243,41 @@ def own() -> Iterator[Server]:
         server.remove()
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL])
-async def test_a_server_restarted_between_turns_is_not_noticed(
-    kind: str, own: Server, how: signal.Signals
-) -> None:
-    """The next turn, and the next call of the manager, work without an error."""
+@pytest.fixture
+async def talking(kind: str, own: Server) -> AsyncIterator[Chat]:
+    """A conversation of one turn, on that server."""
     own.start()
     try:
         with own.database() as url:
             async with chatting(kind, url) as chat:
                 await chat.say("one", user_id="alice")
-                own.stop(how)
-                own.start()
-                said = await chat.say("two", user_id="alice")
-                assert texts(said) == ["one", "1 so far", "two", "3 so far"]
-                own.stop(how)
-                own.start()
-                assert (await chat.session("update_session", "alice", {"title": "T"})).title == "T"
-                assert chat.saver.durable
+                yield chat
     finally:
         own.stop()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL])
+async def test_a_server_restarted_between_turns_is_not_noticed(
+    talking: Chat, own: Server, how: signal.Signals
+) -> None:
+    """The next turn, and the next call of the manager, work without an error."""
+    own.stop(how)
+    own.start()
+    said = await talking.say("two", user_id="alice")
+    assert texts(said) == ["one", "1 so far", "two", "3 so far"]
+    own.stop(how)
+    own.start()
+    assert (await talking.session("update_session", "alice", {"title": "T"})).title == "T"
+    assert talking.saver.durable
 
 
 async def test_a_server_that_comes_back_within_retry_for_is_waited_for(
-    kind: str, own: Server
+    talking: Chat, own: Server
 ) -> None:
     """A turn that begins while the server is away ends in the database if that is soon back."""
-    own.start()
-    try:
-        with own.database() as url:
-            async with chatting(kind, url) as chat:
-                await chat.say("one", user_id="alice")
-                own.stop()
-                turn = asyncio.create_task(chat.say("two", user_id="alice"))
-                await until(lambda: not chat.saver._database._reached)
-                await asyncio.to_thread(own.start)
-                assert texts(await turn) == ["one", "1 so far", "two", "3 so far"]
-                assert chat.saver.durable
-    finally:
-        own.stop()
+    own.stop()
+    turn = asyncio.create_task(talking.say("two", user_id="alice"))
+    await until(lambda: not talking.saver._database._reached)
+    await asyncio.to_thread(own.start)
+    assert texts(await turn) == ["one", "1 so far", "two", "3 so far"]
+    assert talking.saver.durable

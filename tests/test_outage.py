@@ -223,16 +223,23 @@ CREATE TRIGGER crash BEFORE INSERT ON checkpoints FOR EACH ROW EXECUTE FUNCTION 
 """
 
 
-async def test_a_recovery_whose_backend_dies_goes_on_where_it_was(
-    chat: Chat, server: Server, place: str
-) -> None:
-    """A connection that breaks at the third checkpoint being written neither loses nor doubles."""
+async def said_before_recovery(chat: Chat, server: Server, place: str, what: str) -> Any:
+    """Talk in an outage, and end it: *what* happens when the third checkpoint is written."""
     with psycopg.connect(place, autocommit=True) as conn:
-        conn.execute(CRASH.format("PERFORM pg_terminate_backend(pg_backend_pid());").encode())
+        conn.execute(CRASH.format(what).encode())
     server.stop()
     await chat.say("one", user_id="alice")
     said = await chat.say("two", user_id="alice")
     server.start()
+    return said
+
+
+async def test_a_recovery_whose_backend_dies_goes_on_where_it_was(
+    chat: Chat, server: Server, place: str
+) -> None:
+    """A connection that breaks at the third checkpoint being written neither loses nor doubles."""
+    what = "PERFORM pg_terminate_backend(pg_backend_pid());"
+    said = await said_before_recovery(chat, server, place, what)
     await returned(chat)
     assert await conversations(place) == [texts(said)]
 
@@ -241,12 +248,7 @@ async def test_a_recovery_whose_server_is_killed_goes_on_where_it_was(
     chat: Chat, server: Server, place: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A server killed while the third checkpoint is being written: it is still one outage."""
-    with psycopg.connect(place, autocommit=True) as conn:
-        conn.execute(CRASH.format("PERFORM pg_sleep(60);").encode())
-    server.stop()
-    await chat.say("one", user_id="alice")
-    said = await chat.say("two", user_id="alice")
-    server.start()
+    said = await said_before_recovery(chat, server, place, "PERFORM pg_sleep(60);")
     with psycopg.connect(place, autocommit=True) as conn:
         is_there = "SELECT last_value >= 3 FROM inserts"
         await until(lambda: conn.execute(is_there).fetchone() == (True,))

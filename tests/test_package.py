@@ -116,6 +116,7 @@ LAYERS = [
     {"_operations", "_housekeeping"},
     {"_housekeeper", "_aio_housekeeper", "_orphans"},
     {"manager", "aio_manager", "_doctor"},
+    {"_thread_upkeep", "_aio_thread_upkeep"},
     {"saver", "aio"},
     {"__init__", "offline"},
     {"_terminal", "_operating"},

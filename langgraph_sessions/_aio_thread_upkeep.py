@@ -1,0 +1,45 @@
+"""Async version of `_thread_upkeep`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from langgraph_sessions import _housekeeping, _operations, _saving
+from langgraph_sessions._aio_database import AsyncDatabase
+from langgraph_sessions._from_threads import FromThreads
+from langgraph_sessions.aio_manager import AsyncAgentSessionManager
+
+
+class AsyncThreadUpkeep(FromThreads):
+    """Async version of `ThreadUpkeep`."""
+
+    sessions: AsyncAgentSessionManager
+    _database: AsyncDatabase
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Async version of `SessionSaver.delete_thread`."""
+        await self.aprune([thread_id], strategy="delete")
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Async version of `SessionSaver.prune`."""
+        if not _saving.deletes(thread_ids, strategy):
+            await self._database.attempt(partial(self._prune, thread_ids, strategy))
+        elif thread_ids:
+            await self._database.run(_operations.delete_threads([str(t) for t in thread_ids]))
+            await self.sessions.clear_memory_cache()
+
+    async def _prune(self, thread_ids: Sequence[str], strategy: str) -> None:
+        await self._database.ready()
+        await super().aprune(thread_ids, strategy=strategy)
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Async version of `SessionSaver.copy_thread`."""
+        plan = _housekeeping.copy_thread(source_thread_id, target_thread_id)
+        await self._database.run(plan)
+        await self.sessions.clear_memory_cache()
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Async version of `SessionSaver.delete_for_runs`."""
+        await self._database.run_atomically(_housekeeping.delete_runs(run_ids))
+        await self.sessions.clear_memory_cache()

@@ -1,0 +1,64 @@
+"""What an operator does to whole threads by way of `SessionSaver`: delete, prune and copy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from langgraph_sessions import _housekeeping, _operations, _saving
+from langgraph_sessions._database import Database
+from langgraph_sessions._in_threads import InThreads
+from langgraph_sessions.manager import AgentSessionManager
+
+
+class ThreadUpkeep(InThreads):
+    """The part of `SessionSaver` that is not about a run; each thread's session goes with it."""
+
+    sessions: AgentSessionManager
+    _database: Database
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete a thread and its session, whoever owns it: an operator's call."""
+        self.prune([thread_id], strategy="delete")
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Prune threads as the parent does; `"delete"`, or `"delete_all"`, with their sessions.
+
+        Raises:
+            TypeError: *thread_ids* is a single string.
+            ValueError: *strategy* is unknown.
+            NotImplementedError: `"keep_latest"`, and a thread uses a `DeltaChannel`.
+        """
+        if not _saving.deletes(thread_ids, strategy):
+            self._database.attempt(partial(self._prune, thread_ids, strategy))
+        elif thread_ids:
+            self._database.run(_operations.delete_threads([str(t) for t in thread_ids]))
+            self.sessions.clear_memory_cache()
+
+    def _prune(self, thread_ids: Sequence[str], strategy: str) -> None:
+        self._database.ready()
+        super().prune(thread_ids, strategy=strategy)
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy a thread, in the database; its session, if it has one, for the same user.
+
+        Raises:
+            TypeError: A thread id is not a `str`.
+            ValueError: *target_thread_id* is in use.
+        """
+        plan = _housekeeping.copy_thread(source_thread_id, target_thread_id)
+        self._database.run(plan)
+        self.sessions.clear_memory_cache()
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete what runs saved, by the `run_id` in checkpoint metadata.
+
+        A thread of which nothing is left loses its session, too.
+
+        Raises:
+            TypeError: *run_ids* is a single string.
+            NotImplementedError: Later runs rebuild a `DeltaChannel` from what these saved;
+                nothing was deleted.
+        """
+        self._database.run_atomically(_housekeeping.delete_runs(run_ids))
+        self.sessions.clear_memory_cache()
