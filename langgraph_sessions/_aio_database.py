@@ -67,10 +67,7 @@ class AsyncDatabase(AsyncConnections):
                         raise Unrepeatable from error
                     raise
 
-        try:
-            return await self.either(durably, lambda memory: memory.sessions.answer(step))
-        except Unrepeatable as unrepeatable:
-            raise cast(psycopg.Error, unrepeatable.__cause__) from None
+        return await self.either(durably, lambda memory: memory.sessions.answer(step))
 
     async def run_durably(self, plan: Plan[T]) -> T:
         """Async version of `Database.run_durably`."""
@@ -98,10 +95,7 @@ class AsyncDatabase(AsyncConnections):
                 except psycopg.Error as error:
                     raise Unrepeatable from error
 
-        try:
-            return await self.either(durably, refuse)
-        except Unrepeatable as unrepeatable:
-            raise cast(psycopg.Error, unrepeatable.__cause__) from None
+        return await self.either(durably, refuse)
 
     async def attempt(self, function: Callable[[], Awaitable[T]]) -> T:
         """Async version of `Database.attempt`."""
@@ -140,6 +134,8 @@ class AsyncDatabase(AsyncConnections):
                 return held(self._outage.memory)
             try:
                 return await self.attempt(durably)
+            except Unrepeatable as unrepeatable:
+                raise cast(psycopg.Error, unrepeatable.__cause__) from None
             except psycopg.Error as error:
                 if not await self._goes_away(error):
                     raise

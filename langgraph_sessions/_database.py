@@ -60,10 +60,7 @@ class Database(Connections):
                         raise Unrepeatable from error
                     raise
 
-        try:
-            return self.either(durably, lambda memory: memory.sessions.answer(step))
-        except Unrepeatable as unrepeatable:
-            raise cast(psycopg.Error, unrepeatable.__cause__) from None
+        return self.either(durably, lambda memory: memory.sessions.answer(step))
 
     def run_durably(self, plan: Plan[T]) -> T:
         """Run *plan* in the database, once. Raises what it raises, and as `ready`."""
@@ -91,10 +88,7 @@ class Database(Connections):
                 except psycopg.Error as error:
                     raise Unrepeatable from error
 
-        try:
-            return self.either(durably, refuse)
-        except Unrepeatable as unrepeatable:
-            raise cast(psycopg.Error, unrepeatable.__cause__) from None
+        return self.either(durably, refuse)
 
     def attempt(self, function: Callable[[], T]) -> T:
         """Call *function*; if a connection breaks in it, again, for `retry_for` seconds.
@@ -144,6 +138,8 @@ class Database(Connections):
                     return held(self._outage.memory)
             try:
                 return self.attempt(durably)
+            except Unrepeatable as unrepeatable:
+                raise cast(psycopg.Error, unrepeatable.__cause__) from None
             except psycopg.Error as error:
                 if not self._goes_away(error):
                     raise
@@ -245,7 +241,7 @@ class Database(Connections):
 
 
 class Unrepeatable(Exception):
-    """A statement that must not be executed twice may have been executed."""
+    """What must not be done twice may have been done; the cause says what went wrong."""
 
 
 def one_step(fetch: Fetch) -> Plan[None]:

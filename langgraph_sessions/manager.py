@@ -22,6 +22,7 @@ from langgraph_sessions._held_sessions import refuse
 from langgraph_sessions._housekeeper import Housekeeper
 from langgraph_sessions._outage import OUTAGE_LIMIT
 from langgraph_sessions._pages import Listing
+from langgraph_sessions._pools import POOL_SIZE
 from langgraph_sessions._source import Path
 from langgraph_sessions._thread_ids import ThreadIdFactory, default_thread_id
 from langgraph_sessions.models import DEFAULT_TITLE, Session, SessionPage
@@ -44,7 +45,7 @@ class AgentSessionManager(Housekeeper):
         serde: SerializerProtocol | None = None,
         *,
         path: Path | None = None,
-        pool_size: int = 10,
+        pool_size: int = POOL_SIZE,
         auto_setup: bool = True,
         thread_id_factory: ThreadIdFactory = default_thread_id,
         cache_size: int = 1000,
