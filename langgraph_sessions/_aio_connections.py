@@ -16,7 +16,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from langgraph_sessions import _failures, _pools, _schema
 from langgraph_sessions._base_connections import BaseConnections, forked, missing
 from langgraph_sessions._drive import Done, Plan, T, adrive, proceed
-from langgraph_sessions._outage import endpoint
+from langgraph_sessions._pools import endpoint
 from langgraph_sessions._source import NO_AUTOCOMMIT
 
 AsyncConn = AsyncConnection[Any] | AsyncConnectionPool[AsyncConnection[Any]]

@@ -29,7 +29,8 @@ from langgraph_sessions._drive import (
 from langgraph_sessions._held_sessions import refuse
 from langgraph_sessions._journal import Entry
 from langgraph_sessions._memory import Memory
-from langgraph_sessions._outage import AWAY, HERE, RETURNING, endpoint
+from langgraph_sessions._outage import AWAY, HERE, RETURNING
+from langgraph_sessions._pools import endpoint
 from langgraph_sessions.errors import ConcurrentRunError
 
 
@@ -191,14 +192,14 @@ class AsyncDatabase(AsyncConnections):
 
     async def _write(self, entry: Entry) -> None:
         try:
-            if not await self._is_moved(entry):
+            if not await self._write_or_move(entry):
                 self._outage.wrote()
         except Exception as error:
             if _failures.is_broken(error):
                 raise
             self._outage.refused(error)
 
-    async def _is_moved(self, entry: Entry) -> bool:
+    async def _write_or_move(self, entry: Entry) -> bool:
         try:
             if entry.write is None:
                 await self.run_durably(one_step(entry.item))

@@ -67,7 +67,7 @@ class AsyncHousekeeper:
         on_progress: Callable[[Mapping[str, int]], object] | None = None,
     ) -> dict[str, int]:
         """Async version of `AgentSessionManager.purge_sessions`."""
-        _arguments.function("on_progress", on_progress or dict)
+        _arguments.optional_function("on_progress", on_progress)
         purge = _housekeeping.Purge(idle_for, older_than, active, interrupted, dry_run, batch_size)
         while await self._database.run(purge.batch()):
             self.cache.clear()
@@ -89,7 +89,7 @@ class AsyncHousekeeper:
         on_progress: Callable[[Mapping[str, int]], object] | None = None,
     ) -> dict[str, int]:
         """Async version of `AgentSessionManager.backfill`."""
-        _arguments.function("on_progress", on_progress or dict)
+        _arguments.optional_function("on_progress", on_progress)
         walk = _housekeeping.Backfill(batch_size)
         while (threads := await self._database.run(walk.batch())) is not None:
             for owner, thread_id in threads:

@@ -26,8 +26,10 @@ class AsyncThreadUpkeep(FromThreads):
         if not _saving.deletes(thread_ids, strategy):
             await self._database.attempt(partial(self._prune, thread_ids, strategy))
         elif thread_ids:
-            await self._database.run(_operations.delete_threads([str(t) for t in thread_ids]))
-            await self.sessions.clear_memory_cache()
+            try:
+                await self._database.run(_operations.delete_threads([str(t) for t in thread_ids]))
+            finally:  # It may have been done, and the answer lost.
+                await self.sessions.clear_memory_cache()
 
     async def _prune(self, thread_ids: Sequence[str], strategy: str) -> None:
         await self._database.ready()
@@ -36,10 +38,14 @@ class AsyncThreadUpkeep(FromThreads):
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Async version of `SessionSaver.copy_thread`."""
         plan = _housekeeping.copy_thread(source_thread_id, target_thread_id)
-        await self._database.run(plan)
-        await self.sessions.clear_memory_cache()
+        try:
+            await self._database.run(plan)
+        finally:  # It may have been done, and the answer lost.
+            await self.sessions.clear_memory_cache()
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Async version of `SessionSaver.delete_for_runs`."""
-        await self._database.run_atomically(_housekeeping.delete_runs(run_ids))
-        await self.sessions.clear_memory_cache()
+        try:
+            await self._database.run_atomically(_housekeeping.delete_runs(run_ids))
+        finally:  # It may have been done, and the answer lost.
+            await self.sessions.clear_memory_cache()

@@ -35,10 +35,8 @@ def text(name: str, value: object, length: int = ID_LENGTH) -> str:
         raise ValueError(f"{name} must have at most {length} characters, not {len(value)}")
     if "\0" in value:
         raise ValueError(f"{name} must not contain NUL characters")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{name} must be valid Unicode, without lone surrogates") from None
+    if not _encodes(value):
+        raise ValueError(f"{name} must be valid Unicode, without lone surrogates")
     return str.__str__(value)  # Of an Enum, its value.
 
 
@@ -130,6 +128,12 @@ def function(name: str, value: object) -> None:
     """Raise `TypeError` unless *value* can be called."""
     if not callable(value):
         raise TypeError(f"{name} must be a function, not {_shown(value)}")
+
+
+def optional_function(name: str, value: object) -> None:
+    """Raise `TypeError` unless *value* can be called or is `None`."""
+    if value is not None:
+        function(name, value)
 
 
 def serde(value: object) -> SerializerProtocol | None:

@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage
-from langchain_core.runnables import RunnableConfig
 from langgraph.graph import MessagesState
 from rich.console import Console
 
@@ -78,10 +77,6 @@ def _ctrl_c_leaves() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _config(session: Session) -> RunnableConfig:
-    return RunnableConfig(configurable=session.config["configurable"])
-
-
 class Chat:
     """A user's conversation, in one session at a time.
 
@@ -122,7 +117,7 @@ class Chat:
 
     def _message_count(self) -> int:
         assert self.session is not None
-        state = self.graph.get_state(_config(self.session))
+        state = self.graph.get_state(self.session.config)
         return len(state.values.get("messages", ()))
 
     def hear(self, line: str) -> None:
@@ -153,7 +148,7 @@ class Chat:
             self.session = self.sessions.create_user_session(self.user_id)
         stream: Iterator[Any] = self.graph.stream(
             MessagesState(messages=[HumanMessage(text)]),
-            _config(self.session),
+            self.session.config,
             stream_mode="messages",
         )
         self.console.print("assistant> ", end="")

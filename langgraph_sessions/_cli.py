@@ -1,8 +1,4 @@
-"""The commands, and how what goes wrong in them is told: in one line, with status 2.
-
-What a command needs is imported when it runs: LangGraph takes a second, which help and a
-mistyped option should not.
-"""
+"""The commands, and how what goes wrong in them is told: in one line, with status 2."""
 
 from __future__ import annotations
 
@@ -16,7 +12,8 @@ import click
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from langgraph_sessions import __version__, _arguments
+from langgraph_sessions import __version__, _chat, _demo
+from langgraph_sessions._operating import user_id
 from langgraph_sessions._sessions_cli import sessions
 from langgraph_sessions._source import URL_VARIABLE
 from langgraph_sessions._terminal import one_line
@@ -78,10 +75,6 @@ def _conninfo(context: click.Context, option: click.Parameter, value: str | None
     raise click.BadParameter(f"give a PostgreSQL URL such as {example}, here or in {URL_VARIABLE}")
 
 
-def _user_id(context: click.Context, option: click.Parameter, value: str) -> str:
-    return _arguments.user_id(value, "--user")
-
-
 database_option = click.option(
     "--database",
     metavar="URL",
@@ -106,8 +99,6 @@ def cli(context: click.Context) -> None:
 @click.pass_context
 def demo(context: click.Context, database: str | None) -> int:
     """Show in a few seconds what sessions do: two users and a restart."""
-    from langgraph_sessions import _demo
-
     assert context.parent is not None
     return _demo.run(database, context.parent.command_path, SECOND_HALF)
 
@@ -116,18 +107,14 @@ def demo(context: click.Context, database: str | None) -> int:
 @database_option
 def demo_second_half(database: str | None) -> None:
     """Go on with the demo after its restart."""
-    from langgraph_sessions import _demo
-
     _demo.second_half(database)
 
 
 @cli.command()
-@click.option("--user", required=True, metavar="ID", callback=_user_id, help="Who is chatting.")
+@click.option("--user", required=True, metavar="ID", callback=user_id, help="Who is chatting.")
 @database_option
 def chat(user: str, database: str | None) -> None:
     """Chat in the terminal; every conversation is kept as a session."""
-    from langgraph_sessions import _chat
-
     _chat.run(user, database)
 
 

@@ -17,7 +17,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from langgraph_sessions import _failures, _pools, _schema
 from langgraph_sessions._base_connections import BaseConnections, forked, missing
 from langgraph_sessions._drive import Done, Plan, T, drive, proceed
-from langgraph_sessions._outage import endpoint
+from langgraph_sessions._pools import endpoint
 from langgraph_sessions._source import NO_AUTOCOMMIT, Source
 
 Conn = Connection[Any] | ConnectionPool[Connection[Any]]

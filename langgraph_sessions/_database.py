@@ -20,7 +20,8 @@ from langgraph_sessions._drive import Call, Done, Fetch, Plan, Run, T, drive, ex
 from langgraph_sessions._held_sessions import refuse
 from langgraph_sessions._journal import Entry
 from langgraph_sessions._memory import Memory
-from langgraph_sessions._outage import AWAY, HERE, RETURNING, endpoint
+from langgraph_sessions._outage import AWAY, HERE, RETURNING
+from langgraph_sessions._pools import endpoint
 from langgraph_sessions.errors import ConcurrentRunError, SessionError
 
 
@@ -203,7 +204,7 @@ class Database(Connections):
     def _write(self, entry: Entry) -> None:
         """Write what was held; what the database refuses is logged."""
         try:
-            if not self._is_moved(entry):
+            if not self._write_or_move(entry):
                 with self._changed:
                     self._outage.wrote()
         except Exception as error:
@@ -212,7 +213,7 @@ class Database(Connections):
             with self._changed:
                 self._outage.refused(error)
 
-    def _is_moved(self, entry: Entry) -> bool:
+    def _write_or_move(self, entry: Entry) -> bool:
         """Write *entry*; say whether its run goes elsewhere: then it comes again.
 
         It does if another process went on with its thread meanwhile.

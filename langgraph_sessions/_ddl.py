@@ -78,7 +78,7 @@ def _langgraph(migrations: Sequence[str]) -> Iterator[str]:
 
 
 def _sessions() -> Iterator[str]:
-    yield _terminated(_schema._VERSION_TABLE)
+    yield _terminated(_schema.VERSION_TABLE)
     for version, migration in enumerate(_schema.MIGRATIONS, 1):
         yield f"-- langgraph-sessions, version {version}"
         yield from map(_terminated, migration)

@@ -46,8 +46,9 @@ WHERE (p = 'SELECT' OR name NOT LIKE '%%migrations')
 AND NOT has_table_privilege(to_regclass(name), p)
 UNION ALL
 SELECT quote_ident(current_user), s, 'USAGE'
-FROM pg_get_serial_sequence('user_sessions', 'id') AS s
-WHERE NOT has_sequence_privilege(s, 'USAGE')
+FROM pg_attribute CROSS JOIN pg_get_serial_sequence('user_sessions', attname) AS s
+WHERE attrelid = to_regclass('user_sessions') AND attname = 'id' AND NOT attisdropped
+AND NOT has_sequence_privilege(s, 'USAGE')
 UNION ALL
 SELECT quote_ident(current_user), oid::regprocedure::text, 'EXECUTE'
 FROM pg_proc WHERE proname = ANY (%(functions)s) AND pg_function_is_visible(oid)
@@ -212,9 +213,11 @@ def _versions(
     """Compare both packages' versions; say which are too old."""
     checkpoints, sessions = -1, 0
     if "checkpoint_migrations" in tables:
-        ((checkpoints),) = [row["version"] for row in (yield Fetch(_schema._LANGGRAPH_VERSION))]
+        (row,) = yield Fetch(_schema.LANGGRAPH_VERSION)
+        checkpoints = row["version"]
     if "user_sessions_migrations" in tables:
-        ((sessions),) = [row["version"] for row in (yield Fetch(_schema._SESSIONS_VERSION))]
+        (row,) = yield Fetch(_schema.SESSIONS_VERSION)
+        sessions = row["version"]
     known, ours = len(langgraph) - 1, len(_schema.MIGRATIONS)
     found = [
         *_version("LangGraph", "langgraph-checkpoint-postgres", checkpoints, known),

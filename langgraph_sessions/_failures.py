@@ -21,8 +21,6 @@ BROKEN: Final = frozenset(
         "25006",  # read_only_sql_transaction
     }
 )
-# Seconds to wait for a server that may never answer; libpq's default is for ever.
-CONNECT_TIMEOUT: Final = 5
 
 
 def is_broken(error: BaseException) -> bool:

@@ -205,7 +205,7 @@ class HeldSessions:
         if row["user_id"] != user_id:
             raise SessionNotFoundError(user_id, thread_id)
         last = row["last_save"]
-        if params["checked"] and last != params["seen"] and _run(last) != _run(save):
+        if params["checked"] and last != params["seen"] and _run_of(last) != _run_of(save):
             raise ConcurrentRunError(thread_id)
         return {**row, "last_save": save or last}
 
@@ -247,7 +247,7 @@ def _new_row(user_id: str, thread_id: str) -> Row:
     }
 
 
-def _run(save: str | None) -> str | None:
+def _run_of(save: str | None) -> str | None:
     """Return whose save it is."""
     return save and save.partition(".")[0]
 

@@ -105,7 +105,7 @@ class Housekeeper:
         Raises:
             ValueError: No condition is given, or a duration is negative or over 36500 days.
         """
-        _arguments.function("on_progress", on_progress or dict)
+        _arguments.optional_function("on_progress", on_progress)
         purge = _housekeeping.Purge(idle_for, older_than, active, interrupted, dry_run, batch_size)
         while self._database.run(purge.batch()):
             self.cache.clear()
@@ -141,19 +141,18 @@ class Housekeeper:
         The thread belongs to whom the newest checkpoint that names anybody names; the root
         graph's come before subgraphs'.
 
-        It can be stopped and called again at any time: nothing is adopted twice.
+        It can be stopped and called again at any time: nothing is adopted twice. A thread that
+        cannot be read gets no title; one that was deleted meanwhile, or whose id is too long
+        for a session, is skipped. Both are logged.
 
         Args:
             batch_size: How many threads to look up at a time, from 1 to 1000.
             on_progress: Called with the counts after each batch.
 
-        A thread that cannot be read gets no title; one that was deleted meanwhile, or whose id
-        is too long for a session, is skipped. Both are logged.
-
         Returns:
             How many threads were `seen`, `adopted`, `unowned` and `skipped`.
         """
-        _arguments.function("on_progress", on_progress or dict)
+        _arguments.optional_function("on_progress", on_progress)
         walk = _housekeeping.Backfill(batch_size)
         while (threads := self._database.run(walk.batch())) is not None:
             for owner, thread_id in threads:

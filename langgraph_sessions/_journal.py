@@ -50,8 +50,8 @@ class Journal:
         """Return the entry that comes first, if there are any."""
         return self._entries[0] if self._entries else None
 
-    def written(self) -> None:
-        """Drop the first entry: it is in the database."""
+    def drop_first(self) -> None:
+        """Drop the first entry: it is in the database, or cannot be written."""
         self._used -= self._entries.popleft().size
 
     def __len__(self) -> int:

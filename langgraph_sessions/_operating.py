@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from langgraph_sessions import _arguments
+from langgraph_sessions._housekeeping import LONGEST
 from langgraph_sessions._terminal import one_line
 from langgraph_sessions.manager import AgentSessionManager
 from langgraph_sessions.models import Session
 
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
-LONGEST: Final = timedelta(days=36500)
 
 # Called with counts to tell, and how much is done.
 Update = Callable[[Mapping[str, int], int], None]
@@ -43,43 +43,51 @@ def _duration(
     return duration
 
 
-def _user_id(context: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    return None if value is None else _arguments.user_id(value, param.metavar or param.opts[0])
+def user_id(context: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    name = param.opts[0] if isinstance(param, click.Option) else str(param.metavar)
+    return None if value is None else _arguments.user_id(value, name)
 
 
 def _thread_id(context: click.Context, param: click.Parameter, value: str | None) -> str | None:
     return None if value is None else _arguments.text("THREAD", value)
 
 
-user_argument = click.argument("user", metavar="USER", callback=_user_id)
+user_argument = click.argument("user", metavar="USER", callback=user_id)
 thread_argument = click.argument("thread", metavar="THREAD", callback=_thread_id)
 thread_or_all = click.argument("thread", metavar="[THREAD]", required=False, callback=_thread_id)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
-user_option = click.option("--user", callback=_user_id, help="Only this user's.")
+user_option = click.option("--user", callback=user_id, help="Only this user's.")
 active_option = click.option("--active/--inactive", default=None, help="Only these.")
 duration_option = functools.partial(click.option, callback=_duration, metavar="TIME")
 
 
-def with_manager(command: Callable[..., int | None]) -> Callable[..., int | None]:
-    """Call *command* with a manager in place of the option `--database`.
+Command = Callable[..., int | None]
 
-    Only what brings sessions to a database may make tables there: a mistyped URL must not
+
+def with_manager(*, makes_tables: bool = False) -> Callable[[Command], Command]:
+    """Call the command with a manager in place of the option `--database`.
+
+    Only what brings sessions to a database *makes tables* there: a mistyped URL must not
     leave any behind, nor a look at production migrate it. The embedded one is ours.
     """
 
-    @functools.wraps(command)
-    def managed(database: str | None, **arguments: Any) -> int | None:
-        makes_tables = database is None or command.__name__ in ("adopt", "backfill")
-        with closing(
-            AgentSessionManager(database, auto_setup=makes_tables, on_outage="raise", retry_for=0)
-        ) as manager:
-            try:
-                return command(manager, **arguments)
-            except NotImplementedError as error:  # Data of another serializer, or encrypted.
-                raise click.ClickException(f"what was saved cannot be read: {error}") from error
+    def with_one(command: Command) -> Command:
+        @functools.wraps(command)
+        def managed(database: str | None, **arguments: Any) -> int | None:
+            auto_setup = makes_tables or database is None
+            with closing(
+                AgentSessionManager(database, auto_setup=auto_setup, on_outage="raise", retry_for=0)
+            ) as manager:
+                try:
+                    return command(manager, **arguments)
+                except NotImplementedError as error:  # Data of another serializer, or encrypted.
+                    reason = f"what was saved cannot be read: {error}"
+                    raise click.ClickException(reason) from error
 
-    return managed
+        return managed
+
+    return with_one
 
 
 def one_or_all(thread: str | None, everything: bool) -> None:

@@ -7,26 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from psycopg import AsyncConnection, Connection
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
-
 from langgraph_sessions import _arguments
 from langgraph_sessions._drive import Fetch
-from langgraph_sessions._failures import CONNECT_TIMEOUT, is_broken
+from langgraph_sessions._failures import is_broken
 from langgraph_sessions._memory import Memory
-from langgraph_sessions._pools import CONNECTION_OPTIONS
 from langgraph_sessions._saving import Save
 
 logger = logging.getLogger("langgraph_sessions")
 
 ON_OUTAGE: Final = ("memory", "raise")
 OUTAGE_LIMIT: Final = 64 * 2**20
-
-# What psycopg.connect takes for itself; everything else is libpq's.
-PSYCOPG_OPTIONS: Final = frozenset(
-    {"autocommit", "prepare_threshold", "context", "row_factory", "cursor_factory"}
-)
 
 HERE: Final = "here"
 AWAY: Final = "away"
@@ -89,7 +79,7 @@ class Outage:
 
     def wrote(self) -> None:
         """Take note that the first of what is held was written."""
-        self.memory.journal.written()
+        self.memory.journal.drop_first()
         self.written += 1
 
     def refused(self, error: BaseException) -> None:
@@ -97,7 +87,7 @@ class Outage:
         entry = self.memory.journal.first()
         assert entry is not None
         logger.error("%s cannot be written, and is lost", _described(entry.item), exc_info=error)
-        self.memory.journal.written()
+        self.memory.journal.drop_first()
 
     def end(self) -> None:
         """Go on with the database."""
@@ -118,21 +108,3 @@ def _described(item: Any) -> str:
         return f"a change of session {cast(Mapping[str, Any], item.params)['thread_id']!r}"
     what = "a checkpoint" if isinstance(item, Save) else "the writes of a task"
     return f"{what} of session {item.run.thread_id!r}, held in memory,"
-
-
-def endpoint(conn: Any) -> tuple[str, dict[str, Any]] | None:
-    """Return the conninfo and options for another connection like *conn*'s, if they are known."""
-    if isinstance(conn, Connection | AsyncConnection):
-        return make_conninfo(conn.info.dsn, password=conn.info.password or None), {
-            **CONNECTION_OPTIONS
-        }
-    assert isinstance(conn, ConnectionPool | AsyncConnectionPool)
-    options = {} if conn.kwargs is None else conn.kwargs
-    if not isinstance(conn.conninfo, str) or not isinstance(options, dict):
-        return None  # They come from a function of the caller's.
-    own = {key: options[key] for key in options if key in PSYCOPG_OPTIONS}
-    others = {key: options[key] for key in options if key not in PSYCOPG_OPTIONS}
-    conninfo = make_conninfo(conn.conninfo, **others)
-    if "connect_timeout" not in conninfo_to_dict(conninfo):
-        conninfo = make_conninfo(conninfo, connect_timeout=CONNECT_TIMEOUT)
-    return conninfo, {**own, **CONNECTION_OPTIONS}

@@ -1,4 +1,4 @@
-"""The pools that the savers open: what they check, and how they heal."""
+"""The pools that the savers open: what they check, how they heal, and where they lead."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg import AsyncConnection, Connection
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from langgraph_sessions._failures import CONNECT_TIMEOUT
-
+# Seconds to wait for a server that may never answer; libpq's default is for ever.
+CONNECT_TIMEOUT: Final = 5
 # Not prepared: behind a pooler that knows nothing of prepared statements, one client's
 # could answer another's query.
 CONNECTION_OPTIONS: Final[dict[str, Any]] = {"autocommit": True, "prepare_threshold": None}
@@ -29,6 +30,10 @@ WAIT: Final = 10.0  # Seconds to wait for a free connection.
 # A pool's tries to connect come ever more seldom; after so many seconds it begins again. Must
 # be below WAIT, or those who wait give up first.
 RECONNECT: Final = 4.0
+# What psycopg.connect takes for itself; everything else is libpq's.
+PSYCOPG_OPTIONS: Final = frozenset(
+    {"autocommit", "prepare_threshold", "context", "row_factory", "cursor_factory"}
+)
 
 
 def _options(conninfo: str, size: int) -> dict[str, Any]:
@@ -104,3 +109,21 @@ def async_pool(conninfo: str, size: int, is_away: Callable[[], bool]) -> AsyncCo
     return AsyncConnectionPool[Any](
         conninfo, reconnect_failed=begin_again, **_options(conninfo, size)
     )
+
+
+def endpoint(conn: Any) -> tuple[str, dict[str, Any]] | None:
+    """Return the conninfo and options for another connection like *conn*'s, if they are known."""
+    if isinstance(conn, Connection | AsyncConnection):
+        return make_conninfo(conn.info.dsn, password=conn.info.password or None), {
+            **CONNECTION_OPTIONS
+        }
+    assert isinstance(conn, ConnectionPool | AsyncConnectionPool)
+    options = {} if conn.kwargs is None else conn.kwargs
+    if not isinstance(conn.conninfo, str) or not isinstance(options, dict):
+        return None  # They come from a function of the caller's.
+    own = {key: options[key] for key in options if key in PSYCOPG_OPTIONS}
+    others = {key: options[key] for key in options if key not in PSYCOPG_OPTIONS}
+    conninfo = make_conninfo(conn.conninfo, **others)
+    if "connect_timeout" not in conninfo_to_dict(conninfo):
+        conninfo = make_conninfo(conninfo, connect_timeout=CONNECT_TIMEOUT)
+    return conninfo, {**own, **CONNECTION_OPTIONS}

@@ -146,7 +146,7 @@ class ActiveRun:
         if self.overtaken:
             raise ConcurrentRunError(self.thread_id)
 
-    def has_saved(self, row: Mapping[str, Any]) -> Session:
+    def note_saved(self, row: Mapping[str, Any]) -> Session:
         """Take note of a save that put *row*, and return its session."""
         self.saved = self.known = True
         self.untitled = row["title_source"] == "default"

@@ -124,7 +124,7 @@ class Save:
         self.run.seen = self.name
         if not self.checkpoint_ns:
             self.run.base, self.run.addressed = self.checkpoint["id"], False
-        return self.run.has_saved(row)
+        return self.run.note_saved(row)
 
     @property
     def saved_config(self) -> RunnableConfig:

@@ -119,15 +119,15 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
     (*_TABLE, _USERS, *_INDEXES, *_functions.ALL, _STATUSES),
 )
 
-_VERSION_TABLE = """
+VERSION_TABLE = """
 CREATE TABLE IF NOT EXISTS user_sessions_migrations (
     version INTEGER PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL DEFAULT CURRENT_TIMESTAMP
 )"""
 _TABLES = """
 SELECT to_regclass('checkpoint_migrations') IS NOT NULL AS langgraph,
     to_regclass('user_sessions_migrations') IS NOT NULL AS sessions"""
-_LANGGRAPH_VERSION = "SELECT coalesce(max(v), -1) AS version FROM checkpoint_migrations"
-_SESSIONS_VERSION = "SELECT coalesce(max(version), 0) AS version FROM user_sessions_migrations"
+LANGGRAPH_VERSION = "SELECT coalesce(max(v), -1) AS version FROM checkpoint_migrations"
+SESSIONS_VERSION = "SELECT coalesce(max(version), 0) AS version FROM user_sessions_migrations"
 # Held to the end of the transaction, never by the connection: behind a pooler in
 # transaction mode, a lock of the connection would be somebody else's a moment later.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('langgraph_sessions.migrations'))"
@@ -142,8 +142,8 @@ def is_current(langgraph: Sequence[str]) -> Plan[bool]:
     (tables,) = yield Fetch(_TABLES)
     if not (tables["langgraph"] and tables["sessions"]):
         return False
-    (checkpoints,) = yield Fetch(_LANGGRAPH_VERSION)
-    (sessions,) = yield Fetch(_SESSIONS_VERSION)
+    (checkpoints,) = yield Fetch(LANGGRAPH_VERSION)
+    (sessions,) = yield Fetch(SESSIONS_VERSION)
     _refuse_newer(sessions["version"])
     return bool(checkpoints["version"] >= len(langgraph) - 1) and bool(
         sessions["version"] == len(MIGRATIONS)
@@ -170,12 +170,12 @@ def migrate(langgraph: Sequence[str]) -> Plan[None]:
     """
     yield Fetch(_LOCK)
     yield Run(langgraph[0])
-    (checkpoints,) = yield Fetch(_LANGGRAPH_VERSION)
+    (checkpoints,) = yield Fetch(LANGGRAPH_VERSION)
     for version in range(checkpoints["version"] + 1, len(langgraph)):
         yield Run(langgraph[version].replace("CONCURRENTLY", ""))
         yield Run("INSERT INTO checkpoint_migrations (v) VALUES (%(v)s)", {"v": version})
-    yield Run(_VERSION_TABLE)
-    (sessions,) = yield Fetch(_SESSIONS_VERSION)
+    yield Run(VERSION_TABLE)
+    (sessions,) = yield Fetch(SESSIONS_VERSION)
     _refuse_newer(sessions["version"])
     for version in range(sessions["version"] + 1, len(MIGRATIONS) + 1):
         for statement in MIGRATIONS[version - 1]:

@@ -71,7 +71,7 @@ def sessions(context: click.Context) -> None:
 @click.option("--limit", type=click.IntRange(1, _arguments.PAGE_LIMIT), default=20)
 @click.option("--cursor", help="Go on where the page before ended; give the same filters.")
 @json_option
-@with_manager
+@with_manager()
 def list_sessions(
     manager: AgentSessionManager, user: str | None, as_json: bool, **filters: Any
 ) -> None:
@@ -93,7 +93,7 @@ def list_sessions(
 @user_argument
 @thread_argument
 @json_option
-@with_manager
+@with_manager()
 def show(manager: AgentSessionManager, user: str, thread: str, as_json: bool) -> None:
     """Show a session and what was said in it."""
     session = manager.get_session(user, thread)
@@ -117,7 +117,7 @@ def show(manager: AgentSessionManager, user: str, thread: str, as_json: bool) ->
 @thread_argument
 @click.argument("title")
 @json_option
-@with_manager
+@with_manager()
 def rename(manager: AgentSessionManager, user: str, thread: str, title: str, as_json: bool) -> None:
     """Give a session another title."""
     session = manager.update_session(user, {"title": title}, thread_id=thread)
@@ -129,7 +129,7 @@ def rename(manager: AgentSessionManager, user: str, thread: str, title: str, as_
 @thread_or_all
 @click.option("--all", "everything", is_flag=True, help="All of the user's sessions.")
 @json_option
-@with_manager
+@with_manager()
 def deactivate(
     manager: AgentSessionManager, user: str, thread: str | None, everything: bool, as_json: bool
 ) -> None:
@@ -147,7 +147,7 @@ def deactivate(
 @click.option("--checkpoint", metavar="ID", help="Copy up to this one. Default: everything.")
 @click.option("--title", help="The copy's title. Default: that of the original.")
 @json_option
-@with_manager
+@with_manager()
 def fork(
     manager: AgentSessionManager,
     user: str,
@@ -166,7 +166,7 @@ def fork(
 @thread_argument
 @click.option("--title", help="Default: the first human message.")
 @json_option
-@with_manager
+@with_manager(makes_tables=True)
 def adopt(
     manager: AgentSessionManager, user: str, thread: str, title: str | None, as_json: bool
 ) -> None:
@@ -176,7 +176,7 @@ def adopt(
 
 @sessions.command()
 @json_option
-@with_manager
+@with_manager(makes_tables=True)
 def backfill(manager: AgentSessionManager, as_json: bool) -> None:
     """Adopt every thread that names its user.
 
@@ -199,7 +199,7 @@ def backfill(manager: AgentSessionManager, as_json: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="Everything of the user: erase them.")
 @yes_option
 @json_option
-@with_manager
+@with_manager()
 def delete(
     manager: AgentSessionManager,
     user: str,
@@ -240,7 +240,7 @@ def _erase(manager: AgentSessionManager, user: str, yes: bool, as_json: bool) ->
 @click.option("--batch-size", type=click.IntRange(1, _arguments.PAGE_LIMIT), default=100)
 @yes_option
 @json_option
-@with_manager
+@with_manager()
 def purge(
     manager: AgentSessionManager, dry_run: bool, yes: bool, as_json: bool, **which: Any
 ) -> int:
@@ -281,7 +281,7 @@ def _purge(manager: AgentSessionManager, what: str, **which: Any) -> dict[str, i
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write them here, readable by you alone.",
 )
-@with_manager
+@with_manager()
 def export(manager: AgentSessionManager, user: str, output: Path | None) -> None:
     """Print everything of a user as JSON lines."""
     total = manager.count_sessions(user)

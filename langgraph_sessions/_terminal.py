@@ -47,11 +47,9 @@ def one_line(text: str) -> str:
     return literal(" ".join(text.split()))
 
 
-def session_table(
-    sessions: Sequence[Session], header: str, cells: Iterable[str], title: str | None = None
-) -> Table:
+def session_table(sessions: Sequence[Session], header: str, cells: Iterable[str]) -> Table:
     """Return a table of *sessions* whose first column is *header* over *cells*."""
-    table = Table(title=title, title_justify="left")
+    table = Table()
     table.add_column(header, no_wrap=True)
     table.add_column("Title", overflow="fold")
     table.add_column("Active", no_wrap=True)

@@ -32,8 +32,10 @@ class ThreadUpkeep(InThreads):
         if not _saving.deletes(thread_ids, strategy):
             self._database.attempt(partial(self._prune, thread_ids, strategy))
         elif thread_ids:
-            self._database.run(_operations.delete_threads([str(t) for t in thread_ids]))
-            self.sessions.clear_memory_cache()
+            try:
+                self._database.run(_operations.delete_threads([str(t) for t in thread_ids]))
+            finally:  # It may have been done, and the answer lost.
+                self.sessions.clear_memory_cache()
 
     def _prune(self, thread_ids: Sequence[str], strategy: str) -> None:
         self._database.ready()
@@ -47,8 +49,10 @@ class ThreadUpkeep(InThreads):
             ValueError: *target_thread_id* is in use.
         """
         plan = _housekeeping.copy_thread(source_thread_id, target_thread_id)
-        self._database.run(plan)
-        self.sessions.clear_memory_cache()
+        try:
+            self._database.run(plan)
+        finally:  # It may have been done, and the answer lost.
+            self.sessions.clear_memory_cache()
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete what runs saved, by the `run_id` in checkpoint metadata.
@@ -60,5 +64,7 @@ class ThreadUpkeep(InThreads):
             NotImplementedError: Later runs rebuild a `DeltaChannel` from what these saved;
                 nothing was deleted.
         """
-        self._database.run_atomically(_housekeeping.delete_runs(run_ids))
-        self.sessions.clear_memory_cache()
+        try:
+            self._database.run_atomically(_housekeeping.delete_runs(run_ids))
+        finally:  # It may have been done, and the answer lost.
+            self.sessions.clear_memory_cache()

@@ -33,15 +33,15 @@ def titler(model: BaseChatModel) -> Titler:
 
     # Sync, and so called in a thread that no program waits for: a model's own async call may well
     # be its sync one in a thread of the loop's, which is waited for.
-    def ask(messages: Sequence[BaseMessage]) -> str:
-        said = [message for message in messages if isinstance(message, HumanMessage | AIMessage)]
+    def call_model(messages: Sequence[BaseMessage]) -> str:
+        spoken = [message for message in messages if isinstance(message, HumanMessage | AIMessage)]
         transcript = "\n".join(
-            f"{message.type}: {_titles.text_of(message)}" for message in said[:6]
+            f"{message.type}: {_titles.text_of(message)}" for message in spoken[:6]
         )
         answer = model.invoke([SystemMessage(PROMPT), HumanMessage(transcript)])
         return _titles.text_of(answer)
 
-    return ask
+    return call_model
 
 
 def is_answered(values: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> bool:

@@ -82,8 +82,7 @@ class AsyncSessionSaver(HeldReading, AsyncThreadUpkeep):
         super().__init__(cast(Any, database.conn), pipe, serde)
         self.lock = cast(Any, database.lock)
         self._database = database
-        if titler is not None:
-            _arguments.function("titler", titler)
+        _arguments.optional_function("titler", titler)
         self._titler = titler
         self._thread_id_factory = database.thread_id_factory
         self._concurrent_runs = _arguments.one_of(

@@ -58,6 +58,7 @@ class EmbeddedServer:
                 the data are of another major version, the server did not start, or PGSERVICE
                 names a service that is not defined.
         """
+        self.release()  # If nothing came of the start before.
         binaries = find_binaries()
         _prepare(self.root)
         _check_version(self.root / "data", binaries)
@@ -173,6 +174,8 @@ def _check_version(data: Path, binaries: Path) -> None:
     if not version.exists():
         return
     answer = subprocess.run([binaries / "postgres", "--version"], capture_output=True, text=True)
+    if answer.returncode:
+        raise SessionError(f"{binaries / 'postgres'} does not run: {answer.stderr.strip()}")
     major = answer.stdout.split()[-1].split(".")[0]
     if (found := version.read_text().strip()) != major:
         raise SessionError(

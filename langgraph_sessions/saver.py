@@ -126,8 +126,7 @@ class SessionSaver(HeldReading, ThreadUpkeep):
         self.lock = cast(Any, database.lock)
         # Shared, as everything here is, by the copies that LangGraph makes of a saver.
         self._database = database
-        if titler is not None:
-            _arguments.function("titler", titler)
+        _arguments.optional_function("titler", titler)
         self._titler = titler
         self._thread_id_factory = database.thread_id_factory
         self._concurrent_runs = _arguments.one_of(
@@ -188,6 +187,9 @@ class SessionSaver(HeldReading, ThreadUpkeep):
         processes at once.
 
         Raises:
+            SessionError: The tables are newer than this package, the embedded server cannot be
+                started, or this process was forked from the one that opened the connections.
+            ValueError: The connection is not in autocommit mode.
             psycopg.Error: As the database has it, such as missing rights.
         """
         self._database.setup()

@@ -7,6 +7,7 @@ import inspect
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,14 @@ TABLES = (
     "checkpoint_blobs",
     "checkpoint_writes",
 )
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for *condition*."""
+    pause, deadline = threading.Event(), time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        pause.wait(0.02)
 
 
 def psycopg_pool_options() -> dict[str, Any]:

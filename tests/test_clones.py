@@ -27,8 +27,8 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from langgraph_sessions import AsyncSessionSaver, ConcurrentRunError, SessionSaver
 from tests.servers import Server
-from tests.support import Chat, config, graph_builder, psycopg_pool_options
-from tests.test_embedded import folder, is_running, stream, until
+from tests.support import Chat, config, graph_builder, psycopg_pool_options, until
+from tests.test_embedded import folder, is_running, stream
 
 __all__ = ["folder"]
 

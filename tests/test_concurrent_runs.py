@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import threading
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -27,7 +26,16 @@ from langgraph_sessions import (
     SessionNotFoundError,
     SessionSaver,
 )
-from tests.support import PATIENCE, Chat, asking, config, graph_builder, in_one_moment, texts
+from tests.support import (
+    PATIENCE,
+    Chat,
+    asking,
+    config,
+    graph_builder,
+    in_one_moment,
+    texts,
+    until,
+)
 
 Connection = psycopg.Connection[Any]
 
@@ -499,14 +507,6 @@ def held(pipe: Pipe) -> str:
     """Wait until the process has a session; return its thread."""
     assert pipe.poll(PATIENCE)
     return str(pipe.recv())
-
-
-def until(condition: Callable[[], Any]) -> None:
-    """Wait for *condition*."""
-    pause, deadline = threading.Event(), time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        pause.wait(0.02)
 
 
 def waiting(db: Connection) -> int:

@@ -9,8 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -19,7 +18,7 @@ import pytest
 
 from langgraph_sessions import SessionError, SessionSaver, embedded
 from langgraph_sessions.embedded import EmbeddedServer
-from tests.support import python
+from tests.support import python, until
 
 USER = """
 import sys
@@ -39,13 +38,6 @@ def folder() -> Iterator[Path]:
         yield root
         if (root / "data").exists():
             until(lambda: not (root / "data/postmaster.pid").exists())
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for *condition*; pytest's own limit is the deadline."""
-    pause = threading.Event()
-    while not condition():
-        pause.wait(0.02)
 
 
 def use(folder: Path, title: str) -> subprocess.Popen[str]:
@@ -258,6 +250,20 @@ def test_binaries_in_a_private_folder_work(folder: Path, monkeypatch: pytest.Mon
     with SessionSaver(path=folder) as saver:
         assert saver.sessions.count_sessions() == 0
     until(lambda: not is_running(folder))
+
+
+def test_binaries_that_do_not_run_are_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a PostgreSQL that cannot run, its own words are told."""
+    (folder / "data").mkdir(parents=True)
+    (folder / "data/PG_VERSION").write_text("18")
+    for name in ("initdb", "postgres"):
+        (tmp_path / name).write_text("#!/bin/sh\necho no such library >&2\nexit 127\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv(embedded.BINARIES_VARIABLE, str(tmp_path))
+    with pytest.raises(SessionError, match="postgres does not run: no such library"):
+        EmbeddedServer(folder).start()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user to try")

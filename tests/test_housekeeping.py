@@ -58,6 +58,7 @@ WRONG: list[Wrong] = [
     ("purge_sessions", (), {"idle_for": 0 * DAY, "batch_size": 10**6}, ValueError, "batch_size"),
     ("purge_sessions", (), {"idle_for": 0 * DAY, "batch_size": "2"}, TypeError, "batch_size"),
     ("purge_sessions", (), {"idle_for": 0 * DAY, "on_progress": 5}, TypeError, "on_progress"),
+    ("purge_sessions", (), {"idle_for": 0 * DAY, "on_progress": ""}, TypeError, "on_progress"),
     # Adoption.
     ("adopt_session", (None, "plain"), {}, TypeError, "user_id"),
     ("adopt_session", ("a", None), {}, TypeError, "thread_id"),
@@ -67,6 +68,7 @@ WRONG: list[Wrong] = [
     ("backfill", (), {"batch_size": 10**6}, ValueError, "batch_size"),
     ("backfill", (), {"batch_size": 1.5}, TypeError, "batch_size"),
     ("backfill", (), {"on_progress": "yes"}, TypeError, "on_progress"),
+    ("backfill", (), {"on_progress": False}, TypeError, "on_progress"),
     # Preferences.
     ("get_preferences", (None,), {}, TypeError, "user_id"),
     ("update_preferences", ("", {}), {}, ValueError, "user_id"),

@@ -537,6 +537,7 @@ BREAKAGES = [
     ),
     ("column", ["user_sessions.metadata"], "ALTER TABLE user_sessions DROP COLUMN metadata"),
     ("column", ["user_sessions.id"], "ALTER TABLE user_sessions ALTER id DROP DEFAULT"),
+    ("column", ["user_sessions.id"], "ALTER TABLE user_sessions DROP COLUMN id CASCADE"),
     (
         "index-other",
         ["user_sessions_recent_idx"],

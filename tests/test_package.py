@@ -45,10 +45,9 @@ def test_every_manager_method_has_its_twin() -> None:
         assert f"`AgentSessionManager.{name}`" in str(twin[name].__doc__), name
 
 
-@pytest.mark.parametrize("pair", [("__init__",), ("from_conn_string",)])
-def test_both_savers_are_made_alike(pair: tuple[str]) -> None:
+@pytest.mark.parametrize("name", ["__init__", "from_conn_string"])
+def test_both_savers_are_made_alike(name: str) -> None:
     """The savers take the same options, but for sync or async connections."""
-    (name,) = pair
     sync, twin = (
         inspect.signature(getattr(cls, name)) for cls in (SessionSaver, AsyncSessionSaver)
     )

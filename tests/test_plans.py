@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from langgraph_sessions import SessionNotFoundError, _operations, _sql
+from langgraph_sessions import (
+    Session,
+    SessionNotFoundError,
+    _held_sessions,
+    _memory,
+    _operations,
+    _sql,
+)
 from langgraph_sessions._drive import Fetch, Run
+from langgraph_sessions._request import Request
+from langgraph_sessions._run import ActiveRun
 from langgraph_sessions._schema import MIGRATIONS, migrate
+from tests.support import config
 
 
 def test_deleting_what_is_not_there_is_not_found() -> None:
@@ -33,3 +43,10 @@ def test_a_migration_takes_up_where_the_last_one_stopped() -> None:
     assert isinstance(asked, Fetch)
     with pytest.raises(StopIteration):
         plan.send([{"version": len(MIGRATIONS)}])
+
+
+def test_a_row_in_memory_has_the_columns_of_one_in_the_database() -> None:
+    """In an outage, rows are made that the statements' answers can be taken from."""
+    row = _held_sessions._new_row("alice", "t")
+    run = ActiveRun.start(Request.of(config(user_id="alice")), Session.from_row(row), known=True)
+    assert set(row) == set(_memory._row_of(run)) == set(_sql._ROW)
