@@ -263,6 +263,53 @@ async def test_a_recovery_whose_server_is_killed_goes_on_where_it_was(
     assert len([said for said in warnings_in(caplog) if "is away" in said]) == 1
 
 
+async def test_who_speaks_while_what_was_held_is_written_comes_after_it(
+    chat: Chat, server: Server, place: str
+) -> None:
+    """A turn waits for the way back; if that takes long it is held, and written in its place."""
+    waits = "WHILE (SELECT last_value < 100 FROM inserts) LOOP PERFORM pg_sleep(0.01); END LOOP;"
+    await said_before_recovery(chat, server, place, waits)
+    with psycopg.connect(place, autocommit=True) as conn:
+        is_there = "SELECT last_value >= 3 FROM inserts"
+        await until(lambda: conn.execute(is_there).fetchone() == (True,))
+        said = await chat.say("three", user_id="alice")
+        assert not chat.saver.durable
+        conn.execute("SELECT setval('inserts', 100)")
+    await returned(chat)
+    assert texts(said)[::2] == ["one", "two", "three"]
+    assert await conversations(place) == [texts(said)]
+
+
+def test_writes_that_overtake_the_checkpoint_that_makes_a_session_are_held(
+    server: Server, place: str
+) -> None:
+    """A server that stops before the first of a run's saves, its writes, has nothing to hide."""
+    written = threading.Event()
+
+    class Overtaken(SessionSaver):
+        def put_writes(self, *args: Any, **kwargs: Any) -> None:
+            if not written.is_set():
+                server.stop()
+            super().put_writes(*args, **kwargs)
+            written.set()
+
+        def put(self, *args: Any, **kwargs: Any) -> Any:
+            assert written.wait(60)
+            return super().put(*args, **kwargs)
+
+    with Overtaken(place, retry_for=0.1) as saver:
+        alice = config(user_id="alice", thread_id="t")
+        graph = asking().compile(checkpointer=saver)
+        graph.invoke({"messages": ["Plan a trip"]}, alice)
+        assert not saver.durable
+        (question,) = graph.get_state(alice).interrupts
+        assert question.value == "0"
+        done = graph.invoke(Command(resume="to Rome"), alice)
+        assert texts(done) == ["Plan a trip", "You said to Rome"]
+        server.start()
+    assert asyncio.run(conversations(place)) == [texts(done)]
+
+
 # --- What cannot be seen is not continued --------------------------------------------------------
 
 
@@ -439,6 +486,43 @@ async def test_a_thread_that_another_process_went_on_with_becomes_two_sessions(
     theirs, ours = await conversations(place)
     assert theirs[-2] == "meanwhile"
     assert ours == said
+
+
+REFUSAL = """
+CREATE FUNCTION crash() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE EXCEPTION 'no more sessions';
+END $$;
+CREATE TRIGGER crash BEFORE INSERT ON user_sessions
+    FOR EACH ROW WHEN (NEW.user_id = 'alice') EXECUTE FUNCTION crash()
+"""
+
+
+async def test_what_cannot_have_a_session_of_its_own_is_told_and_the_rest_written(
+    chat: Chat, server: Server, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the database refuses to fork the thread, that run is lost, with words, and no other."""
+    await chat.say("before", user_id="alice")
+    thread_id = (await chat.current()).thread_id
+    steps = Steps(chat)
+    run = steps.start("sync", user_id="alice")
+    await steps.reaches("b")
+    server.stop()
+    await chat.say("hi", user_id="bob")
+    server.start(hidden=True)
+    async with chatting("sync", make_conninfo(place, port=5433)) as other:
+        theirs = await other.say("meanwhile", user_id="alice", thread_id=thread_id)
+    with psycopg.connect(make_conninfo(place, port=5433), autocommit=True) as conn:
+        conn.execute(REFUSAL)
+    server.stop()
+    for step in ("b", "c"):
+        steps.let_go(step)
+    await run
+    server.start()
+    await returned(chat)
+    assert await conversations(place) == [texts(theirs)]
+    assert await conversations(place, "bob") == [["hi", "1 so far"]]
+    assert "is lost" in caplog.text
+    assert "no more sessions" in caplog.text
 
 
 # --- All that graphs do --------------------------------------------------------------------------
