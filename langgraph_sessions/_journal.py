@@ -51,8 +51,11 @@ class Journal:
         return self._entries[0] if self._entries else None
 
     def drop_first(self) -> None:
-        """Drop the first entry: it is in the database, or cannot be written."""
-        self._used -= self._entries.popleft().size
+        """Drop the first entry: it is in the database, or cannot be written.
+
+        Its bytes go on counting: what it says can be read in memory to the end of the outage.
+        """
+        self._entries.popleft()
 
     def __len__(self) -> int:
         """Count the entries."""

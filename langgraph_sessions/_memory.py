@@ -50,9 +50,9 @@ class Memory:
         self._checkpoints = InMemorySaver()
         # Namespaces of subgraphs that were begun here, in threads that were not.
         self._begun: set[tuple[str, str]] = set()
-        # Runs that another process overtook, by their identity, and where they went.
-        self._moved: dict[int, tuple[ActiveRun, str]] = {}
-        self._targets: dict[int, str] = {}
+        # What another process overtook, and where it went: see `_mover`.
+        self._moved: dict[str | ActiveRun, str] = {}
+        self._targets: dict[str | ActiveRun, str] = {}
         self._unanswerable: set[str] = set()  # Threads begun with an answer, to no question here.
 
     def _with(self, serde: SerializerProtocol) -> InMemorySaver:
@@ -181,25 +181,38 @@ class Memory:
     def next(self) -> Entry | None:
         """Return what is to be written next."""
         entry = self.journal.first()
-        if entry is None or isinstance(entry.item, Fetch):
-            return entry
-        _, thread_id = self._moved.get(id(entry.item.run), (None, None))
-        return entry if thread_id is None else entry._replace(item=_moved(entry.item, thread_id))
+        if entry is None:
+            return None
+        if isinstance(entry.item, Fetch):
+            params = cast(Mapping[str, Any], entry.item.params)
+            thread_id = self._moved.get(params["thread_id"])
+            moved: Any = entry.item._replace(params={**params, "thread_id": thread_id})
+        else:
+            thread_id = self._moved.get(self._mover(entry.item.run))
+            moved = thread_id and _moved(entry.item, thread_id)
+        return entry if thread_id is None else entry._replace(item=moved)
+
+    def _mover(self, run: ActiveRun) -> str | ActiveRun:
+        """Return what goes elsewhere if *run* must: a thread that was begun here, else it alone.
+
+        Runs of such a thread go on from each other's checkpoints, which are nowhere else.
+        """
+        return run.thread_id if self.sessions.is_begun(run.thread_id) else run
 
     def move(self, item: Save | Writes, factory: ThreadIdFactory) -> Plan[None]:
-        """Give a run a session of its own: another process went on with its thread meanwhile.
+        """Make a session for a run, or a thread, that another process went on with meanwhile.
 
         That session is a fork of the thread at the checkpoint that the run knew.
         """
         assert item.held is not None
-        user_id, base = item.run.user_id, item.held["start"]
-        if id(item.run) in self._moved:
+        user_id, base, mover = item.run.user_id, item.held["start"], self._mover(item.run)
+        if mover in self._moved:
             raise in_use(FACTORY_ID, item.config["configurable"]["thread_id"])
-        before = self._targets.get(id(item.run))
+        before = self._targets.get(mover)
         target = before or (yield Call(partial(new_thread_id, factory, user_id)))
         if target == item.run.thread_id:  # Such as one conversation for each user.
             target = default_thread_id(user_id)
-        self._targets[id(item.run)] = target
+        self._targets[mover] = target
         if base:
             params = {
                 "source": item.run.thread_id,
@@ -214,7 +227,7 @@ class Memory:
                 # A try that nothing was heard of may have made it.
                 if before is None or error.sqlstate != _functions.IN_USE:
                     raise
-        self._moved[id(item.run)] = item.run, target
+        self._moved[mover] = target
 
 
 def _place(config: RunnableConfig) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from langgraph_sessions.errors import ConcurrentRunError, SessionNotFoundError
 from langgraph_sessions.models import Session
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ActiveRun:
     """A run on its session: settled when the run starts, shared by all its saves.
 

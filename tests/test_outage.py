@@ -31,6 +31,7 @@ from langgraph_sessions import (
     SessionSaver,
     SessionsUnavailableError,
 )
+from langgraph_sessions._journal import Entry, Journal
 from langgraph_sessions._saving import Save
 from tests.servers import Server, until
 from tests.support import TABLES, Chat, asking, config, graph_builder, in_one_moment, python, texts
@@ -858,6 +859,15 @@ async def test_a_manager_by_itself_goes_on_in_memory(
 # --- Limits, and what is no outage ---------------------------------------------------------------
 
 
+def test_what_was_written_counts_until_the_outage_is_over() -> None:
+    """It can still be read in memory, so a way back that is broken off makes no room."""
+    journal = Journal(100)
+    journal.append(Entry(60, "said"))
+    journal.drop_first()
+    with pytest.raises(SessionsUnavailableError, match="outage_limit, 100 bytes"):
+        journal.append(Entry(60, "more"))
+
+
 async def test_past_the_limit_it_says_so_and_keeps_what_was_held(
     kind: str, server: Server, place: str
 ) -> None:
@@ -1060,6 +1070,50 @@ async def test_one_conversation_for_each_user_is_not_hidden(
             "1 so far",
         ]
     assert await conversations(place) == [["old", "1 so far"], ["meanwhile", "1 so far"]]
+
+
+@pytest.mark.parametrize(
+    ("reserved", "durability"),
+    [(True, "exit"), *((False, durability) for durability in DURABILITIES)],
+    ids=["reserved", *DURABILITIES],
+)
+async def test_a_conversation_of_an_outage_moves_as_a_whole(
+    kind: str, place: str, server: Server, reserved: bool, durability: str
+) -> None:
+    """What is said, updated and named in a thread that another process has, too, stays together."""
+    factory = {} if reserved else {"thread_id_factory": lambda user_id: f"chat-{user_id}"}
+    async with chatting(kind, place, **factory) as chat:
+        alice = config(user_id="alice")
+
+        def answer(state: MessagesState) -> dict[str, Any]:
+            if server.process is not None:
+                server.stop()  # Before the first save: only the thread's id is in the database.
+            return {"messages": ["ok"]}
+
+        graph = chat.compile(graph_builder(answer))
+        if not reserved:
+            await chat.say("theirs", user_id="alice")
+            server.stop()
+        for turn in ("one", "two"):
+            given = {"messages": [turn]}
+            await chat.call(graph, "invoke", given, alice, durability=durability)
+        ours = await chat.current()
+        await chat.call(graph, "update_state", ours.config, {"messages": ["noted"]})
+        await chat.session("update_session", "alice", {"title": "Ours"})
+        said = texts(await chat.call(graph, "invoke", {"messages": ["three"]}, alice))
+        if reserved:
+            server.start(hidden=True)
+            async with chatting("sync", make_conninfo(place, port=5433)) as other:
+                await other.say("theirs", user_id="alice")
+            server.stop()
+        server.start()
+        await returned(chat)
+        assert said == ["one", "ok", "two", "ok", "noted", "three", "ok"]
+        (moved,) = await chat.sessions(title="Ours")
+        assert await chat.history(moved) == said
+        (theirs,) = [each for each in await chat.sessions() if each.id != moved.id]
+        assert await chat.history(theirs) == ["theirs", "1 so far"]
+        assert theirs.thread_id == ours.thread_id
 
 
 async def test_no_session_is_created_with_a_given_id(chat: Chat, server: Server) -> None:
