@@ -195,7 +195,7 @@ class AsyncDatabase(AsyncConnections):
             if not await self._write_or_move(entry):
                 self._outage.wrote()
         except Exception as error:
-            if _failures.is_broken(error):
+            if _failures.is_passing(error):
                 raise
             self._outage.refused(error)
 

@@ -208,7 +208,7 @@ class Database(Connections):
                 with self._changed:
                     self._outage.wrote()
         except Exception as error:
-            if _failures.is_broken(error):
+            if _failures.is_passing(error):
                 raise
             with self._changed:
                 self._outage.refused(error)

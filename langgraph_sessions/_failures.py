@@ -22,6 +22,11 @@ BROKEN: Final = frozenset(
     }
 )
 
+# Classes of what passes, or is mended by an operator, and is not about what is to be written:
+# the transaction's state; its rollback, such as a deadlock; missing tables or rights; a want of
+# resources, such as a full disk; locks; time-outs, and what operators do; the system; corruption.
+PASSING: Final = frozenset({"25", "40", "42", "53", "55", "57", "58", "XX"})
+
 
 def is_broken(error: BaseException) -> bool:
     """Say whether *error* is about a connection, or the want of one, and not about a statement."""
@@ -32,6 +37,12 @@ def is_broken(error: BaseException) -> bool:
     if error.sqlstate is not None:
         return error.sqlstate in BROKEN or error.sqlstate.startswith("08")
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | PoolTimeout)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Say whether the same statement may succeed another time: it is not what was refused."""
+    sqlstate = error.sqlstate if isinstance(error, psycopg.Error) else None
+    return is_broken(error) or (sqlstate is not None and sqlstate[:2] in PASSING)
 
 
 def pauses() -> Iterator[float]:

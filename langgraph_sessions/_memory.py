@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import psycopg
 from langchain_core.runnables import RunnableConfig
@@ -15,8 +15,10 @@ from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import RESUME
+from langgraph.constants import START
+from langgraph.types import Command
 
-from langgraph_sessions import _functions, _sql
+from langgraph_sessions import _dumped, _functions, _sql
 from langgraph_sessions._drive import Call, Fetch, Plan
 from langgraph_sessions._held_sessions import HeldSessions, Row, unavailable
 from langgraph_sessions._journal import Entry, Journal
@@ -29,6 +31,8 @@ from langgraph_sessions._thread_ids import (
     in_use,
     new_thread_id,
 )
+
+ENTRY_SIZE: Final = 1000  # The bytes that an entry counts for beside its values, about.
 
 
 class Memory:
@@ -111,16 +115,17 @@ class Memory:
     # --- Saving ------------------------------------------------------------------------------
 
     def put(self, save: Save, serde: SerializerProtocol, write: Callable[[Save], Any]) -> Row:
-        """Hold *save*, for *write* to write it; return the session's row.
+        """Hold *save*, for *write* to write it, values dumped; return the session's row.
 
         Raises:
             ConcurrentRunError: Another run saved to the thread meanwhile.
+            psycopg.DataError: It could never be written.
             SessionsUnavailableError: There is no room for it.
         """
         run, thread_id = save.run, save.run.thread_id
-        if thread_id in self._unanswerable:
-            raise unavailable()
         self._begin_if_new(run)
+        given = save.checkpoint["channel_values"].get(START)
+        self._refuse_answer(run, isinstance(given, Command) and given.resume is not None)
         is_root = not save.checkpoint_ns
         begins = is_root and not run.known and not save.config["configurable"].get("checkpoint_id")
         params = {**save.params, "at": datetime.now(UTC)}
@@ -128,15 +133,11 @@ class Memory:
             row = self.sessions.put(params)
         else:
             row = _row_of(run)
-        payload = serde.dumps_typed((save.checkpoint, save.metadata))
-
-        def again(held: Save) -> Any:
-            checkpoint, metadata = serde.loads_typed(payload)
-            return write(replace(held, checkpoint=checkpoint, metadata=metadata))
-
         # Not the live objects, which the run's nodes may yet change.
-        held = replace(save, checkpoint=cast(Any, {"id": save.checkpoint["id"]}), held=params)
-        self.journal.append(Entry(len(payload[1]), held, again))
+        checkpoint, size = _dumped.checkpoint(save.checkpoint, save.new_versions, serde)
+        metadata = copy.deepcopy(save.metadata)
+        held = replace(save, checkpoint=checkpoint, metadata=metadata, held=params)
+        self.journal.append(Entry(ENTRY_SIZE + size, held, write))
         if begins:
             self.sessions.begin(thread_id)
         if self.sessions.is_begun(thread_id):
@@ -151,30 +152,28 @@ class Memory:
     def put_writes(
         self, writes: Writes, serde: SerializerProtocol, write: Callable[[Writes], Any]
     ) -> None:
-        """Hold *writes*, for *write* to write them. Raises as `put`."""
+        """Hold *writes*, for *write* to write them, values dumped. Raises as `put`."""
         run = writes.run
         self._begin_if_new(run)
-        is_answer = any(channel == RESUME for channel, _ in writes.writes)
-        if is_answer and self.sessions.is_begun(run.thread_id) and not self._root(run.thread_id):
-            self._unanswerable.add(run.thread_id)
-        if run.thread_id in self._unanswerable:
-            raise unavailable()  # The question is in the database.
-        payload = serde.dumps_typed([*writes.writes])
-
-        def again(held: Writes) -> Any:
-            said = [(channel, value) for channel, value in serde.loads_typed(payload)]
-            return write(replace(held, writes=said))
-
+        self._refuse_answer(run, any(channel == RESUME for channel, _ in writes.writes))
         params = writes.params
         row = self.sessions.guard(params)
-        held = replace(writes, writes=(), held=params)
-        self.journal.append(Entry(len(payload[1]), held, again))
+        dumped, size = _dumped.writes(writes.writes, serde)
+        held = replace(writes, writes=dumped, held=params)
+        self.journal.append(Entry(ENTRY_SIZE + size, held, write))
         if row is not None:
             self.sessions.keep(row)
         if self._is_whole(writes.config):
             self._with(serde).put_writes(
                 writes.config, writes.writes, writes.task_id, writes.task_path
             )
+
+    def _refuse_answer(self, run: ActiveRun, is_answer: bool) -> None:
+        """Refuse a run that begins a thread with an answer: the question is in the database."""
+        if is_answer and self.sessions.is_begun(run.thread_id) and not self._root(run.thread_id):
+            self._unanswerable.add(run.thread_id)
+        if run.thread_id in self._unanswerable:
+            raise unavailable()
 
     # --- The way back ------------------------------------------------------------------------
 

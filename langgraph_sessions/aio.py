@@ -251,7 +251,8 @@ class AsyncSessionSaver(HeldReading, AsyncThreadUpkeep):
         began = self.sessions.cache.now()
         save = Save.of(run, config, checkpoint, metadata, new_versions)
         row = await self._database.either(
-            partial(self._put, save), lambda memory: memory.put(save, self.serde, self._put)
+            partial(self._put, save),
+            lambda memory: memory.put(save, self.serde, self._of_dumped()._put),
         )
         self.sessions.cache.wrote(save.done(row), began)
         if self._titler is None or not self._database.durable:
@@ -294,7 +295,7 @@ class AsyncSessionSaver(HeldReading, AsyncThreadUpkeep):
         wrote = Writes.of(run, config, writes, task_id, task_path)
         await self._database.either(
             partial(self._put_writes, wrote),
-            lambda memory: memory.put_writes(wrote, self.serde, self._put_writes),
+            lambda memory: memory.put_writes(wrote, self.serde, self._of_dumped()._put_writes),
         )
         wrote.done()
 

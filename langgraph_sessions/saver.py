@@ -323,7 +323,8 @@ class SessionSaver(HeldReading, ThreadUpkeep):
         began = self.sessions.cache.now()
         save = Save.of(run, config, checkpoint, metadata, new_versions)
         row = self._database.either(
-            partial(self._put, save), lambda memory: memory.put(save, self.serde, self._put)
+            partial(self._put, save),
+            lambda memory: memory.put(save, self.serde, self._of_dumped()._put),
         )
         self.sessions.cache.wrote(save.done(row), began)
         if self._titler is None or not self._database.durable:
@@ -366,7 +367,7 @@ class SessionSaver(HeldReading, ThreadUpkeep):
         wrote = Writes.of(run, config, writes, task_id, task_path)
         self._database.either(
             partial(self._put_writes, wrote),
-            lambda memory: memory.put_writes(wrote, self.serde, self._put_writes),
+            lambda memory: memory.put_writes(wrote, self.serde, self._of_dumped()._put_writes),
         )
         wrote.done()
 

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, TypedDict
 
@@ -18,6 +19,7 @@ import psycopg
 import pytest
 from langchain_core.messages import AIMessage
 from langgraph.channels.delta import DeltaChannel
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -262,6 +264,21 @@ async def test_a_recovery_whose_server_is_killed_goes_on_where_it_was(
     assert await conversations(place) == [texts(said)]
     assert texts(said)[::2] == ["one", "two", "three"]
     assert len([said for said in warnings_in(caplog) if "is away" in said]) == 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["40P01", "55P03", "57014", "53100", "42501"],
+    ids=["deadlock", "lock timeout", "statement timeout", "disk full", "rights"],
+)
+async def test_what_is_refused_for_the_moment_is_written_later(
+    chat: Chat, server: Server, place: str, code: str
+) -> None:
+    """An error that is not about what was held loses nothing: it is tried again."""
+    refusal = f"RAISE EXCEPTION 'not now' USING ERRCODE = '{code}';"
+    said = await said_before_recovery(chat, server, place, refusal)
+    await returned(chat)
+    assert await conversations(place) == [texts(said)]
 
 
 async def test_who_speaks_while_what_was_held_is_written_comes_after_it(
@@ -608,6 +625,62 @@ async def test_delta_channels_are_rebuilt_in_and_after_an_outage(
     assert (await chat.call(graph, "get_state", session.config)).values == expected
     expected = {"words": ["one", "1", "two", "3", "three", "5"], "turns": 3}
     assert await say("three") == expected
+
+
+@dataclass
+class Trip:
+    """What an application keeps in its state."""
+
+    to: str
+
+
+class Plans(TypedDict):
+    trip: Trip
+    note: str
+
+
+async def test_values_are_stored_as_they_would_be_without_an_outage(
+    kind: str, server: Server, place: str
+) -> None:
+    """A serializer that loads less than it dumped, as a strict one does, changes nothing."""
+    builder = StateGraph(Plans).add_node("plan", lambda _: {"trip": Trip("Rome")})
+    builder.add_edge(START, "plan")
+    stored = (
+        "SELECT channel, type, blob FROM checkpoint_{} AS s JOIN user_sessions USING (thread_id) "
+        "WHERE channel = 'trip' AND user_id = '{}' ORDER BY blob"
+    )
+    async with chatting(
+        kind, place, serde=JsonPlusSerializer(allowed_msgpack_modules=None)
+    ) as chat:
+        graph, given = chat.compile(builder), {"note": "soon"}
+        await chat.call(graph, "invoke", given, config(user_id="alice"))
+        server.stop()
+        await chat.call(graph, "invoke", given, config(user_id="bob"))
+        server.start()
+        await returned(chat)
+    for table in ("blobs", "writes"):
+        without, with_one = (server.execute(stored.format(table, who)) for who in ("alice", "bob"))
+        assert with_one == without
+        assert without
+
+
+async def test_what_could_never_be_written_is_refused_at_once(
+    chat: Chat, server: Server, place: str
+) -> None:
+    """A run that would fail with the database fails in an outage; those before and after do not."""
+    builder = StateGraph(Plans).add_node("plan", lambda state: {"note": state["note"] + "!"})
+    graph, alice = chat.compile(builder.add_edge(START, "plan")), config(user_id="alice")
+    server.stop()
+    for note in ("one", "two\0", "three"):
+        with pytest.raises(psycopg.DataError, match="NUL") if "\0" in note else nullcontext():
+            await chat.call(graph, "invoke", {"note": note}, alice)
+    server.start()
+    await returned(chat)
+    (session,) = await chat.sessions()
+    states = await chat.call(graph, "get_state_history", session.config)
+    notes = [state.values.get("note") for state in states]
+    assert {note for note in notes if note} == {"one", "one!", "three", "three!"}
+    assert notes[0] == "three!"
 
 
 @pytest.mark.parametrize("durability", DURABILITIES)
@@ -1125,8 +1198,10 @@ async def test_no_session_is_created_with_a_given_id(chat: Chat, server: Server)
     server.start()
 
 
+@pytest.mark.parametrize("durability", ["sync", "async"])
+@pytest.mark.parametrize("by_id", [False, True], ids=["answer", "by id"])
 async def test_an_answer_to_a_question_in_the_database_is_refused(
-    chat: Chat, server: Server, place: str
+    chat: Chat, server: Server, place: str, by_id: bool, durability: str
 ) -> None:
     """It is not taken for the answer to another question, in a session begun for it."""
 
@@ -1134,13 +1209,16 @@ async def test_an_answer_to_a_question_in_the_database_is_refused(
         return {"messages": [AIMessage(interrupt("Well?"))]}
 
     graph = chat.compile(graph_builder(ask))
-    await chat.say("book it", graph, user_id="alice")
+    asked = await chat.say("book it", graph, user_id="alice")
+    (question,) = asked["__interrupt__"]
+    answer: Any = Command(resume={question.id: "no"} if by_id else "no")
+    alice = config(user_id="alice")
     server.stop()
     with pytest.raises(SessionsUnavailableError):
-        await chat.call(graph, "invoke", Command(resume="no"), config(user_id="alice"))
+        await chat.call(graph, "invoke", answer, alice, durability=durability)
     server.start()
     await returned(chat)
-    await chat.call(graph, "invoke", Command(resume="yes"), config(user_id="alice"))
+    await chat.call(graph, "invoke", Command(resume="yes"), alice)
     assert await conversations(place) == [["book it", "yes"]]
 
 

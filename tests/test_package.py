@@ -102,6 +102,7 @@ LAYERS = [
         "_from_threads",
         "_journal",
         "_failures",
+        "_dumped",
     },
     {"embedded", "_sql", "_schema", "_cache", "_thread_ids", "_background", "_pools"},
     {"_request", "_run", "_pages", "_source", "_titling", "_ddl", "_held_sessions"},
