@@ -164,9 +164,10 @@ class AsyncDatabase(AsyncConnections):
                 if await self._returns():
                     return
         except asyncio.CancelledError:
-            # The loop ends, and nobody closed this.
-            if not self._closing and not await self._returns():
-                self._outage.lose()
+            if not self._closing:  # The loop ends, and nobody closed this.
+                if not await self._returns():
+                    self._outage.lose()
+                await self._close_pool()
             raise
 
     async def _returns(self) -> bool:
@@ -211,6 +212,10 @@ class AsyncDatabase(AsyncConnections):
             return True
         return False
 
+    async def _close_pool(self) -> None:
+        if self._source.given is None:
+            await cast(AsyncConnectionPool[Any], self.conn).close()
+
     async def close(self) -> None:
         """Async version of `Database.close`."""
         if self._is_forked:
@@ -223,7 +228,6 @@ class AsyncDatabase(AsyncConnections):
             self._recovery = None
             if not self.durable and not await self._returns():
                 self._outage.lose()
-        if self._source.given is None:
-            await cast(AsyncConnectionPool[Any], self.conn).close()
+        await self._close_pool()
         if self._source.server:
             self._source.server.release()

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import psycopg
 
-from langgraph_sessions import _failures
+from langgraph_sessions import _failures, _sql
 from langgraph_sessions._connections import Connections, result
 from langgraph_sessions._drive import Call, Done, Fetch, Plan, Run, T, drive, execute, fail, proceed
 from langgraph_sessions._held_sessions import refuse
@@ -251,5 +251,8 @@ def one_step(fetch: Fetch) -> Plan[None]:
     Raises:
         SessionError: There was nothing to change, or the new thread's id is in use.
     """
-    if not (yield fetch):
+    if (yield fetch):
+        return
+    # A try that nothing was heard of may have created it.
+    if fetch.sql != _sql.CREATE_SESSION or not (yield Fetch(_sql.GET_SESSION, fetch.params)):
         raise SessionError("the session is gone, or its thread id is in use")

@@ -1098,16 +1098,31 @@ print("held", flush=True)
 if sys.argv[2] == "back":
     sys.stdin.read()
 """
+ASYNC_PROGRAM = """
+import asyncio, sys, logging
+from langgraph_sessions import AsyncSessionSaver
+from tests.support import graph_builder
+logging.getLogger("psycopg").setLevel(logging.CRITICAL)
+async def main():
+    saver = AsyncSessionSaver(sys.argv[1], retry_for=0.3)
+    graph = graph_builder().compile(checkpointer=saver)
+    await graph.ainvoke({"messages": ["held"]}, {"configurable": {"user_id": "alice"}})
+    print("held", flush=True)
+    if sys.argv[2] == "back":
+        sys.stdin.read()
+asyncio.run(main())
+"""
 
 
 @pytest.mark.parametrize("end", ["away", "back"])
+@pytest.mark.parametrize("program", [PROGRAM, ASYNC_PROGRAM], ids=["sync", "async"])
 def test_a_program_that_closes_nothing_writes_or_says_what_is_lost(
-    server: Server, place: str, end: str
+    server: Server, place: str, program: str, end: str
 ) -> None:
     """At the end of the program what is held is written, or the log says that it is lost."""
     server.stop()
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", PROGRAM, place, end],
+        [sys.executable, "-W", "error", "-c", program, place, end],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -1121,6 +1136,7 @@ def test_a_program_that_closes_nothing_writes_or_says_what_is_lost(
     assert process.returncode == 0
     assert ("are lost" in errors) == (end == "away")
     if end == "back":
+        assert len(errors.splitlines()) == 2, errors  # The warning that it is away.
         assert _conversations(place, "alice") == [["held", "1 so far"]]
 
 

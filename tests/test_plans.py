@@ -6,12 +6,14 @@ import pytest
 
 from langgraph_sessions import (
     Session,
+    SessionError,
     SessionNotFoundError,
     _held_sessions,
     _memory,
     _operations,
     _sql,
 )
+from langgraph_sessions._database import one_step
 from langgraph_sessions._drive import Fetch, Run
 from langgraph_sessions._request import Request
 from langgraph_sessions._run import ActiveRun
@@ -43,6 +45,16 @@ def test_a_migration_takes_up_where_the_last_one_stopped() -> None:
     assert isinstance(asked, Fetch)
     with pytest.raises(StopIteration):
         plan.send([{"version": len(MIGRATIONS)}])
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_session_that_a_lost_try_created_is_created(found: bool) -> None:
+    """Only where there is none of the user's is a second try to create it told as a failure."""
+    plan = one_step(Fetch(_sql.CREATE_SESSION, {"user_id": "alice", "thread_id": "t"}))
+    next(plan)
+    assert plan.send([]) == Fetch(_sql.GET_SESSION, {"user_id": "alice", "thread_id": "t"})
+    with pytest.raises(StopIteration if found else SessionError):
+        plan.send([{"id": 1}] if found else [])
 
 
 def test_a_row_in_memory_has_the_columns_of_one_in_the_database() -> None:
