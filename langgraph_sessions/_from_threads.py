@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -15,17 +16,26 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
+from langgraph_sessions.errors import SessionError
+
 T = TypeVar("T")
 
 
 class FromThreads(AsyncPostgresSaver):
     """An `AsyncPostgresSaver` whose sync methods say so where they would wait for ever."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Belong to the running event loop, as the parent does."""
+        super().__init__(*args, **kwargs)
+        self._pid = os.getpid()
+
     def _from_thread(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run *coroutine* on the saver's loop; from the loop itself, that would wait for ever.
+        """Run *coroutine* on the saver's loop, where somebody runs that for this thread.
 
         Raises:
             asyncio.InvalidStateError: This is the loop's own thread.
+            RuntimeError: The loop is closed.
+            SessionError: The process was forked, and the loop is the parent's.
         """
         try:
             running = asyncio.get_running_loop()
@@ -37,6 +47,15 @@ class FromThreads(AsyncPostgresSaver):
                 "synchronous calls to AsyncSessionSaver are only allowed from another thread: "
                 "use its async methods, such as `await graph.ainvoke(...)`"
             )
+        if self._pid != os.getpid():
+            coroutine.close()
+            raise SessionError(
+                "this saver was made before the process was forked, and its event loop is the "
+                "parent's: make one in each worker, or use its async methods"
+            )
+        if self.loop.is_closed():
+            coroutine.close()
+            raise RuntimeError("this saver belongs to an event loop that is closed")
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:

@@ -464,6 +464,23 @@ def opening(where: str) -> None:
     saver.close()
 
 
+def from_threads(used: bool, where: str) -> None:
+    """Print what the sync methods of an async saver came to in a child."""
+    talker = Talker(True, "url", where)
+    if used:
+        talker.say("parent")
+
+    def child() -> str:
+        try:
+            return str(talker.graph.invoke({"messages": ["hi"]}, config(user_id="child")))
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+
+    answer = fork(child, "os.fork and os._exit")()
+    print(json.dumps([answer, talker.say("parent")]), flush=True)
+    talker.close()
+
+
 @contextmanager
 def program(call: str) -> Iterator[subprocess.Popen[str]]:
     """Run a function of this module in a new process; whatever it leaves is killed."""
@@ -586,3 +603,22 @@ def test_a_fork_while_the_database_is_away_is_refused(
 def test_a_fork_while_another_thread_opens_is_refused(url: str) -> None:
     """The child does not wait for a lock that no thread of its own will ever free."""
     assert told(f"opening({url!r})") == [REFUSED, 0]
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["unused", "used"])
+def test_the_sync_methods_of_an_async_saver_are_refused_in_a_child(url: str, used: bool) -> None:
+    """Its loop is the parent's: no thread of the child runs that, to be waited for."""
+    answer, parent = told(f"from_threads({used}, {url!r})")
+    assert answer.startswith("SessionError: this saver was made before the process was forked")
+    assert parent == (4 if used else 2)
+
+
+def test_the_sync_methods_of_an_async_saver_know_that_its_loop_is_closed(url: str) -> None:
+    """They say so, and leave no coroutine behind."""
+
+    async def make() -> AsyncSessionSaver:
+        return AsyncSessionSaver(url)
+
+    saver = asyncio.run(make())
+    with pytest.raises(RuntimeError, match="event loop that is closed"):
+        saver.get_tuple(config(user_id="alice"))
