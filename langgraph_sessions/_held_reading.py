@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory
@@ -12,7 +11,6 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_sessions import _opening, _saving
 from langgraph_sessions._drive import Plan
-from langgraph_sessions._dumped import AsDumped
 from langgraph_sessions._memory import Memory
 from langgraph_sessions._request import Request
 from langgraph_sessions._run import ActiveRun, active_run, owned, pin
@@ -25,12 +23,6 @@ class HeldReading:
     serde: SerializerProtocol
     _concurrent_runs: str
     _thread_id_factory: ThreadIdFactory
-
-    def _of_dumped(self) -> Self:
-        """Return a copy of the saver that stores what is dumped already as it is."""
-        saver = copy.copy(self)
-        saver.serde = AsDumped(self.serde)
-        return saver
 
     def _open(self, request: Request, select: str | None = None) -> Plan[_opening.Opened]:
         return _opening.open_run(request, self._thread_id_factory, select)

@@ -26,6 +26,7 @@ from langgraph_sessions.models import Session
 
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
+Command = Callable[..., int | None]
 # Called with counts to tell, and how much is done.
 Update = Callable[[Mapping[str, int], int], None]
 
@@ -60,9 +61,6 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 user_option = click.option("--user", callback=user_id, help="Only this user's.")
 active_option = click.option("--active/--inactive", default=None, help="Only these.")
 duration_option = functools.partial(click.option, callback=_duration, metavar="TIME")
-
-
-Command = Callable[..., int | None]
 
 
 def with_manager(*, makes_tables: bool = False) -> Callable[[Command], Command]:

@@ -20,7 +20,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import AsyncCursor, AsyncPipeline
 from psycopg.rows import DictRow, dict_row
 
-from langgraph_sessions import _arguments, _join, _opening, _saving
+from langgraph_sessions import _arguments, _dumped, _join, _opening, _saving
 from langgraph_sessions._aio_connections import AsyncConn
 from langgraph_sessions._aio_database import AsyncDatabase
 from langgraph_sessions._aio_thread_upkeep import AsyncThreadUpkeep
@@ -252,7 +252,7 @@ class AsyncSessionSaver(HeldReading, AsyncThreadUpkeep):
         save = Save.of(run, config, checkpoint, metadata, new_versions)
         row = await self._database.either(
             partial(self._put, save),
-            lambda memory: memory.put(save, self.serde, self._of_dumped()._put),
+            lambda memory: memory.put(save, self.serde, _dumped.storing(self)._put),
         )
         self.sessions.cache.wrote(save.done(row), began)
         if self._titler is None or not self._database.durable:
@@ -295,7 +295,7 @@ class AsyncSessionSaver(HeldReading, AsyncThreadUpkeep):
         wrote = Writes.of(run, config, writes, task_id, task_path)
         await self._database.either(
             partial(self._put_writes, wrote),
-            lambda memory: memory.put_writes(wrote, self.serde, self._of_dumped()._put_writes),
+            lambda memory: memory.put_writes(wrote, self.serde, _dumped.storing(self)._put_writes),
         )
         wrote.done()
 

@@ -20,7 +20,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import Cursor, Pipeline
 from psycopg.rows import DictRow, dict_row
 
-from langgraph_sessions import _arguments, _join, _opening, _saving
+from langgraph_sessions import _arguments, _dumped, _join, _opening, _saving
 from langgraph_sessions._background import Background
 from langgraph_sessions._connections import Conn
 from langgraph_sessions._database import Database
@@ -324,7 +324,7 @@ class SessionSaver(HeldReading, ThreadUpkeep):
         save = Save.of(run, config, checkpoint, metadata, new_versions)
         row = self._database.either(
             partial(self._put, save),
-            lambda memory: memory.put(save, self.serde, self._of_dumped()._put),
+            lambda memory: memory.put(save, self.serde, _dumped.storing(self)._put),
         )
         self.sessions.cache.wrote(save.done(row), began)
         if self._titler is None or not self._database.durable:
@@ -367,7 +367,7 @@ class SessionSaver(HeldReading, ThreadUpkeep):
         wrote = Writes.of(run, config, writes, task_id, task_path)
         self._database.either(
             partial(self._put_writes, wrote),
-            lambda memory: memory.put_writes(wrote, self.serde, self._of_dumped()._put_writes),
+            lambda memory: memory.put_writes(wrote, self.serde, _dumped.storing(self)._put_writes),
         )
         wrote.done()
 

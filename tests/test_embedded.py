@@ -252,6 +252,15 @@ def test_binaries_in_a_private_folder_work(folder: Path, monkeypatch: pytest.Mon
     until(lambda: not is_running(folder))
 
 
+def test_a_server_started_twice_is_stopped_by_one_release(folder: Path) -> None:
+    """A start that is tried again leaves no use of the server behind."""
+    server = EmbeddedServer(folder)
+    server.start()
+    server.start()
+    server.release()
+    until(lambda: not is_running(folder))
+
+
 def test_binaries_that_do_not_run_are_named(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
