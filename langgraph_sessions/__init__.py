@@ -3,23 +3,25 @@
 `SessionSaver` and `AsyncSessionSaver` are checkpointers that know users;
 `AgentSessionManager` and `AsyncAgentSessionManager`, their `sessions`, list and manage
 what they store.
+
+What this module exports is what users can rely on. Every other module is free to change.
 """
 
 from __future__ import annotations
 
-from langgraph_sessions._run import get_session
-from langgraph_sessions._titling import titler
-from langgraph_sessions.aio import AsyncSessionSaver
-from langgraph_sessions.aio_manager import AsyncAgentSessionManager
 from langgraph_sessions.errors import (
     ConcurrentRunError,
     SessionError,
     SessionNotFoundError,
     SessionsUnavailableError,
 )
-from langgraph_sessions.manager import AgentSessionManager
 from langgraph_sessions.models import Session, SessionPage
-from langgraph_sessions.saver import SessionSaver
+from langgraph_sessions.runs.active import get_session
+from langgraph_sessions.savers.aio_saver import AsyncSessionSaver
+from langgraph_sessions.savers.saver import SessionSaver
+from langgraph_sessions.sessions.aio_manager import AsyncAgentSessionManager
+from langgraph_sessions.sessions.manager import AgentSessionManager
+from langgraph_sessions.titles.by_model import titler
 
 __version__ = "0.1.0"
 

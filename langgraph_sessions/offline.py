@@ -19,8 +19,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from langgraph_sessions._titles import shorten
 from langgraph_sessions.errors import SessionError
+from langgraph_sessions.titles.from_words import shorten
 
 KEY_VARIABLE: Final = "GOOGLE_API_KEY"
 GEMINI: Final = "gemini-2.5-flash"

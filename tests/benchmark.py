@@ -24,8 +24,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
 from langgraph_sessions import AsyncSessionSaver
-from langgraph_sessions._request import RUNTIME_KEY
-from langgraph_sessions.embedded import EmbeddedServer
+from langgraph_sessions.embedded.server import EmbeddedServer
+from langgraph_sessions.runs.request import RUNTIME_KEY
 from tests.support import graph_builder, psycopg_pool_options
 
 ROUNDS = 4
@@ -37,7 +37,7 @@ async def calls(saver: Any, user: int, until: float, known: bool) -> int:
     count = 0
     while time.perf_counter() < until:
         who = {"user_id": f"user-{user}"} if known else {}
-        # What makes a config a run's own, see langgraph_sessions._run.
+        # What makes a config a run's own, see langgraph_sessions.runs.active.
         run = {**who, "thread_id": f"{known}-{user}", "checkpoint_ns": "", RUNTIME_KEY: None}
         config: Any = {"configurable": run}
         await saver.aget_tuple(config)

@@ -21,8 +21,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import scalar_row
 
-from langgraph_sessions import AsyncSessionSaver, SessionSaver, _guardian
-from langgraph_sessions.embedded import find_binaries
+from langgraph_sessions import AsyncSessionSaver, SessionSaver
+from langgraph_sessions.embedded import guardian
+from langgraph_sessions.embedded.server import find_binaries
 from tests import pgbouncer
 from tests.support import Chat, psycopg_pool_options
 
@@ -57,10 +58,10 @@ def server() -> Iterator[str]:
     # Not under tmp_path: a socket's path must be short.
     folder = Path(tempfile.mkdtemp(prefix="lgs-"))
     folder.chmod(0o755)
-    prefix, options = _guardian.unprivileged()
+    prefix, options = guardian.unprivileged()
     binaries = find_binaries()
-    _guardian.make_folder(folder / "data")
-    _guardian.make_folder(folder / "socket")
+    guardian.make_folder(folder / "data")
+    guardian.make_folder(folder / "socket")
     subprocess.run(
         [
             *(*prefix, str(binaries / "initdb"), "-D", str(folder / "data"), "-A", "trust"),

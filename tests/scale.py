@@ -22,10 +22,11 @@ from typing import Any, Final
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from langgraph_sessions import AgentSessionManager, SessionSaver, _operations
-from langgraph_sessions._drive import Fetch, Plan
-from langgraph_sessions._pages import Listing
-from langgraph_sessions.embedded import EmbeddedServer
+from langgraph_sessions import AgentSessionManager, SessionSaver
+from langgraph_sessions.embedded.server import EmbeddedServer
+from langgraph_sessions.plans import Fetch, Plan
+from langgraph_sessions.sessions import operations
+from langgraph_sessions.sessions.listing import Listing
 from tests.benchmark import wait_for_end
 from tests.support import config, graph_builder, psycopg_pool_options
 
@@ -142,7 +143,7 @@ def measures(is_heavy: bool) -> list[Measure]:
             return manager.list_sessions(user, limit=size, cursor=cursor, **filters)
 
         def plan(user: str, cursor: str | None) -> Plan[Any]:
-            return _operations.list_page(Listing(user, cursor=cursor, **filters), size)
+            return operations.list_page(Listing(user, cursor=cursor, **filters), size)
 
         return Measure(name, limit, True, call, plan, pages)
 
@@ -159,7 +160,7 @@ def measures(is_heavy: bool) -> list[Measure]:
             MILLISECONDS,
             True,
             lambda manager, user, _: manager.get_current_user_session(user),
-            lambda user, _: _operations.get_current(user),
+            lambda user, _: operations.get_current(user),
         ),
         page("first page", 0),
         page("hundredth page" if is_heavy else "last page", 99),
@@ -173,7 +174,7 @@ def measures(is_heavy: bool) -> list[Measure]:
             None if is_heavy else MILLISECONDS,
             not is_heavy,
             lambda manager, user, _: manager.list_active_sessions(user),
-            lambda user, _: _operations.list_all(Listing(user, active=True)),
+            lambda user, _: operations.list_all(Listing(user, active=True)),
         ),
         search,
         rare,
@@ -183,7 +184,7 @@ def measures(is_heavy: bool) -> list[Measure]:
             slow,
             not is_heavy,
             lambda manager, user, _: manager.count_sessions(user),
-            lambda user, _: _operations.count(Listing(user)),
+            lambda user, _: operations.count(Listing(user)),
             page=None,
         ),
     ]
@@ -198,7 +199,7 @@ def operator_measures() -> list[Measure]:
             None,
             False,
             lambda manager, _, cursor: manager.list_sessions(cursor=cursor, **filters),
-            lambda _, cursor: _operations.list_page(Listing(cursor=cursor, **filters), PAGE),
+            lambda _, cursor: operations.list_page(Listing(cursor=cursor, **filters), PAGE),
             pages,
         )
 

@@ -19,8 +19,8 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from langgraph_sessions import _guardian
-from langgraph_sessions.embedded import find_binaries
+from langgraph_sessions.embedded import guardian
+from langgraph_sessions.embedded.server import find_binaries
 
 PATIENCE = 30.0  # Seconds, the most that a test waits for something.
 # Nothing that a killed process had acknowledged may be lost with it; the machine stays up.
@@ -64,10 +64,10 @@ class Server:
         self.folder = Path(tempfile.mkdtemp(prefix="lgs-"))
         self.folder.chmod(0o755)
         self.data, self.socket = self.folder / "data", self.folder / "socket"
-        _guardian.make_folder(self.data)
-        _guardian.make_folder(self.socket)
+        guardian.make_folder(self.data)
+        guardian.make_folder(self.socket)
         self._settings = settings
-        self._prefix, self._options = _guardian.unprivileged()
+        self._prefix, self._options = guardian.unprivileged()
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self, program: str, *arguments: str) -> None:

@@ -253,10 +253,10 @@ async def test_a_thread_deleted_meanwhile_is_passed_over(
     chat: Chat, url: str, db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thread that is deleted, or another's by now, while its batch is adopted stops nobody."""
-    from langgraph_sessions import _reading
+    from langgraph_sessions.sessions import reading
 
     await asyncio.to_thread(leave, url, dict.fromkeys("abcd", "alice"))
-    real = _reading.title
+    real = reading.title
 
     def meanwhile(said: Any) -> str | None:
         db.execute("DELETE FROM checkpoints WHERE thread_id = 'b'")
@@ -265,7 +265,7 @@ async def test_a_thread_deleted_meanwhile_is_passed_over(
             ON CONFLICT DO NOTHING""")
         return real(said)
 
-    monkeypatch.setattr(_reading, "title", meanwhile)
+    monkeypatch.setattr(reading, "title", meanwhile)
     assert (await chat.session("backfill"))["adopted"] == 2
     assert owners(db) == {"a": "alice", "c": "bob", "d": "alice"}
 

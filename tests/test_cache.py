@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from langgraph_sessions import AgentSessionManager, Session
-from langgraph_sessions._cache import SessionCache
+from langgraph_sessions.sessions.cache import SessionCache
 from tests.support import python
 
 RENAME = (

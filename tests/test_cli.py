@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from langgraph_sessions import SessionSaver, __version__
-from langgraph_sessions.embedded import DEFAULT_PATH
+from langgraph_sessions.embedded.server import DEFAULT_PATH
 from tests.terminal import COMMAND, Program, environment, in_a_terminal, run
 
 

@@ -19,7 +19,8 @@ from langgraph.checkpoint.postgres.base import MIGRATIONS
 from langgraph.graph import START, MessagesState, StateGraph
 from psycopg.conninfo import make_conninfo
 
-from langgraph_sessions import AsyncSessionSaver, SessionSaver, _doctor
+from langgraph_sessions import AsyncSessionSaver, SessionSaver
+from langgraph_sessions.doctor import visit
 from tests.support import Chat, config, texts
 
 Connection = psycopg.Connection[Any]
@@ -209,7 +210,7 @@ def test_a_killed_worker_loses_no_acknowledged_turn(
         after = chosen.uniform(0.05, 0.6)
         acknowledged = killed(make_conninfo(url, application_name=WORKER), kind, begin, after)
         gone(db)
-        assert _doctor.visit(url, MIGRATIONS) == []
+        assert visit.visit(url, MIGRATIONS) == []
         assert db.execute(DISAGREEMENTS).fetchall() == []
         for number, thread_id in acknowledged:
             histories.setdefault(thread_id, []).extend(said(f"turn {number}"))

@@ -16,8 +16,9 @@ from typing import IO
 import psycopg
 import pytest
 
-from langgraph_sessions import SessionError, SessionSaver, embedded
-from langgraph_sessions.embedded import EmbeddedServer
+from langgraph_sessions import SessionError, SessionSaver
+from langgraph_sessions.embedded import server as embedded
+from langgraph_sessions.embedded.server import EmbeddedServer
 from tests.support import python, until
 
 USER = """
@@ -121,7 +122,7 @@ def test_a_server_whose_guardian_was_killed_is_adopted(folder: Path) -> None:
     first = use(folder, "one")
     assert answer(first) == 1
     pid = postmaster(folder)
-    found = subprocess.run(["pgrep", "-f", f"_guardian.py {folder}"], capture_output=True)
+    found = subprocess.run(["pgrep", "-f", f"guardian.py {folder}"], capture_output=True)
     (guardian,) = found.stdout.split()
     os.kill(int(guardian), signal.SIGKILL)
     second = use(folder, "two")

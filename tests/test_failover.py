@@ -15,7 +15,7 @@ from langgraph.graph import START, StateGraph
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver
-from langgraph_sessions.embedded import find_binaries
+from langgraph_sessions.embedded.server import find_binaries
 from tests.servers import Server, until
 from tests.support import Chat, config
 

@@ -14,12 +14,7 @@ from langchain_core.messages import AIMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from langgraph_sessions import (
-    AsyncSessionSaver,
-    ConcurrentRunError,
-    SessionError,
-    SessionSaver,
-)
+from langgraph_sessions import AsyncSessionSaver, ConcurrentRunError, SessionError, SessionSaver
 from tests.servers import Server, terminate_backends, until
 from tests.support import Chat, psycopg_pool_options, texts
 

@@ -23,8 +23,11 @@ from langgraph.checkpoint.postgres.base import MIGRATIONS
 from langgraph.types import interrupt
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from langgraph_sessions import Session, SessionSaver, _cli, _ddl, _doctor
-from langgraph_sessions.embedded import find_binaries
+from langgraph_sessions import Session, SessionSaver
+from langgraph_sessions.cli import main
+from langgraph_sessions.doctor import visit
+from langgraph_sessions.embedded.server import find_binaries
+from langgraph_sessions.sql import ddl
 from tests.support import TABLES, config, graph_builder, past_pooler
 from tests.terminal import COMMAND, environment, in_a_terminal, run
 from tests.test_setup import catalogue
@@ -60,7 +63,7 @@ def operate(
     def call(*arguments: str, database: str = url) -> Done:
         words = ["langgraph-sessions", "sessions", *arguments, "--database", database]
         monkeypatch.setattr(sys, "argv", words)
-        status = _cli.run()
+        status = main.run()
         shown = capsys.readouterr()
         return Done(status, shown.out, shown.err)
 
@@ -702,7 +705,7 @@ def test_missing_rights(operate: Operate, url: str, db: Db) -> None:
 
 def test_an_old_server(operate: Operate, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server older than what is supported is found."""
-    monkeypatch.setattr(_doctor, "OLDEST_SERVER", 99)
+    monkeypatch.setattr(visit, "OLDEST_SERVER", 99)
     assert [finding["check"] for finding in diagnose(operate, url)[1]] == ["server-version"]
 
 
@@ -714,7 +717,7 @@ def test_another_encoding(operate: Operate, server: str, db: Db) -> None:
         "LOCALE_PROVIDER libc LOCALE 'C'"
     )
     database = make_conninfo(server, dbname=name)
-    psql(database, _ddl.ddl(MIGRATIONS))
+    psql(database, ddl.ddl(MIGRATIONS))
     assert [finding["check"] for finding in diagnose(operate, database)[1]] == ["encoding"]
     db.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -765,9 +768,9 @@ def test_a_pooler_is_noted(operate: Operate, url: str) -> None:
 
 def test_a_pooler_in_transaction_mode() -> None:
     """A server process that changes under a connection gives transaction mode away."""
-    (finding,) = _doctor._pooler(1, 2, 3)
+    (finding,) = visit._pooler(1, 2, 3)
     assert "such as PgBouncer stands before the server, in transaction mode" in finding.what
-    assert list(_doctor._pooler(1, 1, 1)) == []
+    assert list(visit._pooler(1, 1, 1)) == []
 
 
 def test_many_orphans_are_counted_and_a_few_named(operate: Operate, url: str, db: Db) -> None:

@@ -33,8 +33,8 @@ from langgraph_sessions import (
     SessionSaver,
     SessionsUnavailableError,
 )
-from langgraph_sessions._journal import Entry, Journal
-from langgraph_sessions._saving import Save
+from langgraph_sessions.outage.journal import Entry, Journal
+from langgraph_sessions.runs.saving import Save
 from tests.servers import Server, until
 from tests.support import TABLES, Chat, asking, config, graph_builder, in_one_moment, python, texts
 

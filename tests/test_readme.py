@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from langgraph_sessions import AgentSessionManager
-from langgraph_sessions._request import AUTH_USER_ID, INSTRUCTIONS
+from langgraph_sessions.runs.request import AUTH_USER_ID, INSTRUCTIONS
 from tests.support import python
 
 ROOT = Path(__file__).parent.parent

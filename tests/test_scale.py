@@ -12,10 +12,12 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from langgraph_sessions import AgentSessionManager, SessionSaver, _operations, _sql
-from langgraph_sessions._drive import Fetch, Plan
-from langgraph_sessions._pages import Listing
+from langgraph_sessions import AgentSessionManager, SessionSaver
 from langgraph_sessions.models import STATUSES
+from langgraph_sessions.plans import Fetch, Plan
+from langgraph_sessions.sessions import operations
+from langgraph_sessions.sessions.listing import Listing
+from langgraph_sessions.sql import statements
 from tests.scale import build, explained, indexes, rows_read
 from tests.support import psycopg_pool_options
 
@@ -58,7 +60,7 @@ def conn(many: str) -> Iterator[Connection]:
 
 def page(cursor: str | None = None, *filters: Any, **named: Any) -> Plan[Any]:
     """Return the plan of a page."""
-    return _operations.list_page(Listing(*filters, cursor=cursor, **named), PAGE)
+    return operations.list_page(Listing(*filters, cursor=cursor, **named), PAGE)
 
 
 def cursor_at(url: str, pages: int, user_id: str | None = None, **filters: Any) -> str | None:
@@ -75,14 +77,16 @@ def cursor_at(url: str, pages: int, user_id: str | None = None, **filters: Any) 
 @pytest.mark.parametrize("user", ["heavy", "user-7", "nobody"])
 def test_the_current_session_is_one_row(conn: Connection, user: str) -> None:
     """The current session is found by reading one row, whoever's it is."""
-    tree = explained(conn, _operations.get_current(user))
+    tree = explained(conn, operations.get_current(user))
     assert rows_read(tree) <= 1
     assert indexes(tree) == {ACTIVE}
 
 
 def test_a_run_reads_one_session(conn: Connection) -> None:
     """Where a run goes is settled by one row, and its newest checkpoint."""
-    tree = explained(conn, opening(_sql.open_current(SessionSaver.SELECT_SQL, addressed=False)))
+    tree = explained(
+        conn, opening(statements.open_current(SessionSaver.SELECT_SQL, addressed=False))
+    )
     assert rows_read(tree) == 1
     assert rows_read(tree, "checkpoints") == 1
     assert "user_sessions" not in indexes(tree)
@@ -154,7 +158,7 @@ def test_a_count_can_do_with_the_index(conn: Connection) -> None:
     """
     conn.execute("VACUUM user_sessions")
     conn.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
-    tree = explained(conn, _operations.count(Listing("heavy")))
+    tree = explained(conn, operations.count(Listing("heavy")))
     (scan,) = tree["Plans"]
     assert (scan["Node Type"], scan["Heap Fetches"]) == ("Index Only Scan", 0)
     assert rows_read(tree) == HEAVY

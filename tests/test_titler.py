@@ -348,11 +348,12 @@ asyncio.run(main())
 SLOW = """
 import asyncio, sys, threading, time
 from langchain_core.language_models import FakeListChatModel
-from langgraph_sessions import AsyncSessionSaver, SessionSaver, _background, titler
+from langgraph_sessions import AsyncSessionSaver, SessionSaver, titler
+from langgraph_sessions.titles import background
 from tests.support import config, graph_builder
 
 HELLO = ({{"messages": ["hi"]}}, config(user_id="alice"))
-_background.CLOSE_SECONDS = 0.01
+background.CLOSE_SECONDS = 0.01
 asked = threading.Event()
 
 def slow(messages):

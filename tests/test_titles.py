@@ -14,8 +14,8 @@ from langgraph.graph import START, StateGraph, add_messages
 from langgraph.types import Command
 from pydantic import BaseModel
 
-from langgraph_sessions import _arguments
-from langgraph_sessions._titles import LENGTH, from_checkpoint, shorten
+from langgraph_sessions import checks
+from langgraph_sessions.titles.from_words import LENGTH, from_checkpoint, shorten
 from tests.support import Chat, config
 
 DEFAULT = "New Chat"
@@ -65,7 +65,7 @@ def test_a_short_text_can_be_stored(text: str) -> None:
     title = shorten(text)
     assert len(title) <= LENGTH == 80
     assert title == " ".join(title.split())
-    assert title == "" or _arguments.title(title) == title
+    assert title == "" or checks.title(title) == title
 
 
 @given(TEXTS)
@@ -183,7 +183,7 @@ ANYTHING = st.recursive(
 def test_nothing_odd_breaks_it(values: dict[str, Any]) -> None:
     """Whatever a checkpoint holds, there is a title that can be stored, or none."""
     title = from_checkpoint(values)
-    assert title is None or _arguments.title(title) == title
+    assert title is None or checks.title(title) == title
     assert len(title or "") <= LENGTH
 
 

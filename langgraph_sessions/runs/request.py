@@ -1,0 +1,162 @@
+"""What a run's configurable asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from langchain_core.runnables import RunnableConfig
+
+from langgraph_sessions import checks
+from langgraph_sessions.errors import SessionNotFoundError
+
+INSTRUCTIONS: Final = ("title", "new_session", "is_active")
+AUTH_USER_ID: Final = "langgraph_auth_user_id"
+# LangGraph keeps keys with this prefix out of stream events, and those that begin with two
+# underscores out of checkpoint metadata. Subgraphs inherit it with the rest.
+RUN_KEY: Final = "__pregel_langgraph_sessions_run"
+# LangGraph puts its runtime into the configurable of runs only, and that one is the run's
+# own copy: a configurable without it may be the caller's own dict.
+RUNTIME_KEY: Final = "__pregel_runtime"
+
+
+class AuthorizedThreadId(str):
+    """The thread id of a checkpoint that its owner has read.
+
+    `get_state(subgraphs=True)` asks for subgraphs by the thread id of the checkpoint it got
+    and a namespace, without the user. This says whose it is, in this process only, and
+    only for a subgraph's namespace: by itself, a thread id opens nothing.
+    """
+
+    user_id: str
+
+    def __new__(cls, thread_id: str, user_id: str) -> AuthorizedThreadId:
+        """Remember *user_id* with *thread_id*."""
+        self = super().__new__(cls, thread_id)
+        self.user_id = user_id
+        return self
+
+    def __str__(self) -> str:
+        """Return itself: LangGraph makes a `str` of thread ids on its way to the saver."""
+        return self
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        """Copy and pickle as a plain `str`."""
+        return str, ("".join(self),)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a configurable asks for, checked.
+
+    Attributes:
+        user_id: Who asks; `None` for a plain LangGraph thread.
+        thread_id: The thread asked for; `None` for the user's current session.
+        checkpoint_ns: A subgraph's namespace; `""` for the root graph.
+        checkpoint_id: A certain checkpoint; `None` for the newest.
+        new_session: Whether to start a new session.
+        title: The title to give.
+        is_active: Whether to activate or deactivate the session; `None` for neither.
+    """
+
+    user_id: str | None
+    thread_id: str | None
+    checkpoint_ns: str
+    checkpoint_id: str | None
+    new_session: bool
+    title: str | None
+    is_active: bool | None
+
+    @classmethod
+    def of(cls, config: RunnableConfig) -> Request:
+        """Read *config*.
+
+        Raises:
+            TypeError: A key has the wrong type, or `user_id` is `None`.
+            ValueError: A key is blank, too long or not text; a session key has no `user_id`;
+                `new_session` is given with `thread_id`.
+            SessionNotFoundError: `user_id` is not who the server says is signed in.
+        """
+        configurable = config["configurable"]
+        checkpoint_ns = configurable.get("checkpoint_ns") or ""
+        user_id = _user_id(configurable)
+        _refuse_inside(configurable, user_id)
+        given = [key for key in INSTRUCTIONS if configurable.get(key) is not None]
+        if user_id is None and given:
+            raise ValueError(f"{given[0]} needs a user_id beside it in the configurable")
+        # Without a user it is as in the parent, to the KeyError.
+        thread_id = configurable.get("thread_id") if user_id else configurable["thread_id"]
+        if user_id is None and checkpoint_ns and isinstance(thread_id, AuthorizedThreadId):
+            user_id = thread_id.user_id
+        if user_id is not None and thread_id is not None:
+            thread_id = checks.text("thread_id", _as_given(config, thread_id))
+        request = cls(
+            user_id=user_id,
+            thread_id=thread_id,
+            checkpoint_ns=checkpoint_ns,
+            checkpoint_id=_checkpoint_id(configurable, user_id),
+            new_session=_optional(checks.boolean, "new_session", configurable) or False,
+            title=_optional(lambda _, value: checks.title(value), "title", configurable),
+            is_active=_optional(checks.boolean, "is_active", configurable),
+        )
+        if request.new_session and thread_id is not None:
+            raise ValueError("new_session=True starts a thread of its own: give no thread_id")
+        return request
+
+    @property
+    def instructs(self) -> bool:
+        """Whether it says something about the session itself."""
+        return self.title is not None or self.is_active is not None
+
+
+def _user_id(configurable: Mapping[str, Any]) -> str | None:
+    """Return whose run it is: the signed-in user, whom a client cannot choose, comes first."""
+    given = {
+        key: checks.user_id(configurable[key], key)
+        for key in (AUTH_USER_ID, "user_id")
+        if key in configurable
+    }
+    if len(set(given.values())) > 1:
+        raise SessionNotFoundError(given["user_id"], configurable.get("thread_id"))
+    return next(iter(given.values()), None)
+
+
+def _refuse_inside(configurable: Mapping[str, Any], user_id: str | None) -> None:
+    """Refuse a graph that a node calls as part of its own run, but for another session.
+
+    LangGraph gives it the run's namespace, so its checkpoints could not be found again. With
+    a thread id of its own it is a run of its own.
+    """
+    run = configurable.get(RUN_KEY)
+    if run is None or not configurable.get("checkpoint_ns"):
+        return
+    elsewhere = configurable.get("new_session") or configurable.get("thread_id") is None
+    if elsewhere or user_id != getattr(run, "user_id", None):
+        raise ValueError(
+            "this graph is called inside a run, whose thread_id it inherits: for new_session or "
+            "another user_id, give it a thread_id of its own, such as "
+            "saver.sessions.create_user_session(user_id).config"
+        )
+
+
+def _checkpoint_id(configurable: Mapping[str, Any], user_id: str | None) -> str | None:
+    checkpoint_id = configurable.get("checkpoint_id") or None
+    if checkpoint_id is None or user_id is None:
+        return checkpoint_id
+    return checks.text("checkpoint_id", checkpoint_id)
+
+
+def _as_given(config: RunnableConfig, thread_id: object) -> object:
+    """Return the thread id as the caller gave it.
+
+    LangGraph makes a str of whatever it finds before it asks the saver, but keeps what it
+    found in the metadata. That may also be an outer run's, or the caller's own.
+    """
+    original = (config.get("metadata") or {}).get("thread_id")
+    return thread_id if isinstance(original, str) or str(original) != thread_id else original
+
+
+def _optional(check: Any, key: str, configurable: Mapping[str, Any]) -> Any:
+    value = configurable.get(key)
+    return None if value is None else check(key, value)

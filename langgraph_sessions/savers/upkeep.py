@@ -1,0 +1,71 @@
+"""What an operator does to whole threads by way of `SessionSaver`: delete, prune and copy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from langgraph_sessions.database.database import Database
+from langgraph_sessions.runs import saving
+from langgraph_sessions.savers.in_threads import InThreads
+from langgraph_sessions.sessions import operations, upkeep
+from langgraph_sessions.sessions.manager import AgentSessionManager
+
+
+class ThreadUpkeep(InThreads):
+    """The part of `SessionSaver` that is not about a run; each thread's session goes with it."""
+
+    sessions: AgentSessionManager
+    _database: Database
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete a thread and its session, whoever owns it: an operator's call."""
+        self.prune([thread_id], strategy="delete")
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Prune threads as the parent does; `"delete"`, or `"delete_all"`, with their sessions.
+
+        Raises:
+            TypeError: *thread_ids* is a single string.
+            ValueError: *strategy* is unknown.
+            NotImplementedError: `"keep_latest"`, and a thread uses a `DeltaChannel`.
+        """
+        if not saving.deletes(thread_ids, strategy):
+            self._database.attempt(partial(self._prune, thread_ids, strategy))
+        elif thread_ids:
+            try:
+                self._database.run(operations.delete_threads([str(t) for t in thread_ids]))
+            finally:  # It may have been done, and the answer lost.
+                self.sessions.clear_memory_cache()
+
+    def _prune(self, thread_ids: Sequence[str], strategy: str) -> None:
+        self._database.ready()
+        super().prune(thread_ids, strategy=strategy)
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy a thread, in the database; its session, if it has one, for the same user.
+
+        Raises:
+            TypeError: A thread id is not a `str`.
+            ValueError: *target_thread_id* is in use.
+        """
+        plan = upkeep.copy_thread(source_thread_id, target_thread_id)
+        try:
+            self._database.run(plan)
+        finally:  # It may have been done, and the answer lost.
+            self.sessions.clear_memory_cache()
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete what runs saved, by the `run_id` in checkpoint metadata.
+
+        A thread of which nothing is left loses its session, too.
+
+        Raises:
+            TypeError: *run_ids* is a single string.
+            NotImplementedError: Later runs rebuild a `DeltaChannel` from what these saved;
+                nothing was deleted.
+        """
+        try:
+            self._database.run_atomically(upkeep.delete_runs(run_ids))
+        finally:  # It may have been done, and the answer lost.
+            self.sessions.clear_memory_cache()

@@ -1,0 +1,98 @@
+"""The memory cache of a session manager."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Final
+
+from cachetools import TLRUCache
+
+from langgraph_sessions import checks, processes
+from langgraph_sessions.models import Session
+
+Key = tuple[str, str | None]  # user id and thread id; no thread id: the current session
+
+STRIPES: Final = 256  # So that one user's write does not keep another's read out.
+
+
+def _stripe(user_id: str) -> int:
+    return hash(user_id) % STRIPES
+
+
+class SessionCache:
+    """Sessions read or written lately, for at most *ttl* seconds and *size* of them.
+
+    It only ever holds what the database said: a write goes to the database and then here.
+    A read says when it began, so that one that was overtaken by a write is not kept, and
+    so that the time to live counts from before the database was asked.
+    """
+
+    def __init__(self, size: int, ttl: float) -> None:
+        """Hold *size* sessions for *ttl* seconds; 0 of either turns it off."""
+        size = checks.number("cache_size", size, 0)
+        ttl = checks.seconds("cache_ttl", ttl)
+        self._lock = threading.Lock()
+        self._entries: TLRUCache[Key, tuple[float, Session]] = TLRUCache(
+            maxsize=size if ttl else 0,
+            ttu=lambda _key, entry, _now: entry[0] + ttl,
+            timer=time.monotonic,
+        )
+        self._written = [0.0] * STRIPES  # When a user's sessions were last written, by hash.
+        processes.watch(self)
+
+    def forked(self) -> None:
+        """Be the empty cache of a forked child."""
+        self._lock = threading.Lock()
+        self.clear()
+
+    def get(self, user_id: str, thread_id: str | None = None) -> Session | None:
+        """Return a session, without *thread_id* the current one, if it is here."""
+        with self._lock:
+            entry = self._entries.get((user_id, thread_id))
+        return entry[1] if entry else None
+
+    def now(self) -> float:
+        """Return the time at which a read begins, for `keep`."""
+        return time.monotonic()
+
+    def keep(self, session: Session, began: float, *, current: bool = False) -> None:
+        """Hold a *session* that a read begun at *began* returned."""
+        with self._lock:
+            if began > self._written[_stripe(session.user_id)] and self._entries.maxsize:
+                self._entries[session.user_id, session.thread_id] = (began, session)
+                if current:
+                    self._entries[session.user_id, None] = (began, session)
+
+    def wrote(self, session: Session, began: float) -> None:
+        """Hold *session*, which a write begun at *began* returned, unless another overlapped.
+
+        Which session is the current one may have changed with it, so that is forgotten.
+        """
+        with self._lock:
+            stripe = _stripe(session.user_id)
+            overlapped = began <= self._written[stripe]
+            self._written[stripe] = time.monotonic()
+            self._entries.pop((session.user_id, None), None)
+            self._entries.pop((session.user_id, session.thread_id), None)
+            if self._entries.maxsize and not overlapped:
+                self._entries[session.user_id, session.thread_id] = (began, session)
+
+    def forget_user(self, user_id: str) -> None:
+        """Drop all of a user's sessions."""
+        with self._lock:
+            self._written[_stripe(user_id)] = time.monotonic()
+            for key in [key for key in self._entries if key[0] == user_id]:
+                self._entries.pop(key, None)
+
+    def clear(self) -> None:
+        """Drop everything."""
+        with self._lock:
+            self._written = [time.monotonic()] * STRIPES
+            self._entries.clear()
+
+    def __len__(self) -> int:
+        """Count the sessions held."""
+        with self._lock:
+            self._entries.expire()
+            return len({key for key in self._entries if key[1] is not None})

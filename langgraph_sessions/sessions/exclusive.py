@@ -1,0 +1,62 @@
+"""Runs that wait for each other: one lock for a session, over all processes."""
+
+from __future__ import annotations
+
+import time
+
+import psycopg
+
+from langgraph_sessions import checks
+from langgraph_sessions.models import Session
+from langgraph_sessions.plans import Fetch, Plan, Run
+from langgraph_sessions.runs.opening import open_run
+from langgraph_sessions.runs.request import Request
+from langgraph_sessions.runs.thread_ids import ThreadIdFactory
+from langgraph_sessions.sql import statements
+
+
+class Turn:
+    """A wait for a session's lock.
+
+    The lock belongs to a transaction, so that a crashed holder's is freed by the server, and
+    poolers that lend a connection for a transaction at a time do not pass it on.
+    """
+
+    def __init__(
+        self, user_id: object, thread_id: object, timeout: object, factory: ThreadIdFactory
+    ) -> None:
+        """Wait for at most *timeout* seconds, for ever if it is `None`."""
+        configurable = {"user_id": user_id, "thread_id": thread_id}
+        self._request = Request.of({"configurable": configurable})
+        self._timeout = (
+            None if timeout is None else checks.seconds("timeout", timeout, checks.LONGEST_WAIT)
+        )
+        self._until = None if self._timeout is None else time.monotonic() + self._timeout
+        self._factory = factory
+
+    def find(self) -> Plan[Session]:
+        """Return the session to be locked: a draft if there is none yet.
+
+        Raises:
+            SessionNotFoundError: The thread is another user's.
+        """
+        run = (yield from open_run(self._request, self._factory, None)).run
+        assert run is not None
+        return run.session
+
+    def lock(self, session: Session) -> Plan[None]:
+        """Lock *session*, in a transaction begun for it.
+
+        Raises:
+            TimeoutError: It took too long.
+        """
+        left = 0 if self._until is None else max(1, int((self._until - time.monotonic()) * 1000))
+        yield Run("ROLLBACK")  # What was locked turned out to be another session.
+        yield Run("BEGIN")
+        yield Fetch(statements.LOCK_SETTINGS, {"milliseconds": f"{left}ms"})
+        try:
+            yield Fetch(statements.LOCK_SESSION, {"thread_id": session.thread_id})
+        except psycopg.errors.LockNotAvailable:
+            raise TimeoutError(
+                f"session {session.thread_id!r} was not free within {self._timeout} seconds"
+            ) from None

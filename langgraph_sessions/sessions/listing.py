@@ -1,0 +1,112 @@
+"""Listings: their filters, and the cursors of their pages."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from langgraph_sessions import checks
+from langgraph_sessions.models import STATUSES, Session
+from langgraph_sessions.sql import statements
+
+
+class Listing:
+    """The sessions that some filters select, in the order newest first.
+
+    Attributes:
+        conditions: The SQL conditions, to be joined with AND.
+        params: Their parameters.
+    """
+
+    def __init__(
+        self,
+        user_id: object = None,
+        *,
+        active: object = None,
+        title: object = None,
+        metadata: object = None,
+        status: object = None,
+        updated_after: object = None,
+        updated_before: object = None,
+        cursor: object = None,
+    ) -> None:
+        """Check the filters; `None` filters nothing.
+
+        Raises:
+            TypeError: A filter has the wrong type.
+            ValueError: A filter is out of range, or *cursor* is not one of this listing's.
+        """
+        self.conditions: list[str] = []
+        self.params: dict[str, Any] = {}
+        filters: dict[str, Any] = {}
+        if user_id is not None:
+            filters["user_id"] = checks.user_id(user_id)
+        if title is not None:
+            filters["title"] = f"%{_escape_like(checks.title(title))}%"
+        if metadata is not None:
+            filters["metadata"] = checks.metadata(metadata)
+        if updated_after is not None:
+            filters["updated_after"] = checks.moment("updated_after", updated_after)
+        if updated_before is not None:
+            filters["updated_before"] = checks.moment("updated_before", updated_before)
+        for name, value in filters.items():
+            self._add(name, Jsonb(value) if name == "metadata" else value)
+        if active is not None:
+            filters["active"] = checks.boolean("active", active)
+            self.conditions.append(statements.ACTIVE[filters["active"]])
+        if status is not None:
+            filters["status"] = checks.one_of("status", status, STATUSES)
+            self.conditions.append(statements.STATUS[filters["status"]])
+        self._fingerprint = _digest(json.dumps(filters, sort_keys=True, default=str))
+        if cursor is not None:
+            self._start_after(cursor)
+
+    def _add(self, name: str, value: object) -> None:
+        self.conditions.append(statements.FILTERS[name])
+        self.params[name] = value
+
+    def cursor_after(self, session: Session) -> str:
+        """Return the cursor of the page that begins after *session*."""
+        place = json.dumps([session.updated_at.isoformat(), session.id])
+        text = f"{_digest(self._fingerprint + place)}{place}"
+        return base64.urlsafe_b64encode(text.encode()).decode()
+
+    def _start_after(self, cursor: object) -> None:
+        """Continue where *cursor* says; the digest tells another listing's, or a mangled one."""
+        if not isinstance(cursor, str):
+            raise TypeError(f"cursor must be a str, not {type(cursor).__name__}")
+        after = self._place(cursor)
+        if after is None:
+            raise ValueError(
+                "cursor must be the next_cursor of a page listed with the same filters"
+            )
+        self.conditions.append(statements.FILTERS["after"])
+        self.params.update(after)
+
+    def _place(self, cursor: str) -> dict[str, Any] | None:
+        try:
+            text = base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
+        except ValueError:  # What base64 and UTF-8 complain with.
+            return None
+        digest, place = text[:_DIGEST_LENGTH], text[_DIGEST_LENGTH:]
+        if digest != _digest(self._fingerprint + place):
+            return None
+        time, number = json.loads(place)
+        return {"after_time": datetime.fromisoformat(time), "after_id": number}
+
+
+_DIGEST_LENGTH = 16
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
+
+
+def _escape_like(text: str) -> str:
+    """Take the special meaning from LIKE's wildcards and its escape character."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

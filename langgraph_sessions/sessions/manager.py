@@ -1,0 +1,319 @@
+"""`AgentSessionManager`: what a chat sidebar and an operator need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from psycopg import Connection
+
+from langgraph_sessions import checks
+from langgraph_sessions.checks import UserId
+from langgraph_sessions.database.connections import Conn, result
+from langgraph_sessions.database.database import Database
+from langgraph_sessions.database.pools import POOL_SIZE
+from langgraph_sessions.database.source import Path
+from langgraph_sessions.models import DEFAULT_TITLE, Session, SessionPage
+from langgraph_sessions.outage.sessions import refuse
+from langgraph_sessions.outage.state import OUTAGE_LIMIT
+from langgraph_sessions.plans import Plan
+from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_id
+from langgraph_sessions.sessions import operations, upkeep
+from langgraph_sessions.sessions.cache import SessionCache
+from langgraph_sessions.sessions.exclusive import Turn
+from langgraph_sessions.sessions.listing import Listing
+from langgraph_sessions.sessions.manager_upkeep import Housekeeper
+
+
+class AgentSessionManager(Housekeeper):
+    """The sessions of all users: `saver.sessions`, or built alone.
+
+    A *session* is a user's conversation. The *current* one is the active one used last:
+    created, run or switched to. Every method takes a `user_id` as a run does: a `str`, or
+    an `int` or `UUID` as its `str`.
+
+    Each method raises `TypeError` or `ValueError`, naming the argument, for what is not
+    allowed, before anything is written; and `psycopg.Error` as the database has it.
+    """
+
+    def __init__(
+        self,
+        conn: str | Conn | Database | None = None,
+        serde: SerializerProtocol | None = None,
+        *,
+        path: Path | None = None,
+        pool_size: int = POOL_SIZE,
+        auto_setup: bool = True,
+        thread_id_factory: ThreadIdFactory = default_thread_id,
+        cache_size: int = 1000,
+        cache_ttl: float = 5.0,
+        on_outage: str = "memory",
+        outage_limit: int = OUTAGE_LIMIT,
+        retry_for: float = 5.0,
+    ) -> None:
+        """Choose the database. Takes and raises what `SessionSaver` does."""
+        self._owns_database = not isinstance(conn, Database)
+        self._database = (
+            conn
+            if isinstance(conn, Database)
+            else Database(
+                conn,
+                path=path,
+                pool_size=pool_size,
+                auto_setup=auto_setup,
+                thread_id_factory=thread_id_factory,
+                on_outage=on_outage,
+                outage_limit=outage_limit,
+                retry_for=retry_for,
+            )
+        )
+        self.thread_id_factory = self._database.thread_id_factory
+        self._serde = checks.serde(serde)
+        self.cache = SessionCache(cache_size, cache_ttl)
+        # Sessions begun in memory are numbered by the database, and it may have other ones.
+        self._database.on_change = self.cache.clear
+
+    def close(self) -> None:
+        """Close what this opened, and nothing else."""
+        if self._owns_database:
+            self._database.close()
+
+    def create_user_session(
+        self,
+        user_id: UserId,
+        title: str = DEFAULT_TITLE,
+        *,
+        thread_id: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> Session:
+        """Create a session, which becomes current, and return it.
+
+        Args:
+            user_id: Whose it is.
+            title: At most 255 characters. Left at the default, it gives way to the first
+                human message.
+            thread_id: LangGraph's thread id, at most 255 characters; by default a new one.
+            metadata: The application's own data, a JSON object.
+
+        Raises:
+            ValueError: *thread_id* is in use.
+        """
+        factory = self.thread_id_factory
+        return self._write(operations.create(user_id, title, thread_id, metadata, factory))
+
+    def get_or_create_user_session(self, user_id: UserId, title: str = DEFAULT_TITLE) -> Session:
+        """Return the current session; if there is none, create one called *title*."""
+        return self._write(operations.get_or_create(user_id, title, self.thread_id_factory))
+
+    def get_current_user_session(self, user_id: UserId) -> Session:
+        """Return the current session.
+
+        Raises:
+            SessionNotFoundError: The user has no active session.
+        """
+        return self._read(operations.get_current(user_id), user_id)
+
+    def get_session(self, user_id: UserId, thread_id: str) -> Session:
+        """Return a certain session.
+
+        Raises:
+            SessionNotFoundError: The user has no such session.
+        """
+        return self._read(operations.get(user_id, thread_id), user_id, thread_id)
+
+    def update_session(
+        self, user_id: UserId, updates: Mapping[str, Any], *, thread_id: str | None = None
+    ) -> Session:
+        """Change a session and return it as it is then.
+
+        Args:
+            user_id: Whose it is.
+            updates: `title`, `is_active`, and `metadata`, which is merged, key by key, into
+                what is there.
+            thread_id: Which session; by default the current one.
+
+        Raises:
+            ValueError: *updates* has another key.
+            SessionNotFoundError: The user has no such session.
+        """
+        return self._write(operations.update(user_id, updates, thread_id))
+
+    def switch_session(self, user_id: UserId, thread_id: str) -> Session:
+        """Make a session current, and active, and return it.
+
+        Raises:
+            SessionNotFoundError: The user has no such session.
+        """
+        return self._write(operations.switch(user_id, thread_id))
+
+    def deactivate_session(self, user_id: UserId, *, thread_id: str | None = None) -> int:
+        """Deactivate a session, or all of the user's; return how many were active."""
+        user = checks.user_id(user_id)
+        try:
+            return self._database.run(operations.deactivate(user, thread_id))
+        finally:
+            self.cache.forget_user(user)
+
+    def has_session(self, user_id: UserId) -> bool:
+        """Say whether the user has an active session."""
+        return bool(self._database.run(operations.has(user_id)))
+
+    def list_active_sessions(self, user_id: UserId | None = None) -> list[Session]:
+        """Return the active sessions, of all users if none is given, newest first."""
+        return self._database.run(operations.list_all(Listing(user_id, active=True)))
+
+    def list_sessions(
+        self,
+        user_id: UserId | None = None,
+        *,
+        active: bool | None = None,
+        title: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        status: str | None = None,
+        updated_after: datetime | None = None,
+        updated_before: datetime | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> SessionPage:
+        """Return a page of sessions, newest first.
+
+        Args:
+            user_id: Whose; by default everybody's.
+            active: Only active ones, or only others.
+            title: Only those whose title contains this, in upper or lower case.
+            metadata: Only those whose metadata contain this (PostgreSQL's `@>`).
+            status: Only those that are `"idle"`, `"interrupted"` or in `"error"`.
+            updated_after: Only those used after this moment (aware).
+            updated_before: Only those used before this moment (aware).
+            limit: How many, from 1 to 1000.
+            cursor: The `next_cursor` of the page before, listed with the same filters.
+        """
+        listing = Listing(
+            user_id,
+            active=active,
+            title=title,
+            metadata=metadata,
+            status=status,
+            updated_after=updated_after,
+            updated_before=updated_before,
+            cursor=cursor,
+        )
+        return self._database.run(operations.list_page(listing, limit))
+
+    def count_sessions(self, user_id: UserId | None = None, *, active: bool | None = None) -> int:
+        """Return how many sessions a user has, or everybody."""
+        return self._database.run(operations.count(Listing(user_id, active=active)))
+
+    def delete_session(self, user_id: UserId, thread_id: str) -> None:
+        """Delete a session and all its checkpoints, writes and blobs, in one transaction.
+
+        Raises:
+            SessionNotFoundError: The user has no such session.
+        """
+        user = checks.user_id(user_id)
+        try:
+            self._database.run(operations.delete(user, thread_id))
+        finally:
+            self.cache.forget_user(user)
+
+    def fork_session(
+        self,
+        user_id: UserId,
+        thread_id: str,
+        *,
+        checkpoint_id: str | None = None,
+        title: str | None = None,
+    ) -> Session:
+        """Copy a conversation, up to a checkpoint, into a new session, which becomes current.
+
+        Interrupts that wait there wait in the copy, too; the source is left as it is. The
+        copying is done by the database.
+
+        Interrupts that were answered since wait again in a copy up to their checkpoint. What
+        ran beside them has run, and answers to earlier questions of the same node stay. What a
+        node that asked had called itself, tasks of the functional API or subgraphs, may have
+        run before or after: nothing stored tells, and it runs again. For the same reason, a node
+        that asked several times and then wrote nothing, or ran under `durability="exit"`, asks
+        anew from its first question.
+
+        Args:
+            user_id: Whose it is.
+            thread_id: What to copy.
+            checkpoint_id: Up to which of its checkpoints; by default all of it.
+            title: The copy's title; by default the source's.
+
+        Raises:
+            SessionNotFoundError: The user has no such session.
+            ValueError: *checkpoint_id* is not in it.
+        """
+        factory = self.thread_id_factory
+        plan = upkeep.fork(user_id, thread_id, checkpoint_id, title, factory)
+        return self._write(plan)
+
+    @contextmanager
+    def exclusive(
+        self, user_id: UserId, thread_id: str | None = None, timeout: float | None = None
+    ) -> Iterator[Session]:
+        """Have a session to oneself in a `with` block: others that want it wait.
+
+        They do over all processes; who crashes frees it. Runs that do not ask for it are kept
+        apart by `concurrent_runs` alone. Holding or waiting takes a connection of its own,
+        outside the pool; if that breaks, the session is free. It is not reentrant.
+
+            with saver.sessions.exclusive("alice") as session:
+                graph.invoke({"messages": ["Hello"]}, session.config)
+
+        Args:
+            user_id: Whose it is.
+            thread_id: Which session; by default the current one, or the one that the user's
+                next run makes.
+            timeout: For how many seconds to wait; by default for ever.
+
+        Raises:
+            TimeoutError: It was not free in time.
+            SessionNotFoundError: The thread is another user's.
+            SessionsUnavailableError: The database is away.
+        """
+        turn = Turn(user_id, thread_id, timeout, self.thread_id_factory)
+        conn, session = self._database.either(partial(self._take, turn), refuse)
+        try:
+            yield session
+        finally:
+            conn.close()
+
+    def _take(self, turn: Turn) -> tuple[Connection[Any], Session]:
+        """Wait for a session; return it, and the connection that holds it."""
+        session = self._database.run_durably(turn.find())
+        conn = self._database.connect()
+        try:
+            locked = None
+            # The current session may be another one since the wait for it began.
+            while locked != session.thread_id:
+                result(conn, turn.lock(session))
+                locked = session.thread_id
+                session = self._database.run_durably(turn.find())
+        except BaseException:
+            conn.close()
+            raise
+        return conn, session
+
+    def clear_memory_cache(self) -> None:
+        """Empty the memory cache."""
+        self.cache.clear()
+
+    def get_session_count(self) -> int:
+        """Return how many sessions the memory cache holds."""
+        return len(self.cache)
+
+    def _read(self, plan: Plan[Session], user_id: UserId, thread_id: str | None = None) -> Session:
+        cached = self.cache.get(checks.user_id(user_id), thread_id)
+        if cached is not None and self._database.durable:
+            return cached
+        began = self.cache.now()
+        session = self._database.run(plan)
+        self.cache.keep(session, began, current=thread_id is None)
+        return session

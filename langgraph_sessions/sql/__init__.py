@@ -1,0 +1,1 @@
+"""Every statement and function, with its reason."""
