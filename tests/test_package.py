@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import tomllib
 from pathlib import Path
@@ -20,6 +19,7 @@ from langgraph_sessions import (
     SessionPage,
     SessionSaver,
 )
+from tests import shape
 
 PACKAGE = Path(langgraph_sessions.__file__).parent
 
@@ -64,100 +64,89 @@ def test_the_managers_take_the_savers_options() -> None:
     assert set(manager) <= set(saver)
 
 
-def test_all_is_sorted_and_complete() -> None:
-    """`__all__` names every public class of the package's namespace, in order."""
-    named = langgraph_sessions.__all__
-    classes = [
-        name
-        for name, member in vars(langgraph_sessions).items()
-        if (inspect.isclass(member) or inspect.isfunction(member)) and not name.startswith("_")
-    ]
-    assert named == sorted(classes)
-
-
 def test_the_version_is_the_projects() -> None:
     """`__version__` is what pyproject.toml says."""
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
     assert langgraph_sessions.__version__ == project["project"]["version"]
 
 
-# From the bottom up; a module may import from those before it in this list.
-LAYERS = [
-    {
-        "errors",
-        "_arguments",
-        "_forks",
-        "_guardian",
-        "_drive",
-        "_messages",
-        "_titles",
-        "_findings",
-        "models",
-    },
-    {
-        "_copy_functions",
-        "_upkeep_functions",
-        "_functions",
-        "_in_threads",
-        "_from_threads",
-        "_journal",
-        "_failures",
-        "_dumped",
-    },
-    {"embedded", "_sql", "_schema", "_cache", "_thread_ids", "_background", "_pools"},
-    {"_request", "_run", "_pages", "_source", "_titling", "_ddl", "_held_sessions"},
-    {"_opening", "_join", "_saving", "_exclusive"},
-    {"_memory"},
-    {"_outage", "_held_reading"},
-    {"_base_connections"},
-    {"_connections", "_aio_connections"},
-    {"_database", "_aio_database"},
-    {"_reading"},
-    {"_operations", "_housekeeping"},
-    {"_housekeeper", "_aio_housekeeper", "_orphans"},
-    {"manager", "aio_manager", "_doctor"},
-    {"_thread_upkeep", "_aio_thread_upkeep"},
-    {"saver", "aio"},
-    {"__init__", "offline"},
-    {"_terminal", "_operating"},
-    {"_chat", "_demo", "_sessions_cli"},
-    {"_cli"},
-    {"__main__"},
+# From the top down: a room may import from those after it. The ground is every file that stands in
+# no room; of it, these know more than the rest.
+ROOMS = [
+    "__main__",
+    "cli",
+    "doctor",
+    "offline",
+    "__init__",
+    "savers",
+    "sessions",
+    "outage",
+    "database",
+    "runs",
+    "sql",
+    "titles",
+    "embedded",
+    "ground",
 ]
+# What still points upwards.
+UPWARDS = {("database", "outage"), ("titles", "sql")}
 
 
-def imports(module: Path) -> set[str]:
-    """Return the modules of ours that *module* imports."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(module.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "langgraph_sessions":
-            names = {alias.name for alias in node.names}
-            modules = {path.stem for path in PACKAGE.glob("*.py")}
-            found |= (names & modules) or {"__init__"}
-        elif isinstance(node, ast.ImportFrom) and str(node.module).startswith(
-            "langgraph_sessions."
-        ):
-            found.add(str(node.module).split(".")[1])
-    return found
+def room_of(module: str) -> str:
+    """Return the room in which *module*, a name below the package, stands."""
+    room = module.partition(".")[0]
+    return room if room in ROOMS else "ground"
 
 
 def test_imports_point_downwards() -> None:
-    """Every module is in a layer, and imports from lower layers, or its own without a cycle."""
-    level = {name: number for number, layer in enumerate(LAYERS) for name in layer}
-    for path in PACKAGE.glob("*.py"):
-        for imported in imports(path):
-            assert level[imported] <= level[path.stem], f"{path.stem} imports {imported}"
+    """Rooms import from those below them, and no module, by whatever way, itself."""
+    arrows = shape.imports(PACKAGE)
+    for name, imported in arrows.items():
+        for other in imported:
+            upper, lower = room_of(name), room_of(other)
+            downwards = ROOMS.index(upper) <= ROOMS.index(lower)
+            assert downwards or (upper, lower) in UPWARDS, f"{name} imports {other}"
+    assert max(shape.floors(arrows).values()) <= 19
 
 
 def test_few_modules_import_langgraphs_savers() -> None:
     """LangGraph's savers are known to those that ours stand on and to the reader of exports."""
     knowing = {
-        path.stem
-        for path in PACKAGE.glob("*.py")
+        name
+        for name, path in shape.modules(PACKAGE).items()
         if "langgraph.checkpoint.postgres import" in path.read_text()
         or "langgraph.checkpoint.postgres.aio import" in path.read_text()
     }
-    assert knowing == {"_in_threads", "_from_threads", "_reading"}
+    assert knowing == {"savers.in_threads", "savers.from_threads", "sessions.reading"}
+
+
+# What users import: nothing else of the package is promised.
+PROMISED = [
+    "AgentSessionManager",
+    "AsyncAgentSessionManager",
+    "AsyncSessionSaver",
+    "ConcurrentRunError",
+    "Session",
+    "SessionError",
+    "SessionNotFoundError",
+    "SessionPage",
+    "SessionSaver",
+    "SessionsUnavailableError",
+    "get_session",
+    "titler",
+]
+
+
+def test_what_is_promised_is_exported() -> None:
+    """`langgraph_sessions` exports what it promises, by name, and nothing else of its own."""
+    assert langgraph_sessions.__all__ == PROMISED
+    objects = (inspect.isclass, inspect.isfunction)
+    named = {
+        name
+        for name, member in vars(langgraph_sessions).items()
+        if any(check(member) for check in objects) and not name.startswith("_")
+    }
+    assert named == set(PROMISED)
 
 
 def test_a_session_not_found_error_survives_pickling() -> None:
