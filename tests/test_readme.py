@@ -42,7 +42,7 @@ def test_every_method_and_key_is_in_it() -> None:
         assert re.search(rf"`{word}\b", README), word
 
 
-@pytest.mark.parametrize("named", re.findall(r"`(test_\w+\.py::test_\w+)`", README))
+@pytest.mark.parametrize("named", re.findall(r"`((?:\w+/)?test_\w+\.py::test_\w+)`", README))
 def test_every_test_that_it_names_is_there(named: str) -> None:
     """Who looks up a fault's test finds it."""
     file, name = named.split("::")

@@ -18,8 +18,8 @@ from langgraph.types import Command, Send, interrupt
 from psycopg.conninfo import make_conninfo
 
 from langgraph_sessions import SessionSaver
+from tests.savers.test_langgraph import DURABILITIES, Model, ask, calls, chain, says, weather
 from tests.support import Chat, config, graph_builder, texts
-from tests.test_langgraph import DURABILITIES, Model, ask, calls, chain, says, weather
 
 OURS = config(user_id="alice", thread_id="outer")
 NESTED = config(user_id="alice", thread_id="inner")

@@ -22,9 +22,9 @@ from langgraph_sessions import (
     Session,
     SessionNotFoundError,
 )
+from tests.savers.test_langgraph import DURABILITIES, ask, chain, delta_graph, says
+from tests.savers.test_round_trips import Counter
 from tests.support import Chat, config, graph_builder, past_pooler, texts
-from tests.test_langgraph import DURABILITIES, ask, chain, delta_graph, says
-from tests.test_round_trips import Counter
 
 Connection = psycopg.Connection[Any]
 

@@ -18,9 +18,9 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
 from langgraph_sessions import SessionNotFoundError
+from tests.savers.test_langgraph import DURABILITIES, ask, chain, delta_graph, says
+from tests.sessions.test_forks import HISTORY, said, stored
 from tests.support import TABLES, Chat, config, graph_builder, texts
-from tests.test_forks import HISTORY, said, stored
-from tests.test_langgraph import DURABILITIES, ask, chain, delta_graph, says
 
 Connection = psycopg.Connection[Any]
 

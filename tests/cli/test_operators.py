@@ -28,9 +28,9 @@ from langgraph_sessions.cli import main
 from langgraph_sessions.doctor import visit
 from langgraph_sessions.embedded.server import find_binaries
 from langgraph_sessions.sql import ddl
+from tests.sql.test_setup import catalogue
 from tests.support import TABLES, config, graph_builder, past_pooler
 from tests.terminal import COMMAND, environment, in_a_terminal, run
-from tests.test_setup import catalogue
 
 Db = psycopg.Connection[Any]
 

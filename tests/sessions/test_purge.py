@@ -13,10 +13,10 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
 from langgraph_sessions import AgentSessionManager
+from tests.savers.test_langgraph import ask, chain, says
+from tests.sessions.test_erasure import Blocking, everything, under_way
+from tests.sessions.test_forks import HISTORY, stored
 from tests.support import Chat, config, graph_builder, texts
-from tests.test_erasure import Blocking, everything, under_way
-from tests.test_forks import HISTORY, stored
-from tests.test_langgraph import ask, chain, says
 
 Connection = psycopg.Connection[Any]
 

@@ -26,9 +26,9 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from langgraph_sessions import AsyncSessionSaver, ConcurrentRunError, SessionSaver
+from tests.embedded.test_embedded import folder, is_running, stream
 from tests.servers import Server
 from tests.support import Chat, config, graph_builder, psycopg_pool_options, until
-from tests.test_embedded import folder, is_running, stream
 
 __all__ = ["folder"]
 
@@ -38,7 +38,7 @@ REFUSED = (
     "be shared with a parent: make, or first use, one in each worker"
 )
 ANOTHER_LOOP = "this saver belongs to another event loop"
-ALLOWED = [("tests.test_clones", "Something")]
+ALLOWED = [("tests.savers.test_clones", "Something")]
 
 
 def said(state: Any) -> int:
@@ -485,13 +485,13 @@ def from_threads(used: bool, where: str) -> None:
 def program(call: str) -> Iterator[subprocess.Popen[str]]:
     """Run a function of this module in a new process; whatever it leaves is killed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", f"from tests import test_clones; test_clones.{call}"],
+        [sys.executable, "-c", f"from tests.savers import test_clones; test_clones.{call}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
     )
     try:
         yield process

@@ -15,8 +15,8 @@ from langchain_core.tools import tool
 from langgraph.graph import MessagesState
 
 from langgraph_sessions import AgentSessionManager, Session, SessionNotFoundError, get_session
+from tests.savers.test_langgraph import Model, chain, says
 from tests.support import Chat, config, graph_builder
-from tests.test_langgraph import Model, chain, says
 
 Connection = psycopg.Connection[Any]
 

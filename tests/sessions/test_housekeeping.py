@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from langgraph_sessions import SessionSaver
+from tests.sessions.test_erasure import everything, exported
 from tests.support import Chat
-from tests.test_erasure import everything, exported
 
 Connection = psycopg.Connection[Any]
 
