@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from html import escape
 from typing import Any, Final
 
@@ -62,6 +62,20 @@ class Session(Mapping[str, Any]):
         """Make one from a database row whose columns begin with *prefix*."""
         columns = [row[prefix + column] for column in COLUMNS]
         return cls(*[*columns, row.get("status"), row.get("preferences") or {}])
+
+    @classmethod
+    def draft(
+        cls,
+        user_id: str,
+        thread_id: str,
+        *,
+        title: str = DEFAULT_TITLE,
+        is_active: bool = True,
+        preferences: dict[str, Any] | None = None,
+    ) -> Session:
+        """Return a session that is yet to be stored: its id is 0, until the database numbers it."""
+        now = datetime.now(UTC)
+        return cls(0, user_id, thread_id, title, now, now, is_active, {}, None, preferences or {})
 
     @property
     def metadata(self) -> dict[str, Any]:

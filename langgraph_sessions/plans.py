@@ -1,48 +1,125 @@
 """Plans: an operation's logic, written once for sync and async.
 
 A plan is a generator that yields steps and returns a result. It does no I/O, so it can be
-tested with `next()` and `send(rows)`. `Database.run` drives it.
+tested with `next()` and `send(answer)`. A `Database` runs it: it answers each step, or throws
+what went wrong into the plan.
+
+    step ── a `Statement`, one SQL statement, whose answer are its rows
+         ├─ a `Batch` of them, sent together
+         ├─ a `Composite`, which is a plan of its own in PostgreSQL and none in memory
+         ├─ a `Call` of a function of the caller's
+         └─ a `Give`, something for the caller while the plan goes on
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, LiteralString, NamedTuple, TypeVar
-
-import psycopg
-from psycopg.rows import dict_row
+from dataclasses import dataclass
+from typing import Any, ClassVar, LiteralString, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
+Params = Mapping[str, Any] | Sequence[Any] | None
+Rows = list[dict[str, Any]]
 
-class Fetch(NamedTuple):
-    """A statement whose rows the plan wants back.
+
+class Asked:
+    """What a plan asks of a database, or of what stands in for it while that is away.
 
     Attributes:
-        sql: The statement.
-        params: Its parameters.
-        repeatable: Whether it does no harm, and answers the same, when it is executed again
+        repeatable: Whether it does no harm, and answers the same, when it is asked again
             because the connection broke before its answer came.
-        held: The method of `HeldSessions` that answers it while the database is away.
     """
 
-    sql: str
-    params: Mapping[str, Any] | Sequence[Any] | None = None
-    repeatable: bool = True
-    held: str | None = None
+    repeatable: ClassVar[bool] = True
+
+    @property
+    def holdable(self) -> bool:
+        """Whether memory may stand in for the database; not for what is nobody's."""
+        return True
 
 
-class Run(NamedTuple):
+class Statement(Asked, ABC):
+    """An SQL statement: subclasses are frozen dataclasses whose fields are its parameters."""
+
+    returns_rows: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def sql(self) -> str:
+        """The SQL, with a placeholder for each parameter."""
+
+    @property
+    def params(self) -> Params:
+        """The parameters, by name."""
+        return vars(self)
+
+
+@dataclass(frozen=True)
+class Fetch(Statement):
+    """A statement without a type of its own, such as the doctor's, whose rows are wanted."""
+
+    sql: str = ""
+    params: Params = None
+
+
+@dataclass(frozen=True)
+class Execute(Fetch):
     """A statement that gives no rows; in pipeline mode its error surfaces later."""
 
-    sql: str
-    params: Mapping[str, Any] | Sequence[Any] | None = None
+    returns_rows = False
+
+
+@dataclass(frozen=True)
+class ExecuteMany(Statement):
+    """A statement that is executed once for each of *rows*."""
+
+    sql: str = ""
+    rows: Sequence[Sequence[Any]] = ()
+    returns_rows = False
+
+
+@dataclass(frozen=True)
+class Batch(Asked):
+    """Statements that are sent at once, and succeed or fail together; the last gives the rows."""
+
+    statements: Sequence[Statement]
+
+
+class Composite(Asked, ABC):
+    """What takes several statements in PostgreSQL.
+
+    Attributes:
+        atomic: Whether they are to be one transaction. Then they are all there is: the plan
+            calls nothing.
+    """
+
+    atomic: ClassVar[bool] = False
+
+    @abstractmethod
+    def plan(self) -> Plan[Any]:
+        """Return what PostgreSQL is asked, anew for each try; what it returns is the answer."""
 
 
 class Call(NamedTuple):
-    """A function of the caller's, called while no connection is held: it may want one itself."""
+    """A function of the caller's, called while no connection is held: it may want one itself.
 
-    function: Callable[[], Any]
+    Of a coroutine function, an async database awaits what it returns.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...] = ()
+
+    def __call__(self) -> Any:
+        """Call it."""
+        return self.function(*self.arguments)
+
+
+class Give(NamedTuple):
+    """Something for the caller of `Database.stream`, while the plan goes on."""
+
+    value: Any
 
 
 class Done(NamedTuple):
@@ -51,15 +128,17 @@ class Done(NamedTuple):
     value: Any
 
 
-Plan = Generator[Fetch | Run | Call, Any, T]
-
-
-def statement(sql: str) -> LiteralString:
+def vouched(sql: str) -> LiteralString:
     """Vouch for *sql*: all of it is put together from this package's and the parents' literals."""
     return sql
 
 
-def proceed(plan: Plan[T], answer: Any = None) -> Fetch | Run | Call | Done:
+Question = Statement | Batch | Composite
+Step = Question | Call | Give
+Plan = Generator[Step, Any, T]
+
+
+def proceed(plan: Plan[T], answer: Any = None) -> Step | Done:
     """Give *plan* the answer to its last step, and return its next one."""
     try:
         return plan.send(answer)
@@ -67,56 +146,9 @@ def proceed(plan: Plan[T], answer: Any = None) -> Fetch | Run | Call | Done:
         return Done(done.value)
 
 
-def fail(plan: Plan[T], error: psycopg.Error) -> Fetch | Run | Call | Done:
+def fail(plan: Plan[T], error: Exception) -> Step | Done:
     """Throw *error*, which its last step met, into *plan*, and return its next step."""
     try:
         return plan.throw(error)
     except StopIteration as done:
         return Done(done.value)
-
-
-def execute(conn: psycopg.Connection[Any], step: Fetch | Run) -> list[Any]:
-    """Execute a statement, and return its rows if it is a `Fetch`."""
-    # A fresh cursor per statement: in pipeline mode a reused one can return an earlier
-    # statement's rows.
-    with conn.cursor(binary=True, row_factory=dict_row) as cur:
-        cur.execute(statement(step.sql), step.params)
-        return cur.fetchall() if isinstance(step, Fetch) else []
-
-
-async def aexecute(conn: psycopg.AsyncConnection[Any], step: Fetch | Run) -> list[Any]:
-    """Async version of `execute`."""
-    async with conn.cursor(binary=True, row_factory=dict_row) as cur:
-        await cur.execute(statement(step.sql), step.params)
-        return await cur.fetchall() if isinstance(step, Fetch) else []
-
-
-def drive(
-    conn: psycopg.Connection[Any], plan: Plan[T], step: Fetch | Run | Call | Done
-) -> Call | Done:
-    """Run *step* and the statements after it; return the `Call` or `Done` that ends them.
-
-    A database error is thrown into the plan.
-    """
-    while isinstance(step, Fetch | Run):
-        try:
-            rows = execute(conn, step)
-        except psycopg.Error as error:
-            step = fail(plan, error)
-        else:
-            step = proceed(plan, rows)
-    return step
-
-
-async def adrive(
-    conn: psycopg.AsyncConnection[Any], plan: Plan[T], step: Fetch | Run | Call | Done
-) -> Call | Done:
-    """Async version of `drive`."""
-    while isinstance(step, Fetch | Run):
-        try:
-            rows = await aexecute(conn, step)
-        except psycopg.Error as error:
-            step = fail(plan, error)
-        else:
-            step = proceed(plan, rows)
-    return step

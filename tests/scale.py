@@ -24,7 +24,7 @@ from psycopg.conninfo import make_conninfo
 
 from langgraph_sessions import AgentSessionManager, SessionSaver
 from langgraph_sessions.embedded.server import EmbeddedServer
-from langgraph_sessions.plans import Fetch, Plan
+from langgraph_sessions.plans import Plan, Statement
 from langgraph_sessions.sessions import operations
 from langgraph_sessions.sessions.listing import Listing
 from tests.benchmark import wait_for_end
@@ -143,7 +143,7 @@ def measures(is_heavy: bool) -> list[Measure]:
             return manager.list_sessions(user, limit=size, cursor=cursor, **filters)
 
         def plan(user: str, cursor: str | None) -> Plan[Any]:
-            return operations.list_page(Listing(user, cursor=cursor, **filters), size)
+            return Listing(user, cursor=cursor, **filters).page(size)
 
         return Measure(name, limit, True, call, plan, pages)
 
@@ -174,7 +174,7 @@ def measures(is_heavy: bool) -> list[Measure]:
             None if is_heavy else MILLISECONDS,
             not is_heavy,
             lambda manager, user, _: manager.list_active_sessions(user),
-            lambda user, _: operations.list_all(Listing(user, active=True)),
+            lambda user, _: Listing(user, active=True).all(),
         ),
         search,
         rare,
@@ -184,7 +184,7 @@ def measures(is_heavy: bool) -> list[Measure]:
             slow,
             not is_heavy,
             lambda manager, user, _: manager.count_sessions(user),
-            lambda user, _: operations.count(Listing(user)),
+            lambda user, _: Listing(user).count(),
             page=None,
         ),
     ]
@@ -199,7 +199,7 @@ def operator_measures() -> list[Measure]:
             None,
             False,
             lambda manager, _, cursor: manager.list_sessions(cursor=cursor, **filters),
-            lambda _, cursor: operations.list_page(Listing(cursor=cursor, **filters), PAGE),
+            lambda _, cursor: Listing(cursor=cursor, **filters).page(PAGE),
             pages,
         )
 
@@ -230,7 +230,7 @@ def times(manager: AgentSessionManager, measure: Measure, users: Sequence[str]) 
 def explained(conn: Connection, plan: Plan[Any]) -> dict[str, Any]:
     """Return PostgreSQL's plan, as it ran, of the first statement of *plan*."""
     step = next(plan)
-    assert isinstance(step, Fetch)
+    assert isinstance(step, Statement)
     sql: Any = f"EXPLAIN (ANALYZE, FORMAT JSON) {step.sql}"
     row = conn.execute(sql, step.params).fetchone()
     assert row is not None

@@ -1,8 +1,9 @@
 """The shape of the package, in numbers: `python -m tests.shape [FOLDER …]`.
 
 For each folder, by default the package: its files, the floors on which they stand (the longest
-chain of imports), the arrows between them, the lines of each room, and how many lines the
-sync and async versions of a module have in common once `async` and `await` are taken out.
+chain of imports) and the arrows between them; the same of its rooms; the lines of each room; and
+how many lines the sync and async versions of a module have in common once `async` and `await`
+are taken out.
 """
 
 from __future__ import annotations
@@ -70,6 +71,14 @@ def floors(arrows: dict[str, set[str]]) -> dict[str, int]:
     return {name: floor(name) for name in arrows}
 
 
+def between_rooms(arrows: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Return *arrows* between rooms, each once; a file that stands in none is one of its own."""
+    found: dict[str, set[str]] = {name.partition(".")[0]: set() for name in arrows}
+    for name, imported in arrows.items():
+        found[name.partition(".")[0]] |= {other.partition(".")[0] for other in imported}
+    return {room: others - {room} for room, others in found.items()}
+
+
 def lines_by_room(package: Path) -> Counter[str]:
     """Return how many lines each room has; `.` is the ground."""
     lines: Counter[str] = Counter()
@@ -103,9 +112,9 @@ def main() -> None:
     """Print the numbers."""
     for package in map(Path, sys.argv[1:] or [str(PACKAGE)]):
         arrows = imports(package)
-        print(f"{package.name}: {len(arrows)} files", end=", ")
-        print(f"{max(floors(arrows).values())} floors", end=", ")
-        print(f"{sum(map(len, arrows.values()))} arrows", end=", ")
+        for what, graph in (("files", arrows), ("rooms", between_rooms(arrows))):
+            height, count = max(floors(graph).values()), sum(map(len, graph.values()))
+            print(f"{package}: {len(graph)} {what}, {height} floors, {count} arrows")
         print(f"{sum(equal_lines(package).values())} equal lines in sync and async")
         for name, count in sorted(equal_lines(package).items()):
             print(f"    {name:<32}{count:6}")

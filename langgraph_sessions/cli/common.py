@@ -22,7 +22,7 @@ from langgraph_sessions import checks
 from langgraph_sessions.cli.terminal import one_line
 from langgraph_sessions.models import Session
 from langgraph_sessions.sessions.manager import AgentSessionManager
-from langgraph_sessions.sessions.upkeep import LONGEST
+from langgraph_sessions.sessions.retention import LONGEST
 
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 

@@ -103,7 +103,8 @@ def show(manager: AgentSessionManager, user: str, thread: str, as_json: bool) ->
     session = manager.get_session(user, thread)
     # The package's own: a public one would need the user's right checked, as was just done, and
     # applications have their graph's `get_state`, which knows its channels.
-    said = [message_record(thread, message) for message in manager._messages(thread)]
+    messages = manager._database.run(manager._messages(thread))
+    said = [message_record(thread, message) for message in messages]
     if as_json:
         click.echo(json.dumps({"session": dict(session), "messages": said}))
         return

@@ -1,233 +1,157 @@
-"""Async version of `database.database`."""
+"""`AsyncDatabase`: a PostgreSQL database for event loops."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
 import psycopg
+from psycopg import AsyncConnection, AsyncPipeline
+from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from langgraph_sessions.database import failures
-from langgraph_sessions.database.aio_connections import AsyncConnections, aresult
-from langgraph_sessions.database.database import Unrepeatable, one_step
-from langgraph_sessions.database.pools import endpoint
-from langgraph_sessions.errors import ConcurrentRunError
-from langgraph_sessions.outage.journal import Entry
-from langgraph_sessions.outage.memory import Memory
-from langgraph_sessions.outage.sessions import refuse
-from langgraph_sessions.outage.state import AWAY, HERE, RETURNING
-from langgraph_sessions.plans import (
-    Call,
-    Done,
-    Fetch,
-    Plan,
-    Run,
-    T,
-    adrive,
-    aexecute,
-    fail,
-    proceed,
-)
+from langgraph_sessions.database import pools
+from langgraph_sessions.database.deeds import Deed, T, ado
+from langgraph_sessions.database.running import Running
+from langgraph_sessions.plans import Batch, Call, ExecuteMany, Plan, Statement, vouched
+
+AsyncConn = AsyncConnection[Any] | AsyncConnectionPool[AsyncConnection[Any]]
 
 
-class AsyncDatabase(AsyncConnections):
-    """Async version of `Database`."""
+class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
+    """Async version of `Database`; it belongs to the event loop that first used it."""
 
-    _closing = False
-    _recovery: asyncio.Task[None] | None = None
+    _kinds = (AsyncConnection, AsyncConnectionPool)
+    _new_pool = staticmethod(pools.async_pool)
+    _new_lock = staticmethod(asyncio.Lock)
 
-    # --- Running -----------------------------------------------------------------------------
+    _loop: asyncio.AbstractEventLoop | None = None  # Where it was opened.
 
     async def run(self, plan: Plan[T]) -> T:
         """Async version of `Database.run`."""
-        step = proceed(plan)
-        while not isinstance(step, Done):
-            if isinstance(step, Call):
-                step = proceed(plan, step.function())
-                continue
-            try:
-                rows = await self._fetch(step)
-            except psycopg.Error as error:
-                step = fail(plan, error)
-            else:
-                step = proceed(plan, rows)
-        return cast(T, step.value)
+        return await ado(self.run_deed(plan))
 
-    async def _fetch(self, step: Fetch | Run) -> Any:
-        async def durably() -> Any:
-            await self.ready()
-            async with self.connection() as conn:
-                try:
-                    return await aexecute(conn, step)
-                except psycopg.Error as error:
-                    if isinstance(step, Fetch) and not step.repeatable:
-                        raise Unrepeatable from error
-                    raise
-
-        return await self.either(durably, lambda memory: memory.sessions.answer(step))
-
-    async def run_durably(self, plan: Plan[T]) -> T:
-        """Async version of `Database.run_durably`."""
-        await self.ready()
-        step = proceed(plan)
-        while not isinstance(step, Done):
-            if isinstance(step, Call):
-                step = proceed(plan, step.function())
-            else:
-                async with self.connection() as conn:
-                    step = await adrive(conn, plan, step)
-        return cast(T, step.value)
-
-    async def run_atomically(self, plan: Plan[T]) -> T:
-        """Async version of `Database.run_atomically`."""
-
-        async def durably() -> T:
-            await self.ready()
-            async with self.connection() as conn:
-                try:
-                    if self.pipe:
-                        await self.pipe.sync()
-                    async with conn.transaction():
-                        return await aresult(conn, plan)
-                except psycopg.Error as error:
-                    raise Unrepeatable from error
-
-        return await self.either(durably, refuse)
+    async def stream(self, plan: Plan[None]) -> AsyncIterator[Any]:
+        """Async version of `Database.stream`."""
+        while True:
+            gives, value = await ado(self.advance_deed(plan, self.answer_deed))
+            if not gives:
+                return
+            yield value
 
     async def attempt(self, function: Callable[[], Awaitable[T]]) -> T:
         """Async version of `Database.attempt`."""
-        self.refuse_others()
-        if self._outage.state == AWAY:
-            raise psycopg.OperationalError(f"the database is away: {self._outage.error}")
-        failure: psycopg.Error | None = None
-        until = 0.0
-        for pause in failures.pauses():
-            # Where no server answered last time, the pool would only be waited for.
-            if (failure is None and self._reached) or await self._reaches(failure):
-                try:
-                    return await function()
-                except psycopg.Error as error:
-                    if not self._is_pool or not failures.is_broken(error):
-                        raise
-                    failure = error
-            failure = failure or psycopg.OperationalError("the database does not answer")
-            # From the first failure on: waiting for a free connection is none.
-            until = until or time.monotonic() + self._outage.retry_for
-            if self._outage.state == AWAY or time.monotonic() + pause > until:
-                raise failure
-            await asyncio.sleep(pause)
-        raise AssertionError
+        return await ado(self.attempt_deed(lambda: self._ready_and(function)))
 
-    # --- Outages -----------------------------------------------------------------------------
+    def _ready_and(self, function: Callable[[], Awaitable[T]]) -> Deed[T]:
+        yield from self.ready_deed()
+        return cast(T, (yield function))
 
-    async def either(self, durably: Callable[[], Awaitable[T]], held: Callable[[Memory], T]) -> T:
-        """Async version of `Database.either`."""
-        self.refuse_others()
-        while True:
-            if not self._settled.is_set():
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._settled.wait(), self._outage.retry_for)
-            if self._outage.state != HERE:
-                return held(self._outage.memory)
-            try:
-                return await self.attempt(durably)
-            except Unrepeatable as unrepeatable:
-                raise cast(psycopg.Error, unrepeatable.__cause__) from None
-            except psycopg.Error as error:
-                if not await self._goes_away(error):
-                    raise
+    async def setup(self) -> None:
+        """Async version of `Database.setup`."""
+        await ado(self.setup_deed())
 
-    async def _goes_away(self, error: psycopg.Error) -> bool:
-        if not (self._outage.holds and self._is_pool and failures.is_broken(error)):
-            return False
-        if self._closing:
-            return False
-        if self._outage.state != HERE:
-            return True
-        if endpoint(self.conn) is None or await self._reaches(error):
-            return False
-        if self._outage.state == HERE:
-            self._loop = asyncio.get_running_loop()  # Where what is held will be written.
-            self._outage.begin(error)
-            self.on_change()
-            self._recovery = asyncio.create_task(self._recover())
-        return True
-
-    async def _recover(self) -> None:
-        try:
-            for pause in failures.pauses():
-                await asyncio.sleep(pause)
-                if await self._returns():
-                    return
-        except asyncio.CancelledError:
-            if not self._closing:  # The loop ends, and nobody closed this.
-                if not await self._returns():
-                    self._outage.lose()
-                await self._close_pool()
-            raise
-
-    async def _returns(self) -> bool:
-        try:
-            if not await self._reaches():
-                return False
-            self._outage.state = RETURNING
-            self._settled.clear()
-            await self.ready()
-            while (entry := self._outage.memory.next()) is not None:
-                await self._write(entry)
-        except Exception as error:
-            self._outage.stay(error)
-            return False
-        else:
-            self._outage.end()
-            self.on_change()
-            return True
-        finally:
-            if self._outage.state == RETURNING:  # Cancelled in the middle.
-                self._outage.state = AWAY
-            self._settled.set()
-
-    async def _write(self, entry: Entry) -> None:
-        try:
-            if not await self._write_or_move(entry):
-                self._outage.wrote()
-        except Exception as error:
-            if failures.is_passing(error):
-                raise
-            self._outage.refused(error)
-
-    async def _write_or_move(self, entry: Entry) -> bool:
-        try:
-            if entry.write is None:
-                await self.run_durably(one_step(entry.item))
-            else:
-                await entry.write(entry.item)
-        except ConcurrentRunError:
-            move = self._outage.memory.move(entry.item, self.thread_id_factory)
-            await self.run_durably(move)
-            return True
-        return False
-
-    async def _close_pool(self) -> None:
-        if self._source.given is None:
-            await cast(AsyncConnectionPool[Any], self.conn).close()
+    async def ready(self) -> None:
+        """Async version of `Database.ready`."""
+        await ado(self.ready_deed())
 
     async def close(self) -> None:
         """Async version of `Database.close`."""
         if self._is_forked:
             return
         self.refuse_other_loop()
-        self._closing = True
-        if self._recovery is not None:
-            self._recovery.cancel()
-            await asyncio.gather(self._recovery, return_exceptions=True)
-            self._recovery = None
-            if not self.durable and not await self._returns():
-                self._outage.lose()
         await self._close_pool()
         if self._source.server:
             self._source.server.release()
+
+    async def _close_pool(self) -> None:
+        if self._source.given is None:
+            await cast(AsyncConnectionPool[Any], self.conn).close()
+
+    def forked(self) -> None:
+        """Be of use to a forked child only if nothing was opened, or held, before."""
+        self._loop = None
+        super().forked()
+
+    # --- Its event loop ----------------------------------------------------------------------
+
+    def refuse_others(self) -> None:
+        """Raise in a process, or an event loop, other than that which opened it.
+
+        Raises:
+            SessionError: The process was forked from that which did.
+            RuntimeError: It is another loop.
+        """
+        self.refuse_fork()
+        self.refuse_other_loop()
+
+    def refuse_other_loop(self) -> None:
+        """Raise `RuntimeError` in an event loop other than that which opened it."""
+        if self._loop is not None and asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError(
+                "this saver belongs to another event loop, as its connections do: make one in "
+                "each loop"
+            )
+
+    def _belong_here(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def _belong_nowhere(self) -> None:
+        self._loop = None
+
+    # --- How it is done ----------------------------------------------------------------------
+
+    def _make_locks(self) -> None:
+        self._opening = asyncio.Lock()
+        self._probing = asyncio.Lock()
+
+    async def _connect(self, conninfo: str, **options: Any) -> AsyncConnection[Any]:
+        return await AsyncConnection.connect(conninfo, **options)
+
+    async def _block(self, function: Callable[[], T]) -> T:
+        return await asyncio.to_thread(function)
+
+    async def _trouble(self, conn: AsyncConnection[Any]) -> psycopg.Error | None:
+        return await pools.async_trouble(conn)
+
+    async def _sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def _call(self, call: Call) -> Any:
+        answer = call()
+        is_coroutine = inspect.iscoroutinefunction(call.function)
+        return await answer if is_coroutine else answer
+
+    async def _atomically(self, conn: AsyncConnection[Any], deed: Deed[T]) -> T:
+        async with conn.transaction():
+            return await ado(deed)
+
+    async def _execute(self, conn: AsyncConnection[Any], statement: Statement) -> list[Any]:
+        async with await _executed(conn, statement) as cursor:
+            return await cursor.fetchall() if statement.returns_rows else []
+
+    async def _execute_batch(self, conn: AsyncConnection[Any], batch: Batch) -> list[Any]:
+        if self.pipe:
+            for statement in batch.statements:
+                cursor = await _executed(conn, statement)
+            await self.pipe.sync()
+        else:
+            async with conn.pipeline() if pools.HAS_PIPELINE else conn.transaction():
+                for statement in batch.statements:
+                    cursor = await _executed(conn, statement)
+        return await cursor.fetchall()
+
+
+async def _executed(conn: AsyncConnection[Any], statement: Statement) -> psycopg.AsyncCursor[Any]:
+    """Execute a statement, and return its cursor.
+
+    A fresh one for each: in pipeline mode a reused one can return an earlier statement's rows.
+    """
+    cursor = conn.cursor(binary=True, row_factory=dict_row)
+    if isinstance(statement, ExecuteMany):
+        await cursor.executemany(vouched(statement.sql), statement.rows)
+    else:
+        await cursor.execute(vouched(statement.sql), statement.params)
+    return cursor

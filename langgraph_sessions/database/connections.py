@@ -1,162 +1,278 @@
-"""What a database is reached by: a pool or a connection, opened and checked on first use."""
+"""The way to a PostgreSQL database: opened and checked on first use, and lent.
+
+What is done is written here, as deeds; `Database` and `AsyncDatabase` say how a connection is
+made, taken, used and given back.
+"""
 
 from __future__ import annotations
 
-import threading
 import time
-import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, cast
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import psycopg
 from langgraph.checkpoint.postgres.base import MIGRATIONS as LANGGRAPH_MIGRATIONS
-from psycopg import Connection, Pipeline
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
+from langgraph_sessions import checks, processes
 from langgraph_sessions.database import failures, pools
-from langgraph_sessions.database.base_connections import BaseConnections, forked, missing
-from langgraph_sessions.database.pools import endpoint
-from langgraph_sessions.database.source import NO_AUTOCOMMIT, Source
-from langgraph_sessions.plans import Done, Plan, T, drive, proceed
+from langgraph_sessions.database.deeds import Deed, T
+from langgraph_sessions.database.source import NO_AUTOCOMMIT, Path, Source
+from langgraph_sessions.errors import SessionError
+from langgraph_sessions.plans import Plan
 from langgraph_sessions.sql import schema
 
-Conn = Connection[Any] | ConnectionPool[Connection[Any]]
+ConnT = TypeVar("ConnT")
+PipeT = TypeVar("PipeT")
 
 
-class Connections(BaseConnections[Conn, Pipeline]):
-    """The way to a PostgreSQL database, for synchronous use."""
+class Connections(ABC, Generic[ConnT, PipeT]):
+    """The way to a PostgreSQL database.
 
-    _kinds = (Connection, ConnectionPool)
-    _new_pool = staticmethod(pools.pool)
-    _new_lock = staticmethod(threading.Lock)
+    Attributes:
+        conn: The connection or pool.
+        pipe: The pipeline that the connection is in, if any.
+        lock: Held during a use of a single connection; of a pool, no lock at all.
+        on_change: Called when `durable` changes.
+    """
 
-    def __init__(self, conn: str | Conn | None, pipe: Pipeline | None = None, **options: Any):
-        """Choose the database; it is opened on first use. Takes and raises as the base."""
-        super().__init__(conn, pipe, **options)
-        pool = None if self._source.given else cast(ConnectionPool[Any], self.conn)
-        self._closer = weakref.finalize(self, _close, pool, self._source)
+    # The types that `conn` may have: a connection and a pool.
+    _kinds: ClassVar[tuple[type, type]]
 
+    # What keeps those apart who open, and who ask whether the server is there.
+    _opening: Any
+    _probing: Any
+
+    def __init__(
+        self,
+        conn: str | ConnT | None,
+        pipe: PipeT | None = None,
+        *,
+        path: Path | None = None,
+        pool_size: int = pools.POOL_SIZE,
+        auto_setup: bool = True,
+        retry_for: float = 5.0,
+    ) -> None:
+        """Choose the database; it is opened on first use.
+
+        Raises:
+            TypeError, ValueError: As `Source`; *pool_size*, *auto_setup* or *retry_for* has the
+                wrong type, or is out of range.
+        """
+        pool_size = checks.number("pool_size", pool_size, 1)
+        self._source = source = Source(conn, path, self._kinds)
+        self._gives_up = self._when_to_give_up()
+        self.conn: ConnT = source.given or self._new_pool(
+            source.conninfo, pool_size, self._gives_up
+        )
+        self.pipe = pipe
+        self._is_pool = isinstance(self.conn, self._kinds[1])
+        self.lock: Any = nullcontext() if self._is_pool else self._new_lock()
+        self.on_change: Callable[[], object] = lambda: None
+        self._auto_setup = checks.boolean("auto_setup", auto_setup)
+        self._retry_for = checks.seconds("retry_for", retry_for, checks.LONGEST_WAIT)
+        self._is_open = source.given is not None
+        self._is_ready = False
+        self._is_forked = False  # From a process that had it open already.
+        self._make_locks()
+        self._probed_at = 0.0
+        self._reached = True
+        processes.watch(self)
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is saved now is saved in the database."""
+        return True
+
+    def _when_to_give_up(self) -> Callable[[], bool]:
+        """Return what says whether nobody need try to connect any more.
+
+        The pool calls it, too: it must not keep this alive.
+        """
+        return lambda: False
+
+    # --- How it is done, sync or async ---------------------------------------------------------
+
+    @staticmethod
+    @abstractmethod
+    def _new_pool(conninfo: str, size: int, gives_up: Callable[[], bool]) -> Any:
+        """Return a pool, yet to be opened."""
+
+    @staticmethod
+    @abstractmethod
+    def _new_lock() -> Any:
+        """Return a lock."""
+
+    @abstractmethod
     def _make_locks(self) -> None:
-        self._opening = threading.Lock()
-        self._changed = threading.Condition()  # Guards the outage and what is held in it.
-        self._closing = threading.Event()
-        self._probing = threading.Lock()
+        """Make what guards opening and probing: anew in a child, where nobody frees them."""
+
+    @abstractmethod
+    def _connect(self, conninfo: str, **options: Any) -> Any:
+        """Open a connection."""
+
+    @abstractmethod
+    def _block(self, function: Callable[[], Any]) -> Any:
+        """Call a function that blocks."""
+
+    @abstractmethod
+    def _trouble(self, conn: Any) -> Any:
+        """Return what is wrong with an idle connection, if anything is."""
+
+    def _belong_here(self) -> None:
+        """Take note of where the database is about to be opened."""
+
+    def _belong_nowhere(self) -> None:
+        """Take note that it was not."""
+
+    @abstractmethod
+    def refuse_others(self) -> None:
+        """Raise where connections opened before cannot be used."""
+
+    @abstractmethod
+    def drive_deed(self, conn: Any, plan: Plan[T]) -> Deed[T]:
+        """Run a plan of questions alone on *conn*."""
+
+    @abstractmethod
+    def _atomically(self, conn: Any, deed: Deed[Any]) -> Any:
+        """Do *deed* in a transaction of *conn*'s."""
+
+    # --- Forks ---------------------------------------------------------------------------------
 
     def forked(self) -> None:
         """Be of use to a forked child only if nothing was opened, or held, before."""
         self._make_locks()
-        if self._was_used():
-            self._is_forked = True
-            # What it would say good-bye to are the parent's connections.
-            self._closer.detach()
+        given: Any = self._source.given
+        opened = self._is_open if given is None else not given.closed
+        self._is_forked = self._is_forked or opened or not self.durable
 
     def refuse_fork(self) -> None:
         """Raise `SessionError` in a process that was forked from one that had it open."""
         if self._is_forked:
-            raise forked()
+            raise SessionError(
+                "this saver was opened before the process was forked, and connections cannot be "
+                "shared with a parent: make, or first use, one in each worker"
+            )
 
-    # --- Opening -----------------------------------------------------------------------------
+    # --- Opening -------------------------------------------------------------------------------
 
-    def ready(self) -> None:
-        """Open what is ours and see to the tables, the first time.
+    def ready_deed(self) -> Deed[None]:
+        """Open what is ours and see to the tables, the first time. Raises as `Database.ready`."""
+        self.refuse_others()
+        if not self._is_ready:
+            yield from self._alone(self._make_ready)
 
-        Raises:
-            SessionError: The tables are missing and `auto_setup` is off, they are newer than
-                this package, the embedded server cannot be started, or this process was
-                forked from the one that opened the connections.
-            ValueError: The connection is not in autocommit mode.
-            psycopg.OperationalError: There is no such server or database, or no way in.
-        """
-        self.refuse_fork()
+    def setup_deed(self) -> Deed[None]:
+        """Create or upgrade the tables, whatever `auto_setup` says. Raises as `ready_deed`."""
+        self.refuse_others()
+        yield from self._alone(self._set_up)
+
+    def _alone(self, work: Callable[[], Deed[None]]) -> Deed[None]:
+        """Do *work* while nobody else opens, or sets up."""
+        self._belong_here()
+        try:
+            yield self._opening.acquire
+            try:
+                yield from work()
+            finally:
+                self._opening.release()
+        except BaseException:
+            if not self._is_open and self.durable:
+                self._belong_nowhere()
+            raise
+
+    def _make_ready(self) -> Deed[None]:
         if self._is_ready:
             return
-        with self._opening:
-            if self._is_ready:
-                return
-            self._open()
-            with self._checked_connection() as conn:
-                if not result(conn, schema.is_current(LANGGRAPH_MIGRATIONS)):
-                    if not self._auto_setup:
-                        raise missing(conn)
-                    self._migrate(conn)
-            self._is_ready = True
+        yield from self._open()
+        yield from self.with_connection(self._check_tables)
+        self._is_ready = True
 
-    def setup(self) -> None:
-        """Create or upgrade the tables, whatever `auto_setup` says. Raises as `ready`."""
-        self.refuse_fork()
-        with self._opening:
-            self._open()
-            with self._checked_connection() as conn:
-                self._migrate(conn)
-            self._is_ready = True
+    def _set_up(self) -> Deed[None]:
+        yield from self._open()
+        yield from self.with_connection(self._migrate)
+        self._is_ready = True
 
-    @contextmanager
-    def _checked_connection(self) -> Iterator[Connection[Any]]:
-        with self.connection() as conn:
-            if not conn.autocommit:
-                raise ValueError(NO_AUTOCOMMIT)
-            yield conn
+    def _check_tables(self, conn: Any) -> Deed[None]:
+        _check_autocommit(conn)
+        if (yield from self.drive_deed(conn, schema.is_current(LANGGRAPH_MIGRATIONS))):
+            return
+        if not self._auto_setup:
+            raise missing(conn)
+        yield from self._migrate(conn)
 
-    def _migrate(self, conn: Connection[Any]) -> None:
+    def _migrate(self, conn: Any) -> Deed[None]:
+        _check_autocommit(conn)
         if self.pipe:
-            self.pipe.sync()
-        with conn.transaction():
-            result(conn, schema.migrate(LANGGRAPH_MIGRATIONS))
+            yield cast(Any, self.pipe).sync
+        plan = schema.migrate(LANGGRAPH_MIGRATIONS)
+        yield lambda: self._atomically(conn, self.drive_deed(conn, plan))
 
-    def _open(self) -> None:
+    def _open(self) -> Deed[None]:
         if self._is_open:
             return
-        assert isinstance(self.conn, ConnectionPool)
+        pool = cast(Any, self.conn)
         if self._source.server:
-            self.conn.conninfo = self._source.server.start()
+            server = self._source.server
+            pool.conninfo = yield lambda: self._block(server.start)
         # A pool keeps to itself why it cannot connect, and tries for as long as it may.
-        self.connect().close()
+        conn = yield from self.connect_deed()
+        yield conn.close
         self._is_open = True
-        self.conn.open()
+        yield pool.open
 
-    def connect(self) -> Connection[Any]:
+    def connect_deed(self) -> Deed[Any]:
         """Open another connection, for the caller to close.
 
         Raises:
             ValueError: How to is known to a function of the caller's alone.
             psycopg.OperationalError: There is no such server or database, or no way in.
         """
-        found = endpoint(self.conn)
+        found = pools.endpoint(self.conn)
         if found is None:
             raise ValueError("conn must be a pool whose conninfo and kwargs are no functions")
         conninfo, options = found
-        return psycopg.connect(conninfo, **options)
+        return (yield lambda: self._connect(conninfo, **options))
 
-    @contextmanager
-    def connection(self) -> Iterator[Connection[Any]]:
-        """Lend a connection."""
-        with self.lock:
-            if isinstance(self.conn, ConnectionPool):
-                with self._living(self.conn) as conn:
-                    yield conn
-            else:
-                try:
-                    yield self.conn
-                finally:
-                    if self.pipe:
-                        self.pipe.sync()
+    # --- Lending -------------------------------------------------------------------------------
 
-    @contextmanager
-    def _living(self, pool: ConnectionPool[Connection[Any]]) -> Iterator[Connection[Any]]:
-        """Lend a connection of *pool*'s that is not known to be dead."""
-        with pool.connection() as conn:
-            error = pools.trouble(conn)
+    def with_connection(self, use: Callable[[Any], Deed[T]]) -> Deed[T]:
+        """Do what *use* does with a connection."""
+        if self._is_pool:
+            return (yield from self._with_pooled(use))
+        yield self.lock.acquire
+        try:
+            return (yield from use(self.conn))
+        finally:
+            try:
+                if self.pipe:
+                    yield cast(Any, self.pipe).sync
+            finally:
+                self.lock.release()
+
+    def _with_pooled(self, use: Callable[[Any], Deed[T]]) -> Deed[T]:
+        """Use a connection of the pool's that is not known to be dead."""
+        pool = cast(Any, self.conn)
+        conn = yield pool.getconn
+        error = None
+        try:
+            error = yield lambda: self._trouble(conn)
             if error is None:
-                yield conn
-                return
+                return (yield from use(conn))
+        finally:
+            yield lambda: pool.putconn(conn)
         # So may all of them be: they are replaced, if there is still a server.
-        if not self._reaches(error):
+        if not (yield from self.reaches_deed(error)):
             raise error
-        with pool.connection() as conn:
-            yield conn
+        fresh = yield pool.getconn
+        try:
+            return (yield from use(fresh))
+        finally:
+            yield lambda: pool.putconn(fresh)
 
-    def _reaches(self, failure: BaseException | None = None) -> bool:
+    def reaches_deed(self, failure: BaseException | None = None) -> Deed[bool]:
         """Say whether a new connection can be made, after *failure*.
 
         If so, the pool is rid of its old ones, unless that was that none was free.
@@ -164,48 +280,56 @@ class Connections(BaseConnections[Conn, Pipeline]):
         Raises:
             psycopg.OperationalError: A server answers, but lets nobody in.
         """
-        found = endpoint(self.conn)
+        found = pools.endpoint(self.conn)
         if found is None:
             return True
         asked = time.monotonic()
-        with self._probing:
+        yield self._probing.acquire
+        try:
             if self._probed_at < asked:  # Else it was answered while this waited.
-                self._reached = _probe(*found)
+                self._reached = yield from self._probe(*found)
                 self._probed_at = time.monotonic()
                 if self._reached and self._is_open and not isinstance(failure, PoolTimeout):
-                    cast(ConnectionPool[Any], self.conn).drain()
+                    yield cast(Any, self.conn).drain
             return self._reached
+        finally:
+            self._probing.release()
+
+    def _probe(self, conninfo: str, options: dict[str, Any]) -> Deed[bool]:
+        """Say whether a connection can be made.
+
+        Raises:
+            psycopg.OperationalError: A server answers, but lets nobody in.
+        """
+        for _ in range(2):  # It may have come up between the two questions.
+            try:
+                yield from self._try(conninfo, options)
+            except psycopg.OperationalError as error:
+                refusal = error
+            else:
+                return True
+            if not (yield lambda: self._block(lambda: failures.is_up(conninfo))):
+                return False
+        if anywhere := failures.any_server(conninfo):
+            with suppress(psycopg.OperationalError):
+                yield from self._try(anywhere, options)
+                return False  # Such as a standby, before it is promoted.
+        raise refusal
+
+    def _try(self, conninfo: str, options: dict[str, Any]) -> Deed[None]:
+        conn = yield lambda: self._connect(conninfo, **options)
+        yield conn.close
 
 
-def result(conn: Connection[Any], plan: Plan[T]) -> T:
-    """Drive a plan of statements alone on *conn*."""
-    return cast(T, cast(Done, drive(conn, plan, proceed(plan))).value)
+def _check_autocommit(conn: Any) -> None:
+    if not conn.autocommit:
+        raise ValueError(NO_AUTOCOMMIT)
 
 
-def _probe(conninfo: str, options: dict[str, Any]) -> bool:
-    """Say whether a connection can be made.
-
-    Raises:
-        psycopg.OperationalError: A server answers, but lets nobody in.
-    """
-    for _ in range(2):  # It may have come up between the two questions.
-        try:
-            psycopg.connect(conninfo, **options).close()
-        except psycopg.OperationalError as error:
-            refusal = error
-        else:
-            return True
-        if not failures.is_up(conninfo):
-            return False
-    if anywhere := failures.any_server(conninfo):
-        with suppress(psycopg.OperationalError):
-            psycopg.connect(anywhere, **options).close()
-            return False  # Such as a standby, before it is promoted.
-    raise refusal
-
-
-def _close(pool: ConnectionPool[Any] | None, source: Source) -> None:
-    if pool is not None:
-        pool.close()
-    if source.server:
-        source.server.release()
+def missing(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> SessionError:
+    """Return the error for a database without our tables."""
+    where = f"database {conn.info.dbname!r} at {conn.info.host or 'localhost'}"
+    return SessionError(
+        f"the tables of langgraph-sessions are missing or out of date in {where}: call "
+        "setup() once, or leave auto_setup on"
+    )

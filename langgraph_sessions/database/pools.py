@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import psycopg
-from psycopg import AsyncConnection, Connection
+from psycopg import AsyncConnection, Capabilities, Connection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
@@ -26,6 +26,8 @@ NETWORK: Final = {
     "tcp_user_timeout": 30_000,  # Milliseconds.
 }
 POOL_SIZE: Final = 10
+# Without it, libpq's before 14, what is sent together is a transaction of several round trips.
+HAS_PIPELINE: Final = Capabilities().has_pipeline()
 WAIT: Final = 10.0  # Seconds to wait for a free connection.
 # A pool's tries to connect come ever more seldom; after so many seconds it begins again. Must
 # be below WAIT, or those who wait give up first.
@@ -86,24 +88,24 @@ async def async_trouble(conn: psycopg.AsyncConnection[Any]) -> psycopg.Error | N
     return None
 
 
-def pool(conninfo: str, size: int, is_away: Callable[[], bool]) -> ConnectionPool[Any]:
+def pool(conninfo: str, size: int, gives_up: Callable[[], bool]) -> ConnectionPool[Any]:
     """Return a pool, yet to be opened, of at most *size* connections.
 
-    It tries to connect, and logs that it cannot, for as long as *is_away* says no.
+    It tries to connect, and logs that it cannot, until *gives_up* says that nobody need.
     """
 
     def begin_again(pool: ConnectionPool[Any]) -> None:
-        if not is_away():
+        if not gives_up():
             pool.check()
 
     return ConnectionPool[Any](conninfo, reconnect_failed=begin_again, **_options(conninfo, size))
 
 
-def async_pool(conninfo: str, size: int, is_away: Callable[[], bool]) -> AsyncConnectionPool[Any]:
+def async_pool(conninfo: str, size: int, gives_up: Callable[[], bool]) -> AsyncConnectionPool[Any]:
     """Async version of `pool`."""
 
     async def begin_again(pool: AsyncConnectionPool[Any]) -> None:
-        if not is_away():
+        if not gives_up():
             await pool.check()
 
     return AsyncConnectionPool[Any](

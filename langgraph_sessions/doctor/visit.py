@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Final, cast
+from typing import Final
 
 import psycopg
 from psycopg import Connection
 from psycopg.rows import DictRow
 from psycopg_pool import ConnectionPool
 
+from langgraph_sessions.database.database import Database
+from langgraph_sessions.database.deeds import do
 from langgraph_sessions.database.source import Source
 from langgraph_sessions.doctor import leftovers
 from langgraph_sessions.doctor.findings import COMMAND, Finding
-from langgraph_sessions.plans import Done, Fetch, Plan, drive, proceed
+from langgraph_sessions.plans import Fetch, Plan
 from langgraph_sessions.sql import ddl, schema
 
 OLDEST_SERVER: Final = 14
@@ -95,12 +97,10 @@ def visit(database: str | None, langgraph: Sequence[str]) -> list[Finding]:
             conninfo, autocommit=True, prepare_threshold=None, client_encoding="UTF8"
         ) as conn:
             plan = examine(langgraph, conn.info.backend_pid)
-            done = drive(conn, plan, proceed(plan))
+            return do(Database(conn).drive_deed(conn, plan))
     finally:
         if source.server:
             source.server.release()
-    assert isinstance(done, Done)
-    return cast("list[Finding]", done.value)
 
 
 def examine(langgraph: Sequence[str], announced_pid: int) -> Plan[list[Finding]]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, Final, NamedTuple, cast
 
 import psycopg
-from langgraph.checkpoint.base import BaseCheckpointSaver, ChannelVersions, Checkpoint
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from langgraph_sessions import checks
 
 PRIMITIVES: Final = (str, int, float, bool, type(None))
-SaverT = TypeVar("SaverT", bound="BaseCheckpointSaver[Any]")
 
 
 class Dumped(NamedTuple):
@@ -40,13 +39,6 @@ class AsDumped:
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         """Return the value that *data* stand for."""
         return self._serde.loads_typed(data)
-
-
-def storing(saver: SaverT) -> SaverT:
-    """Return a copy of *saver* that stores what is dumped as it is."""
-    saver = copy.copy(saver)
-    saver.serde = AsDumped(saver.serde)
-    return saver
 
 
 def checkpoint(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from langgraph_sessions.errors import SessionsUnavailableError
+from langgraph_sessions.plans import Statement
+from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
 
 
 class Entry(NamedTuple):
@@ -14,13 +15,11 @@ class Entry(NamedTuple):
 
     Attributes:
         size: The bytes that it counts for.
-        item: A statement, or what a run saved, as it was then.
-        write: What writes such an item; `None` for a statement.
+        item: A change of a session, or what a run saved, as it was then.
     """
 
     size: int
-    item: Any
-    write: Callable[[Any], Any] | None = None
+    item: Statement | SaveCheckpoint | SaveWrites
 
 
 class Journal:

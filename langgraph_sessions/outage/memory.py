@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Final, cast
 
 import psycopg
@@ -18,12 +17,14 @@ from langgraph.checkpoint.serde.types import RESUME
 from langgraph.constants import START
 from langgraph.types import Command
 
+from langgraph_sessions.errors import SessionError
 from langgraph_sessions.outage import dumped
 from langgraph_sessions.outage.journal import Entry, Journal
-from langgraph_sessions.outage.sessions import HeldSessions, Row, unavailable
-from langgraph_sessions.plans import Call, Fetch, Plan
+from langgraph_sessions.outage.sessions import HeldSessions, Row, row_of, unavailable
+from langgraph_sessions.plans import Call, Plan, Question, Statement
 from langgraph_sessions.runs.active import ActiveRun
-from langgraph_sessions.runs.saving import Save, Writes
+from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory, LoadList
+from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
 from langgraph_sessions.runs.thread_ids import (
     FACTORY_ID,
     ThreadIdFactory,
@@ -31,7 +32,9 @@ from langgraph_sessions.runs.thread_ids import (
     in_use,
     new_thread_id,
 )
-from langgraph_sessions.sql import functions, statements
+from langgraph_sessions.sql.functions import IN_USE
+from langgraph_sessions.sql.sessions import CreateSession, GetSession
+from langgraph_sessions.sql.upkeep import CopySession
 
 ENTRY_SIZE: Final = 1000  # The bytes that an entry counts for beside its values, about.
 
@@ -60,6 +63,28 @@ class Memory:
         self._targets: dict[str | ActiveRun, str] = {}
         self._unanswerable: set[str] = set()  # Threads begun with an answer, to no question here.
 
+    def answer(self, question: Question) -> Any:
+        """Answer *question* as PostgreSQL would, if it can be answered here.
+
+        Raises:
+            SessionsUnavailableError: It takes the database, or there is no room.
+            ConcurrentRunError: Another run saved to the thread meanwhile.
+            psycopg.DataError: What is to be saved could never be written.
+        """
+        match question:
+            case LoadCheckpoint():
+                return self._load(question)
+            case LoadList():
+                return self._list(question)
+            case LoadHistory():
+                return self._load_history(question)
+            case SaveCheckpoint():
+                return self._save(question)
+            case SaveWrites():
+                return self._save_writes(question)
+            case _:
+                return self.sessions.answer(question)
+
     def _with(self, serde: SerializerProtocol) -> InMemorySaver:
         """Return the checkpoints as *serde* reads and writes them: each saver has its own."""
         checkpoints = copy.copy(self._checkpoints)
@@ -72,101 +97,88 @@ class Memory:
 
     # --- Reading -----------------------------------------------------------------------------
 
-    def get_tuple(
-        self, run: ActiveRun, config: RunnableConfig, serde: SerializerProtocol
-    ) -> CheckpointTuple | None:
-        """Return the checkpoint that *run* asks for with *config*, which is pinned to it.
-
-        Raises:
-            SessionsUnavailableError: It may be in the database.
-        """
+    def _load(self, load: LoadCheckpoint) -> CheckpointTuple | None:
+        run = cast(ActiveRun, load.run)
         self._begin_if_new(run)
-        if not _place(config)[1]:
+        thread_id, checkpoint_ns = _place(load.config)
+        if not checkpoint_ns:
             self._unanswerable.discard(run.thread_id)  # Another run.
-        if not self._is_whole(config):
+        if not self._is_whole(load.config):
             # A subgraph's namespace ends in its task's id, unless it has a memory of its own.
             # A task of a checkpoint that the run itself made has nothing in the database.
-            thread_id, checkpoint_ns = _place(config)
-            if not run.advanced or ":" not in checkpoint_ns.rpartition("|")[2]:
+            if not run.claim.advanced or ":" not in checkpoint_ns.rpartition("|")[2]:
                 raise unavailable()
             self._begun.add((thread_id, checkpoint_ns))
-        return self._with(serde).get_tuple(config)
+        return self._with(load.serde).get_tuple(load.config)
 
     def _begin_if_new(self, run: ActiveRun) -> None:
         """Take note that there is nothing of the run's thread in the database, if that is so."""
-        if not run.known and run.base == "":
+        if not run.known and run.claim.base == "":
             self.sessions.begin(run.thread_id)
 
-    def list(
-        self, config: RunnableConfig, serde: SerializerProtocol, **filters: Any
-    ) -> Sequence[CheckpointTuple]:
-        """Return checkpoints as `SessionSaver.list` does. Raises as `get_tuple`."""
-        if not self._is_whole(config):
+    def _list(self, load: LoadList) -> Sequence[CheckpointTuple]:
+        if not self._is_whole(load.config):
             raise unavailable()
-        return [*self._with(serde).list(config, **filters)]
+        return [*self._with(load.serde).list(load.config, **load.filters)]
 
-    def get_delta_channel_history(
-        self, config: RunnableConfig, channels: Sequence[str], serde: SerializerProtocol
-    ) -> Mapping[str, DeltaChannelHistory]:
-        """Return what rebuilds delta channels. Raises as `get_tuple`."""
-        if not self._is_whole(config):
+    def _load_history(self, load: LoadHistory) -> Mapping[str, DeltaChannelHistory]:
+        if not self._is_whole(load.config):
             raise unavailable()
-        return self._with(serde).get_delta_channel_history(config=config, channels=channels)
+        checkpoints = self._with(load.serde)
+        return checkpoints.get_delta_channel_history(config=load.config, channels=load.channels)
 
     # --- Saving ------------------------------------------------------------------------------
 
-    def put(self, save: Save, serde: SerializerProtocol, write: Callable[[Save], Any]) -> Row:
-        """Hold *save*, for *write* to write it, values dumped; return the session's row.
-
-        Raises:
-            ConcurrentRunError: Another run saved to the thread meanwhile.
-            psycopg.DataError: It could never be written.
-            SessionsUnavailableError: There is no room for it.
-        """
+    def _save(self, save: SaveCheckpoint) -> Row:
+        """Hold *save*, values dumped; return the session's row."""
         run, thread_id = save.run, save.run.thread_id
         self._begin_if_new(run)
         given = save.checkpoint["channel_values"].get(START)
         self._refuse_answer(run, isinstance(given, Command) and given.resume is not None)
         is_root = not save.checkpoint_ns
         begins = is_root and not run.known and not save.config["configurable"].get("checkpoint_id")
-        params = {**save.params, "at": datetime.now(UTC)}
+        session = replace(save.put_session(), at=datetime.now(UTC))
         if self.sessions.is_begun(thread_id) or begins:
-            row = self.sessions.put(params)
+            row = self.sessions.put(session)
         else:
             row = _row_of(run)
         # Not the live objects, which the run's nodes may yet change.
-        checkpoint, size = dumped.checkpoint(save.checkpoint, save.new_versions, serde)
-        metadata = copy.deepcopy(save.metadata)
-        held = replace(save, checkpoint=checkpoint, metadata=metadata, held=params)
-        self.journal.append(Entry(ENTRY_SIZE + size, held, write))
+        checkpoint, size = dumped.checkpoint(save.checkpoint, save.new_versions, save.serde)
+        held = replace(
+            save,
+            checkpoint=checkpoint,
+            metadata=copy.deepcopy(save.metadata),
+            serde=dumped.AsDumped(save.serde),
+            session=session,
+            base=run.claim.base,
+        )
+        self.journal.append(Entry(ENTRY_SIZE + size, held))
         if begins:
             self.sessions.begin(thread_id)
         if self.sessions.is_begun(thread_id):
             self.sessions.keep(row)
         if self._is_whole(save.config):
-            self._with(serde).put(save.config, save.checkpoint, save.metadata, save.new_versions)
+            self._with(save.serde).put(
+                save.config, save.checkpoint, save.metadata, save.new_versions
+            )
         return row
 
-    def _root(self, thread_id: str) -> Mapping[str, Any]:
-        return self._checkpoints.storage[thread_id][""]
-
-    def put_writes(
-        self, writes: Writes, serde: SerializerProtocol, write: Callable[[Writes], Any]
-    ) -> None:
-        """Hold *writes*, for *write* to write them, values dumped. Raises as `put`."""
-        run = writes.run
+    def _save_writes(self, save: SaveWrites) -> None:
+        """Hold the writes, values dumped."""
+        run = save.run
         self._begin_if_new(run)
-        self._refuse_answer(run, any(channel == RESUME for channel, _ in writes.writes))
-        params = writes.params
-        row = self.sessions.guard(params)
-        values, size = dumped.writes(writes.writes, serde)
-        held = replace(writes, writes=values, held=params)
-        self.journal.append(Entry(ENTRY_SIZE + size, held, write))
+        self._refuse_answer(run, any(channel == RESUME for channel, _ in save.writes))
+        session = save.guard_thread()
+        row = self.sessions.guard(session)
+        values, size = dumped.writes(save.writes, save.serde)
+        serde, base = dumped.AsDumped(save.serde), run.claim.base
+        held = replace(save, writes=values, serde=serde, session=session, base=base)
+        self.journal.append(Entry(ENTRY_SIZE + size, held))
         if row is not None:
             self.sessions.keep(row)
-        if self._is_whole(writes.config):
-            self._with(serde).put_writes(
-                writes.config, writes.writes, writes.task_id, writes.task_path
+        if self._is_whole(save.config):
+            self._with(save.serde).put_writes(
+                save.config, save.writes, save.task_id, save.task_path
             )
 
     def _refuse_answer(self, run: ActiveRun, is_answer: bool) -> None:
@@ -176,6 +188,9 @@ class Memory:
         if run.thread_id in self._unanswerable:
             raise unavailable()
 
+    def _root(self, thread_id: str) -> Mapping[str, Any]:
+        return self._checkpoints.storage[thread_id][""]
+
     # --- The way back ------------------------------------------------------------------------
 
     def next(self) -> Entry | None:
@@ -183,14 +198,13 @@ class Memory:
         entry = self.journal.first()
         if entry is None:
             return None
-        if isinstance(entry.item, Fetch):
-            params = cast(Mapping[str, Any], entry.item.params)
-            thread_id = self._moved.get(params["thread_id"])
-            moved: Any = entry.item._replace(params={**params, "thread_id": thread_id})
-        else:
-            thread_id = self._moved.get(self._mover(entry.item.run))
-            moved = thread_id and _moved(entry.item, thread_id)
-        return entry if thread_id is None else entry._replace(item=moved)
+        item: Any = entry.item
+        mover = self._mover(item.run) if _is_save(item) else item.thread_id
+        thread_id = self._moved.get(mover)
+        if thread_id is None:
+            return entry
+        moved = _moved(item, thread_id) if _is_save(item) else replace(item, thread_id=thread_id)
+        return entry._replace(item=moved)
 
     def _mover(self, run: ActiveRun) -> str | ActiveRun:
         """Return what goes elsewhere if *run* must: a thread that was begun here, else it alone.
@@ -199,35 +213,52 @@ class Memory:
         """
         return run.thread_id if self.sessions.is_begun(run.thread_id) else run
 
-    def move(self, item: Save | Writes, factory: ThreadIdFactory) -> Plan[None]:
+    def move(self, item: SaveCheckpoint | SaveWrites, factory: ThreadIdFactory) -> Plan[None]:
         """Make a session for a run, or a thread, that another process went on with meanwhile.
 
         That session is a fork of the thread at the checkpoint that the run knew.
         """
-        assert item.held is not None
-        user_id, base, mover = item.run.user_id, item.held["start"], self._mover(item.run)
+        user_id, mover = item.run.user_id, self._mover(item.run)
         if mover in self._moved:
             raise in_use(FACTORY_ID, item.config["configurable"]["thread_id"])
         before = self._targets.get(mover)
-        target = before or (yield Call(partial(new_thread_id, factory, user_id)))
+        target = before or (yield Call(new_thread_id, (factory, user_id)))
         if target == item.run.thread_id:  # Such as one conversation for each user.
             target = default_thread_id(user_id)
         self._targets[mover] = target
-        if base:
-            params = {
-                "source": item.run.thread_id,
-                "target": target,
-                "user_id": user_id,
-                "checkpoint_id": base,
-                "title": None,
-            }
+        if item.base:
             try:
-                yield Fetch(statements.COPY_SESSION, params, repeatable=False)
+                yield CopySession(
+                    source=item.run.thread_id,
+                    target=target,
+                    user_id=user_id,
+                    checkpoint_id=item.base,
+                )
             except psycopg.Error as error:
                 # A try that nothing was heard of may have made it.
-                if before is None or error.sqlstate != functions.IN_USE:
+                if before is None or error.sqlstate != IN_USE:
                     raise
         self._moved[mover] = target
+
+
+def write(item: Statement | SaveCheckpoint | SaveWrites) -> Plan[None]:
+    """Write what was held.
+
+    Raises:
+        SessionError: There was no session to change, or the new thread's id is in use.
+        ConcurrentRunError: Another process saved to the thread meanwhile.
+    """
+    rows = yield item
+    if rows or not isinstance(item, Statement):
+        return
+    # The INSERT may have succeeded although its connection broke.
+    if isinstance(item, CreateSession) and (yield GetSession(item.user_id, item.thread_id)):
+        return
+    raise SessionError("the session is gone, or its thread id is in use")
+
+
+def _is_save(item: object) -> bool:
+    return isinstance(item, SaveCheckpoint | SaveWrites)
 
 
 def _place(config: RunnableConfig) -> tuple[str, str]:
@@ -237,28 +268,20 @@ def _place(config: RunnableConfig) -> tuple[str, str]:
 
 def _row_of(run: ActiveRun) -> Row:
     """Return the row of a session in the database, as far as its run knows it."""
-    session = run.session
     return {
-        "id": session.id,
-        "user_id": session.user_id,
-        "thread_id": session.thread_id,
-        "title": run.title or session.title,
-        "created_at": session.created_at,
-        "updated_at": session.updated_at,
-        "is_active": session.is_active,
-        "metadata": session.metadata,
-        "title_source": "default" if run.untitled else "user",
-        "titler_called": not run.unasked,
-        "last_save": run.seen,
+        **row_of(run.session),
+        "title": run.title or run.session.title,
+        "title_source": "default" if run.words.untitled else "user",
+        "titler_called": not run.words.unasked,
+        "last_save": run.claim.seen,
     }
 
 
-def _moved(item: Save | Writes, thread_id: str) -> Save | Writes:
+def _moved(item: Any, thread_id: str) -> Any:
     """Return *item* for another thread, on which it is the only run."""
     configurable = {**item.config["configurable"], "thread_id": thread_id}
     config = cast(RunnableConfig, {**item.config, "configurable": configurable})
-    held = {**cast(Mapping[str, Any], item.held), "thread_id": thread_id}
     # Without a checkpoint to fork, its first save makes the session.
-    held["known"] = held["known"] and bool(held["start"])
-    held["checked"] = False
-    return replace(item, config=config, held=held)
+    known = item.session.known and bool(item.base)
+    session = replace(item.session, thread_id=thread_id, known=known, checked=False)
+    return replace(item, config=config, session=session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
@@ -11,13 +11,31 @@ from langgraph_sessions.errors import (
     SessionNotFoundError,
     SessionsUnavailableError,
 )
-from langgraph_sessions.models import DEFAULT_TITLE
+from langgraph_sessions.models import COLUMNS, Session
 from langgraph_sessions.outage.journal import Entry, Journal
-from langgraph_sessions.plans import Call, Done, Fetch, Plan, Run, T, proceed
-from langgraph_sessions.sql import statements
+from langgraph_sessions.plans import Question, Statement
+from langgraph_sessions.sql.opening import (
+    ContinueThread,
+    FindCurrent,
+    OpenCurrent,
+    OpenNew,
+    OpenReserved,
+    OpenThread,
+)
+from langgraph_sessions.sql.rows import OWN_DEFAULTS
+from langgraph_sessions.sql.saving import GuardThread, PutSession
+from langgraph_sessions.sql.sessions import (
+    CreateGivenSession,
+    CreateSession,
+    DeactivateSessions,
+    GetCurrent,
+    GetSession,
+    HasSession,
+    SwitchSession,
+    UpdateSession,
+)
 
 Row = dict[str, Any]
-Params = Mapping[str, Any]
 
 STATEMENT_SIZE: Final = 1000  # The bytes that a change of a session counts for, about.
 
@@ -29,7 +47,7 @@ def unavailable() -> SessionsUnavailableError:
     )
 
 
-def refuse(_: object) -> NoReturn:
+def refuse() -> NoReturn:
     """Raise that error: what is done in memory where nothing can be."""
     raise unavailable()
 
@@ -37,9 +55,8 @@ def refuse(_: object) -> NoReturn:
 class HeldSessions:
     """Answers the statements that can be answered without the database.
 
-    Those are `Fetch`es that name one of these methods as `held`. They know the sessions that
-    were begun here alone: where there may be another in the database, they raise
-    `SessionsUnavailableError`. What they change is put into the journal.
+    It knows the sessions that were begun here alone: where there may be another in the database,
+    it raises `SessionsUnavailableError`. What it changes is put into the journal.
     """
 
     def __init__(self, journal: Journal) -> None:
@@ -57,194 +74,199 @@ class HeldSessions:
         """Take note of a thread that nothing has."""
         self._begun.add(thread_id)
 
-    def run(self, plan: Plan[T]) -> T:
-        """Run *plan* without the database. Raises what it raises, and as `answer`."""
-        step = proceed(plan)
-        while not isinstance(step, Done):
-            step = proceed(plan, self.answer(step))
-        value: T = step.value
-        return value
-
-    def answer(self, step: Fetch | Run | Call) -> Any:
-        """Answer a step of a plan.
+    def answer(self, question: Question) -> list[Row]:
+        """Answer *question* as PostgreSQL would, if it can be answered here.
 
         Raises:
             SessionsUnavailableError: It takes the database.
         """
-        if isinstance(step, Call):
-            return step.function()
-        if isinstance(step, Run) or step.held is None:
-            raise unavailable()
-        return getattr(self, step.held)(step.params)
+        match question:  # A kind stands before that of which it is one.
+            case FindCurrent():
+                return self._find_current(question)
+            case OpenCurrent():
+                return self._open_current(question)
+            case ContinueThread():
+                return [_unopened(question.thread_id)]
+            case OpenNew():
+                return self._open_new(question)
+            case OpenThread():
+                return self._open_thread(question)
+            case OpenReserved():
+                return self._open_reserved(question)
+            case _:
+                return self._answer_manager(question)
 
     # --- Where a run goes --------------------------------------------------------------------
 
-    def open_current(self, params: Params) -> list[Row]:
-        """Open the user's current session, if there is one here."""
-        return [_opened(row) for row in self._active(params["user_id"])[:1]]
+    def _open_current(self, asked: OpenCurrent) -> list[Row]:
+        assert asked.user_id is not None
+        return [_opened(row) for row in self._active(asked.user_id)[:1]]
 
-    def read_current(self, params: Params) -> list[Row]:
-        """Open the user's current session to read it."""
-        return [_opened(row) for row in self.current(params)]
+    def _find_current(self, asked: FindCurrent) -> list[Row]:
+        assert asked.user_id is not None
+        return [_opened(row) for row in self._current(asked.user_id)]
 
-    def open_thread(self, params: Params) -> list[Row]:
-        """Open a certain thread."""
-        return [_opened(self._known(params["thread_id"]))]
+    def _open_thread(self, asked: OpenThread) -> list[Row]:
+        assert asked.thread_id is not None
+        return [_opened(self._known(asked.thread_id))]
 
-    def open_new(self, params: Params) -> list[Row]:
-        """Open a thread with a new id."""
-        self.begin(params["thread_id"])
-        return [_unopened(params["thread_id"])]
+    def _open_new(self, asked: OpenNew) -> list[Row]:
+        assert asked.thread_id is not None
+        return self._begin_new(asked.thread_id)
 
-    def open_reserved(self, params: Params) -> list[Row]:
+    def _begin_new(self, thread_id: str) -> list[Row]:
+        self.begin(thread_id)
+        return [_unopened(thread_id)]
+
+    def _open_reserved(self, asked: OpenReserved) -> list[Row]:
         """Open the thread of the user's next session: the same for two runs at once."""
-        user_id = params["user_id"]
-        reserved = self._reserved.get(user_id)
+        assert asked.user_id is not None
+        reserved = self._reserved.get(asked.user_id)
         row = self._rows.get(reserved or "")
-        if row is not None and row["user_id"] == user_id and row["is_active"]:
+        if row is not None and row["user_id"] == asked.user_id and row["is_active"]:
             return [_opened(row)]
-        if reserved is None or row is not None or reserved == params["taken"]:
-            reserved = self._reserved[user_id] = params["new_thread_id"]
-        return self.open_new({"thread_id": reserved})
+        if reserved is None or row is not None or reserved == asked.taken:
+            reserved = self._reserved[asked.user_id] = asked.thread_id
+        return self._begin_new(reserved)
 
     # --- The session manager -----------------------------------------------------------------
 
-    def current(self, params: Params) -> list[Row]:
-        """Return the user's current session."""
-        if rows := self._active(params["user_id"]):
-            return rows[:1]
-        raise unavailable()
+    def _answer_manager(self, question: Question) -> list[Row]:
+        match question:
+            case GetCurrent():
+                return self._current(question.user_id)
+            case GetSession():
+                return self._owned(question.user_id, question.thread_id)
+            case HasSession():
+                return [{"count": len(self._current(question.user_id))}]
+            case CreateSession() if not isinstance(question, CreateGivenSession):
+                return self._create(question)
+            case UpdateSession():
+                return self._update(question)
+            case SwitchSession():
+                return self._switch(question)
+            case DeactivateSessions():
+                return self._deactivate(question)
+            case PutSession():
+                return self._put_session(question)
+            case _:
+                raise unavailable()
 
-    def get(self, params: Params) -> list[Row]:
-        """Return a certain session."""
-        row = self._known(params["thread_id"])
-        return [row] if row["user_id"] == params["user_id"] else []
-
-    def has(self, params: Params) -> list[Row]:
-        """Say whether the user has an active session."""
-        return [{"count": len(self.current(params))}]
-
-    def create(self, params: Params) -> list[Row]:
-        """Create a session."""
-        if params["thread_id"] in self._rows:
+    def _create(self, asked: CreateSession) -> list[Row]:
+        if asked.thread_id in self._rows:
             return []
-        row = _new_row(params["user_id"], params["thread_id"])
-        row["title"], row["title_source"] = params["title"], params["title_source"]
-        row["metadata"] = params["metadata"].obj
-        return [self._change(statements.CREATE_SESSION, {**params, "at": row["updated_at"]}, row)]
+        row = _new_row(asked.user_id, asked.thread_id)
+        row["title"], row["title_source"] = asked.title, asked.title_source
+        row["metadata"] = asked.metadata
+        return [self._change(replace(asked, at=row["updated_at"]), row)]
 
-    def update(self, params: Params) -> list[Row]:
-        """Change a session, by default the current one."""
-        if params["thread_id"] is None:
-            params = {**params, "thread_id": self.current(params)[0]["thread_id"]}
-        for row in self.get(params):
+    def _update(self, asked: UpdateSession) -> list[Row]:
+        if asked.thread_id is None:
+            asked = replace(asked, thread_id=self._current(asked.user_id)[0]["thread_id"])
+        assert asked.thread_id is not None
+        for row in self._owned(asked.user_id, asked.thread_id):
             row = dict(row)
-            if params["title"] is not None:
-                row["title"], row["title_source"] = params["title"], "user"
-            if params["is_active"] is not None:
-                row["is_active"] = params["is_active"]
-            if params["metadata"] is not None:
-                row["metadata"] = {**row["metadata"], **params["metadata"].obj}
-            return [self._change(statements.UPDATE_SESSION, params, row)]
+            if asked.title is not None:
+                row["title"], row["title_source"] = asked.title, "user"
+            if asked.is_active is not None:
+                row["is_active"] = asked.is_active
+            if asked.metadata is not None:
+                row["metadata"] = {**row["metadata"], **asked.metadata}
+            return [self._change(asked, row)]
         return []
 
-    def switch(self, params: Params) -> list[Row]:
-        """Make a session current, and active."""
+    def _switch(self, asked: SwitchSession) -> list[Row]:
         now = datetime.now(UTC)
-        for row in self.get(params):
+        for row in self._owned(asked.user_id, asked.thread_id):
             row = {**row, "is_active": True, "updated_at": now}
-            return [self._change(statements.SWITCH_SESSION, {**params, "at": now}, row)]
+            return [self._change(replace(asked, at=now), row)]
         return []
 
-    def deactivate(self, params: Params) -> list[Row]:
-        """Deactivate a session; all of the user's are not here."""
-        if params["thread_id"] is None:
+    def _deactivate(self, asked: DeactivateSessions) -> list[Row]:
+        if asked.thread_id is None:  # Not all of the user's are here.
             raise unavailable()
-        active = [row for row in self.get(params) if row["is_active"]]
+        rows = self._owned(asked.user_id, asked.thread_id)
+        active = [row for row in rows if row["is_active"]]
         for row in active:
-            self._change(statements.DEACTIVATE_SESSIONS, params, {**row, "is_active": False})
+            self._change(asked, {**row, "is_active": False})
         return [{"count": len(active)}]
 
-    def put_session(self, params: Params) -> list[Row]:
+    def _put_session(self, asked: PutSession) -> list[Row]:
         """Create the session that a first run would."""
-        row = self.put(params)
-        return [self._change(statements.PUT_SESSION, {**params, "at": row["updated_at"]}, row)]
+        row = self.put(asked)
+        return [self._change(replace(asked, at=row["updated_at"]), row)]
 
     # --- Saves -------------------------------------------------------------------------------
 
-    def put(self, params: Params) -> Row:
+    def put(self, put: PutSession) -> Row:
         """Return the row of a session as a save makes it: what `user_sessions_put` does.
 
         Raises:
             SessionNotFoundError: The session is another user's.
             ConcurrentRunError: Another run saved to it meanwhile.
         """
-        user_id, thread_id = params["user_id"], params["thread_id"]
-        old = self._rows.get(thread_id)
-        new = {**_new_row(user_id, thread_id), "last_save": params["save"]}
-        row = self.guard(params) or new
-        if old is None or params["first"]:
-            if params["is_active"] is not None:
-                row["is_active"] = params["is_active"]
+        old = self._rows.get(put.thread_id)
+        new = {**_new_row(put.user_id, put.thread_id), "last_save": put.save}
+        row = self.guard(put) or new
+        if old is None or put.first:
+            if put.is_active is not None:
+                row["is_active"] = put.is_active
             row["updated_at"] = datetime.now(UTC)
-        if params["title"] is not None and (old is None or params["first"]):
-            row["title"], row["title_source"] = params["title"], "user"
-        elif row["title_source"] == "default" and params["message_title"] is not None:
-            row["title"], row["title_source"] = params["message_title"], "message"
+        if put.title is not None and (old is None or put.first):
+            row["title"], row["title_source"] = put.title, "user"
+        elif row["title_source"] == "default" and put.message_title is not None:
+            row["title"], row["title_source"] = put.message_title, "message"
         return row
 
-    def guard(self, params: Params) -> Row | None:
+    def guard(self, guard: GuardThread) -> Row | None:
         """Return the row of a session as writes leave it: what `user_sessions_guard` does.
 
         Raises as `put`.
         """
-        user_id, thread_id, save = params["user_id"], params["thread_id"], params["save"]
-        row = self._rows.get(thread_id)
+        row = self._rows.get(guard.thread_id)
         if row is None:
             return None
-        if row["user_id"] != user_id:
-            raise SessionNotFoundError(user_id, thread_id)
+        if row["user_id"] != guard.user_id:
+            raise SessionNotFoundError(guard.user_id, guard.thread_id)
         last = row["last_save"]
-        if params["checked"] and last != params["seen"] and _run_of(last) != _run_of(save):
-            raise ConcurrentRunError(thread_id)
-        return {**row, "last_save": save or last}
+        if guard.checked and last != guard.seen and _run_of(last) != _run_of(guard.save):
+            raise ConcurrentRunError(guard.thread_id)
+        return {**row, "last_save": guard.save or last}
 
     def keep(self, row: Row) -> None:
         """Hold the *row* of a session that was saved to."""
         self._rows[row["thread_id"]] = row
+
+    # --- What is here ------------------------------------------------------------------------
 
     def _active(self, user_id: str) -> list[Row]:
         rows = (row for row in self._rows.values() if row["user_id"] == user_id)
         active = [row for row in rows if row["is_active"]]
         return sorted(active, key=lambda row: row["updated_at"], reverse=True)
 
+    def _current(self, user_id: str) -> list[Row]:
+        if rows := self._active(user_id):
+            return rows[:1]
+        raise unavailable()
+
+    def _owned(self, user_id: str, thread_id: str) -> list[Row]:
+        row = self._known(thread_id)
+        return [row] if row["user_id"] == user_id else []
+
     def _known(self, thread_id: str) -> Row:
         if row := self._rows.get(thread_id):
             return row
         raise unavailable()
 
-    def _change(self, sql: str, params: Params, row: Row) -> Row:
-        self._journal.append(Entry(STATEMENT_SIZE, Fetch(sql, params)))
+    def _change(self, statement: Statement, row: Row) -> Row:
+        self._journal.append(Entry(STATEMENT_SIZE, statement))
         self.begin(row["thread_id"])
         self.keep(row)
         return row
 
 
 def _new_row(user_id: str, thread_id: str) -> Row:
-    now = datetime.now(UTC)
-    return {
-        "id": 0,  # The database will number it.
-        "user_id": user_id,
-        "thread_id": thread_id,
-        "title": DEFAULT_TITLE,
-        "created_at": now,
-        "updated_at": now,
-        "is_active": True,
-        "metadata": {},
-        "title_source": "default",
-        "titler_called": False,
-        "last_save": None,
-    }
+    return row_of(Session.draft(user_id, thread_id))
 
 
 def _run_of(save: str | None) -> str | None:
@@ -257,7 +279,7 @@ def _opened(row: Row) -> Row:
     return {**_unopened(row["thread_id"]), **{f"session_{key}": row[key] for key in row}}
 
 
-def _unopened(thread_id: str) -> Row:
+def _unopened(thread_id: str | None) -> Row:
     return {
         "asked_thread_id": thread_id,
         "preferences": None,
@@ -269,3 +291,9 @@ def _unopened(thread_id: str) -> Row:
         "session_titler_called": None,
         "session_last_save": None,
     }
+
+
+def row_of(session: Session) -> Row:
+    """Return the row of *session*, with what the package keeps beside it as it is at first."""
+    columns = {column: getattr(session, column) for column in COLUMNS}
+    return {**OWN_DEFAULTS, **columns}

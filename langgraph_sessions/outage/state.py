@@ -1,21 +1,17 @@
-"""Whether the database is there: what the sync and the async `Database` have in common."""
+"""Whether the database is there, and what is said about it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Final
 
-from langgraph_sessions import checks
 from langgraph_sessions.database.failures import is_broken
 from langgraph_sessions.outage.memory import Memory
-from langgraph_sessions.plans import Fetch
-from langgraph_sessions.runs.saving import Save
+from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
 
 logger = logging.getLogger("langgraph_sessions")
 
-ON_OUTAGE: Final = ("memory", "raise")
 OUTAGE_LIMIT: Final = 64 * 2**20
 
 HERE: Final = "here"
@@ -25,21 +21,17 @@ RETURNING: Final = "returning"  # What was said meanwhile is being written.
 
 @dataclass(slots=True)
 class Outage:
-    """Whether the database is there, and what is done when it is not.
+    """Whether the database is there.
 
     Attributes:
-        holds: Whether conversations go on in memory.
-        limit: How many bytes of them.
-        retry_for: For how many seconds what is lost with a connection is tried again.
+        limit: How many bytes may be held in memory.
         state: Whether the database is here, away or returning.
         memory: What is held while it is away.
         error: What it went away with.
         written: How many saves were written of those held.
     """
 
-    holds: bool
     limit: int
-    retry_for: float
     state: str = HERE
     memory: Memory = field(init=False)
     error: BaseException | None = None
@@ -48,18 +40,6 @@ class Outage:
     def __post_init__(self) -> None:
         """Begin with nothing held."""
         self.memory = Memory(self.limit)
-
-    @classmethod
-    def of(cls, on_outage: object, outage_limit: object, retry_for: object) -> Outage:
-        """Check the arguments.
-
-        Raises:
-            TypeError: One has the wrong type.
-            ValueError: One is out of range.
-        """
-        holds = checks.one_of("on_outage", on_outage, ON_OUTAGE) == "memory"
-        limit = checks.number("outage_limit", outage_limit, 0, 2**63 - 1)
-        return cls(holds, limit, checks.seconds("retry_for", retry_for, checks.LONGEST_WAIT))
 
     def begin(self, error: BaseException) -> None:
         """Go on in memory."""
@@ -100,9 +80,9 @@ class Outage:
         self.state, self.memory = HERE, Memory(self.limit)
 
 
-def _described(item: Any) -> str:
+def _described(item: object) -> str:
     """Say what was held, without anything that somebody wrote."""
-    if isinstance(item, Fetch):
-        return f"a change of session {cast(Mapping[str, Any], item.params)['thread_id']!r}"
-    what = "a checkpoint" if isinstance(item, Save) else "the writes of a task"
-    return f"{what} of session {item.run.thread_id!r}, held in memory,"
+    if isinstance(item, SaveCheckpoint | SaveWrites):
+        what = "a checkpoint" if isinstance(item, SaveCheckpoint) else "the writes of a task"
+        return f"{what} of session {item.run.thread_id!r}, held in memory,"
+    return f"a change of session {getattr(item, 'thread_id', None)!r}"

@@ -1,18 +1,18 @@
-"""What a run knows of its session, from its start to its end."""
+"""A run on its session, from its start to its end."""
 
 from __future__ import annotations
 
-import itertools
-import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 
-from langgraph_sessions.errors import ConcurrentRunError, SessionNotFoundError
+from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import Session
+from langgraph_sessions.runs.claim import Claim
 from langgraph_sessions.runs.request import (
     INSTRUCTIONS,
     RUN_KEY,
@@ -20,6 +20,8 @@ from langgraph_sessions.runs.request import (
     AuthorizedThreadId,
     Request,
 )
+from langgraph_sessions.runs.words import Words
+from langgraph_sessions.sql.saving import GuardThread, PutSession
 
 
 @dataclass(slots=True, eq=False)
@@ -27,46 +29,22 @@ class ActiveRun:
     """A run on its session: settled when the run starts, shared by all its saves.
 
     Attributes:
-        user_id: Whose run it is.
-        thread_id: Where it goes, to the end.
         session: The session as of the run's start; one that the run makes has the id 0.
         title: The title to give at the first save.
         is_active: What to set at the first save; `None` leaves it alone.
         known: Whether the session's row exists, as far as this run knows.
         saved: Whether this run has saved anything.
-        advanced: Whether its tasks are those of a checkpoint of its own.
-        untitled: Whether a title from a message is still wanted.
-        message_title: That title, once seen.
-        unasked: Whether a titler may yet be called for the session.
-        answered: The checkpoint from which a model's answer can be read, once that is saved.
-        checked: Whether it is an error when another run saves to the thread meanwhile.
-        overtaken: Whether one did.
-        token: What its saves are named by; `""` for what is saved outside a run.
-        seen: The name of the session's last save that it knows of.
-        base: The root checkpoint that it goes on from, the newest that it knows of; `""` for
-            none, `None` for what is saved outside a run.
-        addressed: Whether that was asked for, and may be an older one.
+        words: What there is for the session's title.
+        claim: By what it notices other runs of the session.
     """
 
-    user_id: str
-    thread_id: str
     session: Session
     title: str | None
     is_active: bool | None
     known: bool
+    claim: Claim
     saved: bool = False
-    advanced: bool = False
-    untitled: bool = True
-    message_title: str | None = None
-    unasked: bool = True
-    answered: str | None = None
-    checked: bool = False
-    overtaken: bool = False
-    token: str = ""
-    seen: str | None = None
-    base: str | None = None
-    addressed: bool = False
-    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    words: Words = field(default_factory=Words)
 
     @classmethod
     def start(cls, request: Request, session: Session, *, known: bool) -> ActiveRun:
@@ -74,83 +52,58 @@ class ActiveRun:
         # Whether to activate is settled here: a deactivation that comes later stands.
         activate = None if session.is_active else True
         return cls(
-            user_id=session.user_id,
-            thread_id=session.thread_id,
             session=session,
             title=request.title,
             is_active=False if request.is_active is False else activate,
             known=known,
+            claim=Claim(session.thread_id),
         )
 
-    def put_params(self, name: str | None, checkpoint_id: str | None = None) -> dict[str, Any]:
-        """Return the parameters of `PUT_SESSION` for the save of that *name*."""
-        return {
-            **self.guard_params(name),
-            "first": not self.saved,
-            "title": self.title,
-            "message_title": self.message_title,
-            "is_active": self.is_active,
-            "own": checkpoint_id,
-            "at": None,
-        }
+    @property
+    def user_id(self) -> str:
+        """Whose run it is."""
+        return self.session.user_id
 
-    def guard_params(self, name: str | None) -> dict[str, Any]:
-        """Return the parameters of `GUARD_THREAD` for the save of that *name*.
+    @property
+    def thread_id(self) -> str:
+        """Where it goes, to the end."""
+        return self.session.thread_id
 
-        One without a name neither notices other runs nor is noticed by them. `start` is where
-        to fork the thread if another process went on with it during an outage.
+    def put(
+        self, name: str | None, own: str | None = None, at: datetime | None = None
+    ) -> PutSession:
+        """Return what saves the session beside the checkpoint *own*, a save of that *name*."""
+        return PutSession(
+            **vars(self.guard(name)),
+            first=not self.saved,
+            title=self.title,
+            message_title=self.words.title,
+            is_active=self.is_active,
+            own=own,
+            at=at,
+        )
+
+    def guard(self, name: str | None) -> GuardThread:
+        """Return what guards the save of that *name*.
+
+        One without a name neither notices other runs nor is noticed by them.
         """
-        return {
-            "user_id": self.user_id,
-            "thread_id": self.thread_id,
-            "known": self.known,
-            "checked": self.checked,
-            "save": name,
-            "seen": self.seen,
-            "base": None if self.addressed else self.base,
-            "start": self.base,
-        }
-
-    def starts_at(self, checkpoint_id: str, *, addressed: bool, checked: bool) -> None:
-        """Name the run's saves from now on, so that other runs notice them.
-
-        Args:
-            checkpoint_id: The checkpoint from which the run starts; `""` for none.
-            addressed: Whether it was asked for; else it is the newest.
-            checked: Whether this run is to notice others.
-        """
-        self.token = secrets.token_hex(8)
-        self.checked = checked
-        self.base = checkpoint_id
-        self.addressed = addressed
-
-    def next_name(self) -> str | None:
-        """Return the name of the run's next save; `None` for what is saved outside a run."""
-        return f"{self.token}.{next(self._numbers)}" if self.token else None
-
-    def saving(self, checkpoint_id: str) -> None:
-        """Take note of a root checkpoint of the run's, before it is saved.
-
-        Raises:
-            ConcurrentRunError: It is older than what the run started from, so that nobody
-                would ever see it: another machine's clock is ahead of this one's.
-        """
-        if not self.checked:
-            return
-        self.refuse_if_overtaken()
-        if self.base is not None and checkpoint_id < self.base:
-            raise ConcurrentRunError(self.thread_id)
-
-    def refuse_if_overtaken(self) -> None:
-        """Raise `ConcurrentRunError` if that was raised before: the run is over."""
-        if self.overtaken:
-            raise ConcurrentRunError(self.thread_id)
+        claim = self.claim
+        return GuardThread(
+            user_id=self.user_id,
+            thread_id=self.thread_id,
+            known=self.known,
+            checked=claim.checked,
+            save=name,
+            seen=claim.seen,
+            base=None if claim.addressed else claim.base,
+        )
 
     def note_saved(self, row: Mapping[str, Any]) -> Session:
         """Take note of a save that put *row*, and return its session."""
         self.saved = self.known = True
-        self.untitled = row["title_source"] == "default"
-        self.unasked = not row["titler_called"] and row["title_source"] != "user"
+        self.words.untitled = row["title_source"] == "default"
+        self.words.unasked = not row["titler_called"] and row["title_source"] != "user"
         return Session.from_row(row)
 
 

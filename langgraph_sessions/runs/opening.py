@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from functools import partial
-from typing import Any, NamedTuple, cast
-
-from psycopg.rows import DictRow
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypedDict
 
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import DEFAULT_TITLE, Session
-from langgraph_sessions.plans import Call, Fetch, Plan
+from langgraph_sessions.plans import Call, Plan
 from langgraph_sessions.runs.active import ActiveRun
 from langgraph_sessions.runs.request import Request
 from langgraph_sessions.runs.thread_ids import FACTORY_ID, ThreadIdFactory, in_use, new_thread_id
-from langgraph_sessions.sql import statements
+from langgraph_sessions.sql.opening import (
+    ContinueThread,
+    FindCurrent,
+    OpenCurrent,
+    OpenNew,
+    OpenReserved,
+    OpenThread,
+)
+
+Row = Mapping[str, Any]
 
 
 class Opened(NamedTuple):
-    """Where a run goes: the run, `None` without a user, and its checkpoint's row, if any."""
+    """Where a run goes: the run, `None` without a user, and what was found with its thread.
+
+    The row has the columns of a checkpoint, NULL where there is none, if one was asked for and
+    the database answered; what is held in memory has none of them.
+    """
 
     run: ActiveRun | None
-    head: DictRow | None
+    row: Row
+
+
+class _Asked(TypedDict):
+    user_id: str | None
+    checkpoint_ns: str
+    checkpoint_id: str | None
 
 
 def find_thread(request: Request) -> Plan[ActiveRun | None]:
@@ -32,12 +48,8 @@ def find_thread(request: Request) -> Plan[ActiveRun | None]:
             the user has no current session.
     """
     if request.user_id is None or request.thread_id is not None:
-        row = yield from _open_thread(request, None, request.thread_id)
-        if not _may_use(request, row):
-            raise SessionNotFoundError(request.user_id, request.thread_id)
-        return _opened(request, row).run
-    sql = statements.open_current(None, addressed=False)
-    for row in (yield Fetch(sql, _head_params(request), held="read_current")):
+        return (yield from open_thread(request, None)).run
+    for row in (yield FindCurrent(**_asked(request))):
         return _opened(request, row).run
     raise SessionNotFoundError(request.user_id)
 
@@ -50,33 +62,68 @@ def open_run(request: Request, factory: ThreadIdFactory, select: str | None) -> 
         ValueError: `thread_id_factory` returned an id that is in use.
     """
     if request.user_id is None or request.thread_id is not None:
-        row = yield from _open_thread(request, select, request.thread_id)
-        if not _may_use(request, row):
-            raise SessionNotFoundError(request.user_id, request.thread_id)
-        return _opened(request, row)
+        return (yield from open_thread(request, select))
     if request.new_session:
-        thread_id = yield Call(partial(new_thread_id, factory, request.user_id))
-        row = yield from _open_thread(request, select, thread_id, held="open_new")
-        if not _is_new(row):
-            raise in_use(FACTORY_ID, thread_id)
+        return (yield from _open_new(request, request.user_id, factory, select))
+    return (yield from _open_current(request, request.user_id, factory, select))
+
+
+def open_thread(request: Request, select: str | None) -> Plan[Opened]:
+    """Open the thread that *request* names. Raises as `open_run`."""
+    (row,) = yield OpenThread(**_asked(request), thread_id=request.thread_id, select=select)
+    if not _may_use(request, row):
+        raise SessionNotFoundError(request.user_id, request.thread_id)
+    return _opened(request, row)
+
+
+def continue_thread(request: Request, run: ActiveRun, select: str | None) -> Plan[Opened]:
+    """Open the thread of *run*, which is under way and goes on. Raises as `open_run`."""
+    (row,) = yield ContinueThread(**_asked(request), thread_id=request.thread_id, select=select)
+    if not _may_use(request, row):
+        raise SessionNotFoundError(request.user_id, request.thread_id)
+    return Opened(run, row)
+
+
+def _open_new(
+    request: Request, user_id: str, factory: ThreadIdFactory, select: str | None
+) -> Plan[Opened]:
+    thread_id = yield Call(new_thread_id, (factory, user_id))
+    (row,) = yield OpenNew(**_asked(request), thread_id=thread_id, select=select)
+    if not _is_new(row):
+        raise in_use(FACTORY_ID, thread_id)
+    return _opened(request, row)
+
+
+def _open_current(
+    request: Request, user_id: str, factory: ThreadIdFactory, select: str | None
+) -> Plan[Opened]:
+    asked = _asked(request)
+    for row in (yield OpenCurrent(**asked, select=select)):
         return _opened(request, row)
-    return (yield from _open_current(request, factory, select))
+    taken = None
+    for _ in range(2):
+        thread_id = yield Call(new_thread_id, (factory, user_id))
+        (row,) = yield OpenReserved(**asked, thread_id=thread_id, taken=taken, select=select)
+        # New, or just made by another run of the user's; else the id was taken meanwhile.
+        if _is_new(row) or (_may_use(request, row) and row["session_is_active"]):
+            return _opened(request, row)
+        taken = row["asked_thread_id"]
+    raise in_use(FACTORY_ID, thread_id)
 
 
-def _open_thread(
-    request: Request, select: str | None, thread_id: str | None, held: str = "open_thread"
-) -> Plan[DictRow]:
-    addressed = request.checkpoint_id is not None
-    params = {**_head_params(request), "thread_id": thread_id}
-    (row,) = yield Fetch(statements.open_thread(select, addressed=addressed), params, held=held)
-    return cast(DictRow, row)
+def _asked(request: Request) -> _Asked:
+    return {
+        "user_id": request.user_id,
+        "checkpoint_ns": request.checkpoint_ns,
+        "checkpoint_id": request.checkpoint_id,
+    }
 
 
-def _is_new(row: DictRow) -> bool:
+def _is_new(row: Row) -> bool:
     return row["session_id"] is None and row["newest_thread_id"] is None
 
 
-def _may_use(request: Request, row: DictRow) -> bool:
+def _may_use(request: Request, row: Row) -> bool:
     """Say whether the thread is the user's.
 
     One without a session is when it is new, or when its newest checkpoint names them; the
@@ -86,52 +133,25 @@ def _may_use(request: Request, row: DictRow) -> bool:
     return owner == request.user_id or _is_new(row)
 
 
-def _open_current(request: Request, factory: ThreadIdFactory, select: str | None) -> Plan[Opened]:
-    addressed = request.checkpoint_id is not None
-    params = _head_params(request)
-    sql = statements.open_current(select, addressed=addressed)
-    for row in (yield Fetch(sql, params, held="open_current")):
-        return _opened(request, row)
-    assert request.user_id is not None
-    taken = None
-    for _ in range(2):
-        thread_id = yield Call(partial(new_thread_id, factory, request.user_id))
-        reserve = {**params, "new_thread_id": thread_id, "taken": taken}
-        sql = statements.open_reserved(select, addressed=addressed)
-        (row,) = yield Fetch(sql, reserve, held="open_reserved")
-        # New, or just made by another run of the user's; else the id was taken meanwhile.
-        if _is_new(row) or (_may_use(request, row) and row["session_is_active"]):
-            return _opened(request, row)
-        taken = row["asked_thread_id"]
-    raise in_use(FACTORY_ID, thread_id)
-
-
-def _head_params(request: Request) -> dict[str, Any]:
-    return {
-        "user_id": request.user_id,
-        "checkpoint_ns": request.checkpoint_ns,
-        "checkpoint_id": request.checkpoint_id,
-    }
-
-
-def _opened(request: Request, row: DictRow) -> Opened:
-    head = row if row.get("checkpoint") is not None else None
+def _opened(request: Request, row: Row) -> Opened:
     if request.user_id is None:
-        return Opened(None, head)
+        return Opened(None, row)
     known = row["session_id"] is not None
     session = Session.from_row(row, "session_") if known else _draft(request, row)
     run = ActiveRun.start(request, session, known=known)
-    run.untitled = not known or row["session_title_source"] == "default"
-    run.unasked = not row["session_titler_called"]
-    run.seen = row["session_last_save"]
-    return Opened(run, head)
+    run.words.untitled = not known or row["session_title_source"] == "default"
+    run.words.unasked = not row["session_titler_called"]
+    run.claim.seen = row["session_last_save"]
+    return Opened(run, row)
 
 
-def _draft(request: Request, row: DictRow) -> Session:
+def _draft(request: Request, row: Row) -> Session:
     """Return the session that the run's first save is going to make."""
     assert request.user_id is not None
-    now = datetime.now(UTC)
-    title, active = request.title or DEFAULT_TITLE, request.is_active is not False
-    preferences = row["preferences"] or {}
-    thread_id = row["asked_thread_id"]
-    return Session(0, request.user_id, thread_id, title, now, now, active, {}, None, preferences)
+    return Session.draft(
+        request.user_id,
+        row["asked_thread_id"],
+        title=request.title or DEFAULT_TITLE,
+        is_active=request.is_active is not False,
+        preferences=row["preferences"],
+    )

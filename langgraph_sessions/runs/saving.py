@@ -1,4 +1,4 @@
-"""What both savers decide about a checkpoint, without I/O."""
+"""What runs save: a checkpoint, or a task's writes, beside the session's row."""
 
 from __future__ import annotations
 
@@ -6,51 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import psycopg
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
-from psycopg.rows import DictRow
+from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from langgraph_sessions.errors import ConcurrentRunError, SessionNotFoundError
 from langgraph_sessions.models import Session
-from langgraph_sessions.plans import Fetch, Plan
-from langgraph_sessions.runs.active import ActiveRun, active_run, for_storage, pin
-from langgraph_sessions.runs.opening import Opened
-from langgraph_sessions.runs.request import RUNTIME_KEY, Request
-from langgraph_sessions.sql import statements
-from langgraph_sessions.titles import by_model, from_words
-
-CONCURRENT_RUNS = ("reject", "allow")
-DELETE_STRATEGIES = ("delete", "delete_all")  # the parent's word, and the Agent Server's
+from langgraph_sessions.plans import Batch, Composite, Plan
+from langgraph_sessions.runs import parent
+from langgraph_sessions.runs.active import ActiveRun, for_storage, pin
+from langgraph_sessions.sql.functions import CONFLICT, NOT_FOUND
+from langgraph_sessions.sql.saving import FindSaved, GuardThread, PutSession
 
 
-def is_before_v4(head: Mapping[str, Any]) -> bool:
-    """Say whether a checkpoint keeps its pending sends with its parent, which is read then."""
-    return bool(head["checkpoint"]["v"] < 4 and head["parent_checkpoint_id"])
-
-
-def continued(opened: Opened, config: RunnableConfig, request: Request) -> Opened:
-    """Keep to the run that *config* is part of, unless it says something new of the session."""
-    run = active_run(config)
-    return opened._replace(run=run) if run is not None and not request.instructs else opened
-
-
-def start(opened: Opened, config: RunnableConfig, request: Request, concurrent_runs: str) -> None:
-    """Have other runs notice the one that starts with *opened*, and it notice them if it should.
-
-    A root graph's run, that is: subgraphs are part of it, and who only reads, or updates a
-    state, says which checkpoint it is about.
-    """
-    run, head = opened
-    if run is None or run.token or request.checkpoint_ns:
-        return  # Nobody's, or under way.
-    if RUNTIME_KEY in config["configurable"]:
-        newest = "" if head is None else head["checkpoint_id"]
-        addressed = request.checkpoint_id is not None
-        run.starts_at(newest, addressed=addressed, checked=concurrent_runs == "reject")
-
-
-@dataclass(frozen=True, slots=True)
-class Save:
-    """A checkpoint of a user's run, to be saved beside its session.
+@dataclass(frozen=True)
+class SaveCheckpoint(Composite):
+    """Save a checkpoint of a user's run beside its session; the answer is the session's row.
 
     Attributes:
         run: The run.
@@ -58,9 +30,11 @@ class Save:
         checkpoint: The checkpoint.
         metadata: What LangGraph says of it.
         new_versions: The channels that are new since the parent checkpoint.
-        name: What it is called in `last_save`.
-        held: The parameters of its session's statement, if it was held while the database
-            was away; else they are the run's.
+        serde: How values are serialised.
+        name: What the save is called.
+        session: What saves the session, if that was settled when the save was held in memory;
+            else it is the run's, as things stand when it is sent.
+        base: The root checkpoint from which the run went on then; see `Claim`.
     """
 
     run: ActiveRun
@@ -68,8 +42,10 @@ class Save:
     checkpoint: Checkpoint
     metadata: CheckpointMetadata
     new_versions: ChannelVersions
+    serde: SerializerProtocol
     name: str | None
-    held: Mapping[str, Any] | None = None
+    session: PutSession | None = None
+    base: str | None = None
 
     @classmethod
     def of(
@@ -79,52 +55,57 @@ class Save:
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
-    ) -> Save:
+        serde: SerializerProtocol,
+    ) -> SaveCheckpoint:
         """Take note of what the run is about to save.
 
         Raises:
-            ConcurrentRunError: As `ActiveRun.saving`.
+            ConcurrentRunError: As `Claim.take`.
         """
-        stored = for_storage(config, run)
-        save = cls(run, stored, checkpoint, metadata, new_versions, run.next_name())
+        stored, name = for_storage(config, run), run.claim.next_name()
+        save = cls(run, stored, checkpoint, metadata, new_versions, serde, name)
         if not save.checkpoint_ns:
-            run.saving(checkpoint["id"])
-            run.advanced = True
-            _note_words(run, checkpoint)
+            run.claim.take(checkpoint["id"])
+            run.words.in_checkpoint(checkpoint)
         return save
 
     @property
     def checkpoint_ns(self) -> str:
         """A subgraph's namespace; `""` for the root graph."""
-        return str(self.config["configurable"].get("checkpoint_ns") or "")
+        return namespace(self.config)
 
-    @property
-    def statement(self) -> Fetch:
-        """What saves the session."""
-        return Fetch(statements.PUT_SESSION, self.held or self.params)
+    def put_session(self) -> PutSession:
+        """Return what saves the session."""
+        return self.session or self.run.put(self.name, self.checkpoint["id"])
 
-    @property
-    def params(self) -> dict[str, Any]:
-        """The parameters of the statement, as things stand."""
-        return self.run.put_params(self.name, self.checkpoint["id"])
+    def plan(self) -> Plan[Mapping[str, Any]]:
+        """Save it in one round trip.
 
-    def find(self) -> Plan[DictRow | None]:
-        """Return the session's row if the checkpoint was saved, by a try that broke off."""
-        params = {
-            "user_id": self.run.user_id,
-            "thread_id": self.config["configurable"]["thread_id"],
-            "checkpoint_ns": self.checkpoint_ns,
-            "checkpoint_id": self.checkpoint["id"],
-        }
-        for row in (yield Fetch(statements.SAVED_SESSION, params)):
-            return cast(DictRow, row)
-        return None
+        Raises:
+            SessionNotFoundError: The thread is another user's, or the session is gone.
+            ConcurrentRunError: Another run saved to the session since this one loaded it.
+        """
+        saved = parent.saving(
+            self.serde,
+            lambda saver: saver.put(self.config, self.checkpoint, self.metadata, self.new_versions),
+        )
+        try:
+            (row,) = yield from guarded([*saved, self.put_session()])
+        except ConcurrentRunError:
+            # It may be this very save, by a try whose connection broke before the answer came.
+            for row in (yield self._find_saved()):
+                return cast(Mapping[str, Any], row)
+            self.run.claim.overtaken = True
+            raise
+        return row
+
+    def _find_saved(self) -> FindSaved:
+        thread_id = self.config["configurable"]["thread_id"]
+        return FindSaved(self.run.user_id, thread_id, self.checkpoint_ns, self.checkpoint["id"])
 
     def done(self, row: Mapping[str, Any]) -> Session:
-        """Take note that it is saved, with the session *row*; return the session."""
-        self.run.seen = self.name
-        if not self.checkpoint_ns:
-            self.run.base, self.run.addressed = self.checkpoint["id"], False
+        """Take note that it is saved, with the session's *row*; return the session."""
+        self.run.claim.saved(self.name, None if self.checkpoint_ns else self.checkpoint["id"])
         return self.run.note_saved(row)
 
     @property
@@ -140,9 +121,9 @@ class Save:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Writes:
-    """What a task of a user's run wrote.
+@dataclass(frozen=True)
+class SaveWrites(Composite):
+    """Save what a task of a user's run wrote.
 
     Attributes:
         run: The run.
@@ -150,8 +131,10 @@ class Writes:
         writes: Channels and values.
         task_id: The task.
         task_path: Where it is in the graph.
-        name: As in `Save`.
-        held: As in `Save`.
+        serde: How values are serialised.
+        name: As in `SaveCheckpoint`.
+        session: What guards the session, as in `SaveCheckpoint`.
+        base: As in `SaveCheckpoint`.
     """
 
     run: ActiveRun
@@ -159,8 +142,10 @@ class Writes:
     writes: Sequence[tuple[str, Any]]
     task_id: str
     task_path: str
+    serde: SerializerProtocol
     name: str | None
-    held: Mapping[str, Any] | None = None
+    session: GuardThread | None = None
+    base: str | None = None
 
     @classmethod
     def of(
@@ -170,72 +155,117 @@ class Writes:
         writes: Sequence[tuple[str, Any]],
         task_id: str,
         task_path: str,
-    ) -> Writes:
+        serde: SerializerProtocol,
+    ) -> SaveWrites:
         """Take note of what a task of the run wrote, and look for words in it.
 
         Raises:
             ConcurrentRunError: That was raised before: the run is over.
         """
-        run.refuse_if_overtaken()
-        wrote = cls(run, pin(config, run), writes, task_id, task_path, run.next_name())
-        # A `DeltaChannel`'s messages may be in no checkpoint.
-        if not wrote.checkpoint_ns and run.untitled and run.message_title is None:
-            run.message_title = from_words.from_values(writes)
+        run.claim.refuse_if_overtaken()
+        stored, name = pin(config, run), run.claim.next_name()
+        wrote = cls(run, stored, writes, task_id, task_path, serde, name)
+        if not wrote.checkpoint_ns:
+            run.words.in_writes(writes)
         return wrote
 
     @property
     def checkpoint_ns(self) -> str:
-        """As in `Save`."""
-        return str(self.config["configurable"].get("checkpoint_ns") or "")
+        """As in `SaveCheckpoint`."""
+        return namespace(self.config)
 
-    @property
-    def params(self) -> dict[str, Any]:
-        """The parameters of its statement, as things stand."""
-        return self.run.guard_params(self.name)
+    def guard_thread(self) -> GuardThread:
+        """Return what refuses the writes if the thread is not the run's, or was overtaken."""
+        return self.session or self.run.guard(self.name)
 
-    @property
-    def statement(self) -> Fetch:
-        """What refuses the writes if the thread is not the run's, or another run saved to it."""
-        return Fetch(statements.GUARD_THREAD, self.held or self.params)
+    def plan(self) -> Plan[None]:
+        """Save them in one round trip. Raises as `SaveCheckpoint.plan`."""
+        saved = parent.saving(
+            self.serde,
+            lambda saver: saver.put_writes(self.config, self.writes, self.task_id, self.task_path),
+        )
+        yield from guarded([*saved, self.guard_thread()])
 
     def done(self) -> None:
         """Take note that they are saved, and look for a model's answer in them."""
-        run = self.run
-        run.seen = self.name
-        if run.unasked and run.answered is None and not self.checkpoint_ns:
-            answered = by_model.is_answered(self.writes)
-            run.answered = self.config["configurable"]["checkpoint_id"] if answered else None
+        self.run.claim.saved(self.name, None)
+        if not self.checkpoint_ns:
+            checkpoint_id = self.config["configurable"]["checkpoint_id"]
+            self.run.words.in_saved_writes(self.writes, checkpoint_id)
 
 
-def _note_words(run: ActiveRun, checkpoint: Checkpoint) -> None:
-    """Look for words in the root graph's *checkpoint*; a subgraph's prompts are its own."""
-    values = from_words.values_of(checkpoint)
-    if run.untitled and run.message_title is None:
-        run.message_title = from_words.from_checkpoint(values)
-    if run.unasked and run.answered is None and by_model.is_answered(values):
-        run.answered = checkpoint["id"]
+Saved = SaveCheckpoint | SaveWrites
 
 
-def deletes(thread_ids: Sequence[str], strategy: str) -> bool:
-    """Say whether a prune deletes whole threads.
+def guarded(statements: Sequence[Any]) -> Plan[list[Mapping[str, Any]]]:
+    """Send *statements*, of which the last says what is refused; return its rows.
 
     Raises:
-        TypeError: *thread_ids* is a single string.
+        SessionNotFoundError: The thread is not that user's; nothing was saved.
+        ConcurrentRunError: Another run saved to it meanwhile; nothing was saved.
     """
-    if isinstance(thread_ids, str):
-        raise TypeError("thread_ids must be a sequence of thread ids, not a str")
-    return strategy in DELETE_STRATEGIES
+    guard: GuardThread = statements[-1]
+    try:
+        rows: list[Mapping[str, Any]] = yield Batch(statements)
+    except psycopg.Error as error:
+        if error.sqlstate == NOT_FOUND:
+            raise SessionNotFoundError(guard.user_id, guard.thread_id) from None
+        if error.sqlstate == CONFLICT:
+            raise ConcurrentRunError(guard.thread_id) from None
+        raise
+    return rows
 
 
-def wants_title(run: ActiveRun, config: RunnableConfig, checkpoint: Checkpoint) -> bool:
-    """Say, once in a run, whether it is time for the titler: after the first answer.
+def namespace(config: RunnableConfig) -> str:
+    """Return the namespace of *config*: a subgraph's; `""` for the root graph."""
+    return str(config["configurable"].get("checkpoint_ns") or "")
 
-    That is when the root graph's checkpoint that has it, or a later one, is saved: writes are
-    saved beside checkpoints, and may overtake them.
+
+# --- Without a user ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SavePlain(Composite):
+    """Save a checkpoint, or writes, of nobody's run; refused where the thread is somebody's.
+
+    Attributes:
+        config: What the parent's method is given first.
+        arguments: The other things that it is given.
+        serde: How values are serialised.
     """
-    if config["configurable"].get("checkpoint_ns") or not run.unasked:
+
+    config: RunnableConfig
+    arguments: tuple[Any, ...]
+    serde: SerializerProtocol
+
+    @property
+    def holdable(self) -> bool:
+        """It is nobody's."""
         return False
-    if run.answered is None or checkpoint["id"] < run.answered:
-        return False
-    run.unasked = False
-    return True
+
+    def plan(self) -> Plan[None]:
+        """Save it in one round trip.
+
+        Raises:
+            SessionNotFoundError: The thread is somebody's.
+        """
+        thread_id = self.config["configurable"]["thread_id"]
+        saved = parent.saving(self.serde, self._save)
+        yield from guarded([*saved, GuardThread(user_id=None, thread_id=thread_id)])
+
+    def _save(self, saver: parent.Parent) -> None:
+        raise NotImplementedError
+
+
+class SavePlainCheckpoint(SavePlain):
+    """Save a checkpoint of nobody's run."""
+
+    def _save(self, saver: parent.Parent) -> None:
+        saver.put(self.config, *self.arguments)
+
+
+class SavePlainWrites(SavePlain):
+    """Save a task's writes of nobody's run."""
+
+    def _save(self, saver: parent.Parent) -> None:
+        saver.put_writes(self.config, *self.arguments)

@@ -17,32 +17,22 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from psycopg import Cursor, Pipeline
-from psycopg.rows import DictRow, dict_row
+from psycopg import Pipeline
 
-from langgraph_sessions import checks
-from langgraph_sessions.database.connections import Conn
-from langgraph_sessions.database.database import Database
+from langgraph_sessions.database.database import Conn
 from langgraph_sessions.database.pools import POOL_SIZE
 from langgraph_sessions.database.source import Path
-from langgraph_sessions.errors import ConcurrentRunError
-from langgraph_sessions.outage import dumped
-from langgraph_sessions.outage.reading import HeldReading
+from langgraph_sessions.outage import bridge
 from langgraph_sessions.outage.state import OUTAGE_LIMIT
-from langgraph_sessions.plans import statement
-from langgraph_sessions.runs import opening, saving
-from langgraph_sessions.runs.active import ActiveRun, active_run, owned, pin
-from langgraph_sessions.runs.request import Request
-from langgraph_sessions.runs.saving import Save, Writes
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_id
-from langgraph_sessions.savers import join
+from langgraph_sessions.savers.plans import SaverPlans
 from langgraph_sessions.savers.upkeep import ThreadUpkeep
 from langgraph_sessions.sessions.manager import AgentSessionManager
 from langgraph_sessions.titles.background import Background
 from langgraph_sessions.titles.by_model import Titler
 
 
-class SessionSaver(HeldReading, ThreadUpkeep):
+class SessionSaver(SaverPlans, ThreadUpkeep):
     """A LangGraph checkpointer on PostgreSQL that remembers every user's sessions.
 
     Compile a graph with it and give a `user_id` in the config; sessions are then created,
@@ -112,7 +102,7 @@ class SessionSaver(HeldReading, ThreadUpkeep):
             ValueError: *conn* is no conninfo or not in autocommit mode, *path* is given
                 beside it, or *pipe* is given with a pool.
         """
-        database = Database(
+        database = bridge.database(
             conn,
             pipe,
             path=path,
@@ -127,21 +117,16 @@ class SessionSaver(HeldReading, ThreadUpkeep):
         # Held for a single connection only. Over a pool, the parent's one lock per saver
         # would make all users wait for each other.
         self.lock = cast(Any, database.lock)
-        # Shared, as everything here is, by the copies that LangGraph makes of a saver.
         self._database = database
-        checks.optional_function("titler", titler)
-        self._titler = titler
-        self._thread_id_factory = database.thread_id_factory
-        self._concurrent_runs = checks.one_of(
-            "concurrent_runs", concurrent_runs, saving.CONCURRENT_RUNS
-        )
         self._background = Background()
         self.sessions = AgentSessionManager(
             database,
             serde,
+            thread_id_factory=thread_id_factory,
             cache_size=cache_size,
             cache_ttl=cache_ttl,
         )
+        self._set_up(self.sessions, thread_id_factory, titler, concurrent_runs)
 
     @classmethod
     @contextmanager
@@ -197,14 +182,6 @@ class SessionSaver(HeldReading, ThreadUpkeep):
         """
         self._database.setup()
 
-    @contextmanager
-    def _cursor(self, *, pipeline: bool = False) -> Iterator[Cursor[DictRow]]:
-        with super()._cursor(pipeline=pipeline) as cursor:
-            yield cursor
-            if pipeline and (joined := join.current()):
-                joined.cursor = cursor.connection.cursor(binary=True, row_factory=dict_row)
-                joined.cursor.execute(statement(joined.fetch.sql), joined.fetch.params)
-
     @property
     def durable(self) -> bool:
         """Whether what is saved now is in the database; not while that is away."""
@@ -220,40 +197,7 @@ class SessionSaver(HeldReading, ThreadUpkeep):
             TypeError: A key of the configurable has the wrong type.
             ValueError: A key is out of range, or one does not go with another.
         """
-        request = Request.of(config)
-        stored = partial(self._get_stored, config, request)
-        if request.user_id is None:
-            return self._database.attempt(stored)
-        return self._database.either(stored, partial(self._get_held, config, request))
-
-    def _get_stored(self, config: RunnableConfig, request: Request) -> CheckpointTuple | None:
-        plan = self._open(request, self.SELECT_SQL)
-        opened = saving.continued(self._database.run_durably(plan), config, request)
-        run, head = opened
-        saving.start(opened, config, request, self._concurrent_runs)
-        if run is not None:
-            config = pin(config, run)
-        if head is None:
-            return None
-        if saving.is_before_v4(head):
-            found = super().get_tuple(config)
-        else:
-            found = self._load_checkpoint_tuple(head)
-        return owned(found, run.user_id) if run and found else found
-
-    def _reader(self, config: RunnableConfig) -> ActiveRun | None:
-        """Return the run that reads *config*'s thread; one under way was let in before."""
-        find = opening.find_thread(Request.of(config))
-        return active_run(config) or self._database.run_durably(find)
-
-    def _writer(self, config: RunnableConfig) -> ActiveRun | None:
-        """Return the run that writes to *config*'s thread, `None` for one without a user."""
-        if run := active_run(config):
-            return run
-        request = Request.of(config)
-        if request.user_id is None:
-            return None
-        return (self._database.run(self._open(request))).run
+        return self._database.run(self._get_tuple(config))
 
     def list(
         self,
@@ -267,39 +211,14 @@ class SessionSaver(HeldReading, ThreadUpkeep):
 
         Without *config* it goes through all threads of all users: an operator's call.
         """
-        find = partial(self._list_stored, config, filter=filter, before=before, limit=limit)
-        if config is None or Request.of(config).user_id is None:
-            yield from self._database.attempt(find)
-            return
-        hold = partial(self._list_held, config, filter=filter, before=before, limit=limit)
-        yield from self._database.either(find, hold)
-
-    def _list_stored(
-        self, config: RunnableConfig | None, **filters: Any
-    ) -> Sequence[CheckpointTuple]:
-        self._database.ready()
-        run = None if config is None else self._reader(config)
-        if config is not None and run is not None:
-            config = pin(config, run)
-        # All at once: the connection is free again before the caller gets the first.
-        listed = [*super().list(config, **filters)]
-        return [owned(found, run.user_id) if run else found for found in listed]
+        plan = self._list(config, filter=filter, before=before, limit=limit)
+        yield from self._database.run(plan)
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Return what rebuilds delta channels, as the parent does. Raises as `get_tuple`."""
-
-        def stored() -> Mapping[str, DeltaChannelHistory]:
-            self._database.ready()
-            run = self._reader(config)
-            pinned = pin(config, run) if run else config
-            return parent(config=pinned, channels=channels)
-
-        parent = super().get_delta_channel_history
-        if Request.of(config).user_id is None:
-            return self._database.attempt(stored)
-        return self._database.either(stored, partial(self._history_held, config, channels))
+        return self._database.run(self._history(config, channels))
 
     # --- Saving ------------------------------------------------------------------------------
 
@@ -319,40 +238,8 @@ class SessionSaver(HeldReading, ThreadUpkeep):
                 nothing was saved.
             TypeError, ValueError: As in `get_tuple`, when it is not part of a run.
         """
-        run = self._writer(config)
-        if run is None:
-            plain = partial(self._put_plain, config, checkpoint, metadata, new_versions)
-            return self._database.attempt(plain)
-        began = self.sessions.cache.now()
-        save = Save.of(run, config, checkpoint, metadata, new_versions)
-        row = self._database.either(
-            partial(self._put, save),
-            lambda memory: memory.put(save, self.serde, dumped.storing(self)._put),
-        )
-        self.sessions.cache.wrote(save.done(row), began)
-        if self._titler is None or not self._database.durable:
-            return save.saved_config
-        if saving.wants_title(run, config, checkpoint):
-            self._background.start(partial(self.sessions.call_titler, self._titler, run.thread_id))
-        return save.saved_config
-
-    def _put_plain(self, config: RunnableConfig, *saved: Any) -> RunnableConfig:
-        self._database.ready()
-        with join.joined(join.guard_nobody(config["configurable"]["thread_id"])):
-            return super().put(config, *saved)
-
-    def _put(self, save: Save) -> DictRow:
-        self._database.ready()
-        try:
-            with join.joined(save.statement) as joined:
-                super().put(save.config, save.checkpoint, save.metadata, save.new_versions)
-            return cast(DictRow, cast(Cursor[DictRow], joined.cursor).fetchone())
-        except ConcurrentRunError:
-            row = self._database.run_durably(save.find())
-            if row is None:
-                save.run.overtaken = True
-                raise
-            return row
+        plan = self._put(config, checkpoint, metadata, new_versions)
+        return self._database.run(plan)
 
     def put_writes(
         self,
@@ -362,24 +249,8 @@ class SessionSaver(HeldReading, ThreadUpkeep):
         task_path: str = "",
     ) -> None:
         """Save a task's writes. Raises as `put`."""
-        run = self._writer(config)
-        if run is None:
-            plain = partial(self._put_writes_plain, config, writes, task_id, task_path)
-            self._database.attempt(plain)
-            return
-        wrote = Writes.of(run, config, writes, task_id, task_path)
-        self._database.either(
-            partial(self._put_writes, wrote),
-            lambda memory: memory.put_writes(wrote, self.serde, dumped.storing(self)._put_writes),
-        )
-        wrote.done()
+        self._database.run(self._put_writes(config, writes, task_id, task_path))
 
-    def _put_writes_plain(self, config: RunnableConfig, *written: Any) -> None:
-        self._database.ready()
-        with join.joined(join.guard_nobody(config["configurable"]["thread_id"])):
-            super().put_writes(config, *written)
-
-    def _put_writes(self, wrote: Writes) -> None:
-        self._database.ready()
-        with join.joined(wrote.statement):
-            super().put_writes(wrote.config, wrote.writes, wrote.task_id, wrote.task_path)
+    def _start_titler(self, titler: Titler, thread_id: str) -> None:
+        if self.durable:
+            self._background.start(partial(self.sessions.call_titler, titler, thread_id))

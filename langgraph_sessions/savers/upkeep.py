@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from langgraph_sessions.database.database import Database
-from langgraph_sessions.runs import saving
 from langgraph_sessions.savers.in_threads import InThreads
-from langgraph_sessions.sessions import operations, upkeep
+from langgraph_sessions.sessions import deletion, upkeep
 from langgraph_sessions.sessions.manager import AgentSessionManager
 
 
@@ -30,17 +29,12 @@ class ThreadUpkeep(InThreads):
             ValueError: *strategy* is unknown.
             NotImplementedError: `"keep_latest"`, and a thread uses a `DeltaChannel`.
         """
-        if not saving.deletes(thread_ids, strategy):
-            self._database.attempt(partial(self._prune, thread_ids, strategy))
+        if not deletion.deletes(thread_ids, strategy):
+            prune = partial(super().prune, thread_ids, strategy=strategy)
+            self._database.attempt(prune)
         elif thread_ids:
-            try:
-                self._database.run(operations.delete_threads([str(t) for t in thread_ids]))
-            finally:  # It may have been done, and the answer lost.
-                self.sessions.clear_memory_cache()
-
-    def _prune(self, thread_ids: Sequence[str], strategy: str) -> None:
-        self._database.ready()
-        super().prune(thread_ids, strategy=strategy)
+            plan = deletion.delete_threads([str(t) for t in thread_ids])
+            self._database.run(self.sessions.cache.forgetting(plan))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread, in the database; its session, if it has one, for the same user.
@@ -50,10 +44,7 @@ class ThreadUpkeep(InThreads):
             ValueError: *target_thread_id* is in use.
         """
         plan = upkeep.copy_thread(source_thread_id, target_thread_id)
-        try:
-            self._database.run(plan)
-        finally:  # It may have been done, and the answer lost.
-            self.sessions.clear_memory_cache()
+        self._database.run(self.sessions.cache.forgetting(plan))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete what runs saved, by the `run_id` in checkpoint metadata.
@@ -65,7 +56,5 @@ class ThreadUpkeep(InThreads):
             NotImplementedError: Later runs rebuild a `DeltaChannel` from what these saved;
                 nothing was deleted.
         """
-        try:
-            self._database.run_atomically(upkeep.delete_runs(run_ids))
-        finally:  # It may have been done, and the answer lost.
-            self.sessions.clear_memory_cache()
+        plan = deletion.delete_runs(run_ids)
+        self._database.run(self.sessions.cache.forgetting(plan))

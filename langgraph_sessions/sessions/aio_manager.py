@@ -5,31 +5,27 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from psycopg import AsyncConnection
 
 from langgraph_sessions import checks
 from langgraph_sessions.checks import UserId
-from langgraph_sessions.database.aio_connections import AsyncConn, aresult
-from langgraph_sessions.database.aio_database import AsyncDatabase
+from langgraph_sessions.database.aio_database import AsyncConn, AsyncDatabase
+from langgraph_sessions.database.deeds import ado
 from langgraph_sessions.database.pools import POOL_SIZE
 from langgraph_sessions.database.source import Path
 from langgraph_sessions.models import DEFAULT_TITLE, Session, SessionPage
-from langgraph_sessions.outage.sessions import refuse
+from langgraph_sessions.outage import bridge
 from langgraph_sessions.outage.state import OUTAGE_LIMIT
-from langgraph_sessions.plans import Plan
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_id
-from langgraph_sessions.sessions import operations, upkeep
-from langgraph_sessions.sessions.aio_manager_upkeep import AsyncHousekeeper
-from langgraph_sessions.sessions.cache import SessionCache
+from langgraph_sessions.sessions import deletion, operations, upkeep
+from langgraph_sessions.sessions.aio_manager_upkeep import AsyncManagerUpkeep
 from langgraph_sessions.sessions.exclusive import Turn
 from langgraph_sessions.sessions.listing import Listing
 
 
-class AsyncAgentSessionManager(AsyncHousekeeper):
+class AsyncAgentSessionManager(AsyncManagerUpkeep):
     """Async version of `AgentSessionManager`: the same methods as coroutines."""
 
     def __init__(
@@ -48,11 +44,12 @@ class AsyncAgentSessionManager(AsyncHousekeeper):
         retry_for: float = 5.0,
     ) -> None:
         """Async version of `AgentSessionManager.__init__`."""
+        super().__init__(serde, thread_id_factory, cache_size, cache_ttl)
         self._owns_database = not isinstance(conn, AsyncDatabase)
         self._database = (
             conn
             if isinstance(conn, AsyncDatabase)
-            else AsyncDatabase(
+            else bridge.async_database(
                 conn,
                 path=path,
                 pool_size=pool_size,
@@ -63,9 +60,6 @@ class AsyncAgentSessionManager(AsyncHousekeeper):
                 retry_for=retry_for,
             )
         )
-        self.thread_id_factory = self._database.thread_id_factory
-        self._serde = checks.serde(serde)
-        self.cache = SessionCache(cache_size, cache_ttl)
         # Sessions begun in memory are numbered by the database, and it may have other ones.
         self._database.on_change = self.cache.clear
 
@@ -84,40 +78,43 @@ class AsyncAgentSessionManager(AsyncHousekeeper):
     ) -> Session:
         """Async version of `AgentSessionManager.create_user_session`."""
         factory = self.thread_id_factory
-        return await self._write(operations.create(user_id, title, thread_id, metadata, factory))
+        return await self._database.run(
+            self.cache.writing(operations.create(user_id, title, thread_id, metadata, factory))
+        )
 
     async def get_or_create_user_session(
         self, user_id: UserId, title: str = DEFAULT_TITLE
     ) -> Session:
         """Async version of `AgentSessionManager.get_or_create_user_session`."""
         plan = operations.get_or_create(user_id, title, self.thread_id_factory)
-        return await self._write(plan)
+        return await self._database.run(self.cache.writing(plan))
 
     async def get_current_user_session(self, user_id: UserId) -> Session:
         """Async version of `AgentSessionManager.get_current_user_session`."""
-        return await self._read(operations.get_current(user_id), user_id)
+        return await self._database.run(self._reading(operations.get_current(user_id), user_id))
 
     async def get_session(self, user_id: UserId, thread_id: str) -> Session:
         """Async version of `AgentSessionManager.get_session`."""
-        return await self._read(operations.get(user_id, thread_id), user_id, thread_id)
+        plan = operations.get(user_id, thread_id)
+        return await self._database.run(self._reading(plan, user_id, thread_id))
 
     async def update_session(
         self, user_id: UserId, updates: Mapping[str, Any], *, thread_id: str | None = None
     ) -> Session:
         """Async version of `AgentSessionManager.update_session`."""
-        return await self._write(operations.update(user_id, updates, thread_id))
+        return await self._database.run(
+            self.cache.writing(operations.update(user_id, updates, thread_id))
+        )
 
     async def switch_session(self, user_id: UserId, thread_id: str) -> Session:
         """Async version of `AgentSessionManager.switch_session`."""
-        return await self._write(operations.switch(user_id, thread_id))
+        return await self._database.run(self.cache.writing(operations.switch(user_id, thread_id)))
 
     async def deactivate_session(self, user_id: UserId, *, thread_id: str | None = None) -> int:
         """Async version of `AgentSessionManager.deactivate_session`."""
         user = checks.user_id(user_id)
-        try:
-            return await self._database.run(operations.deactivate(user, thread_id))
-        finally:
-            self.cache.forget_user(user)
+        plan = operations.deactivate(user, thread_id)
+        return await self._database.run(self.cache.forgetting(plan, user))
 
     async def has_session(self, user_id: UserId) -> bool:
         """Async version of `AgentSessionManager.has_session`."""
@@ -125,7 +122,7 @@ class AsyncAgentSessionManager(AsyncHousekeeper):
 
     async def list_active_sessions(self, user_id: UserId | None = None) -> list[Session]:
         """Async version of `AgentSessionManager.list_active_sessions`."""
-        return await self._database.run(operations.list_all(Listing(user_id, active=True)))
+        return await self._database.run(Listing(user_id, active=True).all())
 
     async def list_sessions(
         self,
@@ -151,21 +148,19 @@ class AsyncAgentSessionManager(AsyncHousekeeper):
             updated_before=updated_before,
             cursor=cursor,
         )
-        return await self._database.run(operations.list_page(listing, limit))
+        return await self._database.run(listing.page(limit))
 
     async def count_sessions(
         self, user_id: UserId | None = None, *, active: bool | None = None
     ) -> int:
         """Async version of `AgentSessionManager.count_sessions`."""
-        return await self._database.run(operations.count(Listing(user_id, active=active)))
+        return await self._database.run(Listing(user_id, active=active).count())
 
     async def delete_session(self, user_id: UserId, thread_id: str) -> None:
         """Async version of `AgentSessionManager.delete_session`."""
         user = checks.user_id(user_id)
-        try:
-            await self._database.run(operations.delete(user, thread_id))
-        finally:
-            self.cache.forget_user(user)
+        plan = deletion.delete(user, thread_id)
+        await self._database.run(self.cache.forgetting(plan, user))
 
     async def fork_session(
         self,
@@ -178,7 +173,7 @@ class AsyncAgentSessionManager(AsyncHousekeeper):
         """Async version of `AgentSessionManager.fork_session`."""
         factory = self.thread_id_factory
         plan = upkeep.fork(user_id, thread_id, checkpoint_id, title, factory)
-        return await self._write(plan)
+        return await self._database.run(self.cache.writing(plan))
 
     @asynccontextmanager
     async def exclusive(
@@ -186,26 +181,11 @@ class AsyncAgentSessionManager(AsyncHousekeeper):
     ) -> AsyncIterator[Session]:
         """Async version of `AgentSessionManager.exclusive`."""
         turn = Turn(user_id, thread_id, timeout, self.thread_id_factory)
-        conn, session = await self._database.either(partial(self._take, turn), refuse)
+        conn, session = await ado(turn.take_deed(self._database))
         try:
             yield session
         finally:
             await conn.close()
-
-    async def _take(self, turn: Turn) -> tuple[AsyncConnection[Any], Session]:
-        session = await self._database.run_durably(turn.find())
-        conn = await self._database.connect()
-        try:
-            locked = None
-            # The current session may be another one since the wait for it began.
-            while locked != session.thread_id:
-                await aresult(conn, turn.lock(session))
-                locked = session.thread_id
-                session = await self._database.run_durably(turn.find())
-        except BaseException:
-            await conn.close()
-            raise
-        return conn, session
 
     async def clear_memory_cache(self) -> None:
         """Async version of `AgentSessionManager.clear_memory_cache`."""
@@ -214,14 +194,3 @@ class AsyncAgentSessionManager(AsyncHousekeeper):
     async def get_session_count(self) -> int:
         """Async version of `AgentSessionManager.get_session_count`."""
         return len(self.cache)
-
-    async def _read(
-        self, plan: Plan[Session], user_id: UserId, thread_id: str | None = None
-    ) -> Session:
-        cached = self.cache.get(checks.user_id(user_id), thread_id)
-        if cached is not None and self._database.durable:
-            return cached
-        began = self.cache.now()
-        session = await self._database.run(plan)
-        self.cache.keep(session, began, current=thread_id is None)
-        return session

@@ -10,6 +10,7 @@ from cachetools import TLRUCache
 
 from langgraph_sessions import checks, processes
 from langgraph_sessions.models import Session
+from langgraph_sessions.plans import Plan, T
 
 Key = tuple[str, str | None]  # user id and thread id; no thread id: the current session
 
@@ -84,6 +85,37 @@ class SessionCache:
             self._written[_stripe(user_id)] = time.monotonic()
             for key in [key for key in self._entries if key[0] == user_id]:
                 self._entries.pop(key, None)
+
+    # --- Beside plans ------------------------------------------------------------------------
+
+    def reading(
+        self, plan: Plan[Session], user_id: str, thread_id: str | None = None
+    ) -> Plan[Session]:
+        """Return a session that is here, else what *plan* reads, to hold it."""
+        if cached := self.get(user_id, thread_id):
+            plan.close()
+            return cached
+        began = self.now()
+        session = yield from plan
+        self.keep(session, began, current=thread_id is None)
+        return session
+
+    def writing(self, plan: Plan[Session]) -> Plan[Session]:
+        """Return the session that *plan* writes, and hold it."""
+        began = self.now()
+        session = yield from plan
+        self.wrote(session, began)
+        return session
+
+    def forgetting(self, plan: Plan[T], user_id: str | None = None) -> Plan[T]:
+        """Do what *plan* does, and drop the user's sessions, or all.
+
+        Also where it failed: it may have been done, and the answer lost.
+        """
+        try:
+            return (yield from plan)
+        finally:
+            self.clear() if user_id is None else self.forget_user(user_id)
 
     def clear(self) -> None:
         """Drop everything."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import psycopg
 
 from langgraph_sessions import checks
+from langgraph_sessions.database.deeds import Deed
+from langgraph_sessions.database.running import Running
 from langgraph_sessions.models import Session
-from langgraph_sessions.plans import Fetch, Plan, Run
+from langgraph_sessions.plans import Execute, Plan
 from langgraph_sessions.runs.opening import open_run
 from langgraph_sessions.runs.request import Request
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory
-from langgraph_sessions.sql import statements
+from langgraph_sessions.sql.sessions import LockSession, SetLockTimes
 
 
 class Turn:
@@ -34,6 +37,34 @@ class Turn:
         self._until = None if self._timeout is None else time.monotonic() + self._timeout
         self._factory = factory
 
+    def take_deed(self, database: Running[Any, Any]) -> Deed[tuple[Any, Session]]:
+        """Wait for the session; return it, and the connection that holds it, for as long as open.
+
+        Raises:
+            SessionNotFoundError: The thread is another user's.
+            TimeoutError: It was not free in time.
+            SessionsUnavailableError: The database is away.
+        """
+        return database.durably_deed(lambda: self._take(database))
+
+    def _take(self, database: Running[Any, Any]) -> Deed[tuple[Any, Session]]:
+        session = yield from self._find(database)
+        conn = yield from database.connect_deed()
+        try:
+            locked = None
+            # The current session may be another one since the wait for it began.
+            while locked != session.thread_id:
+                yield from database.drive_deed(conn, self.lock(session))
+                locked = session.thread_id
+                session = yield from self._find(database)
+        except BaseException:
+            yield conn.close
+            raise
+        return conn, session
+
+    def _find(self, database: Running[Any, Any]) -> Deed[Session]:
+        return database.run_deed(self.find(), database.answer_once_deed)
+
     def find(self) -> Plan[Session]:
         """Return the session to be locked: a draft if there is none yet.
 
@@ -51,11 +82,11 @@ class Turn:
             TimeoutError: It took too long.
         """
         left = 0 if self._until is None else max(1, int((self._until - time.monotonic()) * 1000))
-        yield Run("ROLLBACK")  # What was locked turned out to be another session.
-        yield Run("BEGIN")
-        yield Fetch(statements.LOCK_SETTINGS, {"milliseconds": f"{left}ms"})
+        yield Execute("ROLLBACK")  # What was locked turned out to be another session.
+        yield Execute("BEGIN")
+        yield SetLockTimes(f"{left}ms")
         try:
-            yield Fetch(statements.LOCK_SESSION, {"thread_id": session.thread_id})
+            yield LockSession(session.thread_id)
         except psycopg.errors.LockNotAvailable:
             raise TimeoutError(
                 f"session {session.thread_id!r} was not free within {self._timeout} seconds"

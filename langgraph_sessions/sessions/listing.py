@@ -11,8 +11,9 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from langgraph_sessions import checks
-from langgraph_sessions.models import STATUSES, Session
-from langgraph_sessions.sql import statements
+from langgraph_sessions.models import STATUSES, Session, SessionPage
+from langgraph_sessions.plans import Plan
+from langgraph_sessions.sql.listing import ACTIVE, FILTERS, STATUS, CountSessions, ListSessions
 
 
 class Listing:
@@ -58,17 +59,41 @@ class Listing:
             self._add(name, Jsonb(value) if name == "metadata" else value)
         if active is not None:
             filters["active"] = checks.boolean("active", active)
-            self.conditions.append(statements.ACTIVE[filters["active"]])
+            self.conditions.append(ACTIVE[filters["active"]])
         if status is not None:
             filters["status"] = checks.one_of("status", status, STATUSES)
-            self.conditions.append(statements.STATUS[filters["status"]])
+            self.conditions.append(STATUS[filters["status"]])
         self._fingerprint = _digest(json.dumps(filters, sort_keys=True, default=str))
         if cursor is not None:
             self._start_after(cursor)
 
     def _add(self, name: str, value: object) -> None:
-        self.conditions.append(statements.FILTERS[name])
+        self.conditions.append(FILTERS[name])
         self.params[name] = value
+
+    # --- Its plans ---------------------------------------------------------------------------
+
+    def page(self, limit: object) -> Plan[SessionPage]:
+        """Return a page: *limit* sessions and, if there are more, where they begin."""
+        return self._page(checks.limit(limit))
+
+    def _page(self, limit: int) -> Plan[SessionPage]:
+        rows = yield ListSessions(self.conditions, self.params, limit + 1)
+        sessions = tuple(Session.from_row(row) for row in rows[:limit])
+        more = len(rows) > limit
+        return SessionPage(sessions, self.cursor_after(sessions[-1]) if more else None)
+
+    def all(self) -> Plan[list[Session]]:
+        """Return every session."""
+        rows = yield ListSessions(self.conditions, self.params)
+        return [Session.from_row(row) for row in rows]
+
+    def count(self) -> Plan[int]:
+        """Count the sessions."""
+        (row,) = yield CountSessions(self.conditions, self.params)
+        return int(row["count"])
+
+    # --- Cursors -----------------------------------------------------------------------------
 
     def cursor_after(self, session: Session) -> str:
         """Return the cursor of the page that begins after *session*."""
@@ -85,7 +110,7 @@ class Listing:
             raise ValueError(
                 "cursor must be the next_cursor of a page listed with the same filters"
             )
-        self.conditions.append(statements.FILTERS["after"])
+        self.conditions.append(FILTERS["after"])
         self.params.update(after)
 
     def _place(self, cursor: str) -> dict[str, Any] | None:

@@ -5,31 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from psycopg import Connection
 
 from langgraph_sessions import checks
 from langgraph_sessions.checks import UserId
-from langgraph_sessions.database.connections import Conn, result
-from langgraph_sessions.database.database import Database
+from langgraph_sessions.database.database import Conn, Database
+from langgraph_sessions.database.deeds import do
 from langgraph_sessions.database.pools import POOL_SIZE
 from langgraph_sessions.database.source import Path
 from langgraph_sessions.models import DEFAULT_TITLE, Session, SessionPage
-from langgraph_sessions.outage.sessions import refuse
+from langgraph_sessions.outage import bridge
 from langgraph_sessions.outage.state import OUTAGE_LIMIT
-from langgraph_sessions.plans import Plan
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_id
-from langgraph_sessions.sessions import operations, upkeep
-from langgraph_sessions.sessions.cache import SessionCache
+from langgraph_sessions.sessions import deletion, operations, upkeep
 from langgraph_sessions.sessions.exclusive import Turn
 from langgraph_sessions.sessions.listing import Listing
-from langgraph_sessions.sessions.manager_upkeep import Housekeeper
+from langgraph_sessions.sessions.manager_upkeep import ManagerUpkeep
 
 
-class AgentSessionManager(Housekeeper):
+class AgentSessionManager(ManagerUpkeep):
     """The sessions of all users: `saver.sessions`, or built alone.
 
     A *session* is a user's conversation. The *current* one is the active one used last:
@@ -56,11 +52,12 @@ class AgentSessionManager(Housekeeper):
         retry_for: float = 5.0,
     ) -> None:
         """Choose the database. Takes and raises what `SessionSaver` does."""
+        super().__init__(serde, thread_id_factory, cache_size, cache_ttl)
         self._owns_database = not isinstance(conn, Database)
         self._database = (
             conn
             if isinstance(conn, Database)
-            else Database(
+            else bridge.database(
                 conn,
                 path=path,
                 pool_size=pool_size,
@@ -71,9 +68,6 @@ class AgentSessionManager(Housekeeper):
                 retry_for=retry_for,
             )
         )
-        self.thread_id_factory = self._database.thread_id_factory
-        self._serde = checks.serde(serde)
-        self.cache = SessionCache(cache_size, cache_ttl)
         # Sessions begun in memory are numbered by the database, and it may have other ones.
         self._database.on_change = self.cache.clear
 
@@ -103,11 +97,15 @@ class AgentSessionManager(Housekeeper):
             ValueError: *thread_id* is in use.
         """
         factory = self.thread_id_factory
-        return self._write(operations.create(user_id, title, thread_id, metadata, factory))
+        return self._database.run(
+            self.cache.writing(operations.create(user_id, title, thread_id, metadata, factory))
+        )
 
     def get_or_create_user_session(self, user_id: UserId, title: str = DEFAULT_TITLE) -> Session:
         """Return the current session; if there is none, create one called *title*."""
-        return self._write(operations.get_or_create(user_id, title, self.thread_id_factory))
+        return self._database.run(
+            self.cache.writing(operations.get_or_create(user_id, title, self.thread_id_factory))
+        )
 
     def get_current_user_session(self, user_id: UserId) -> Session:
         """Return the current session.
@@ -115,7 +113,7 @@ class AgentSessionManager(Housekeeper):
         Raises:
             SessionNotFoundError: The user has no active session.
         """
-        return self._read(operations.get_current(user_id), user_id)
+        return self._database.run(self._reading(operations.get_current(user_id), user_id))
 
     def get_session(self, user_id: UserId, thread_id: str) -> Session:
         """Return a certain session.
@@ -123,7 +121,8 @@ class AgentSessionManager(Housekeeper):
         Raises:
             SessionNotFoundError: The user has no such session.
         """
-        return self._read(operations.get(user_id, thread_id), user_id, thread_id)
+        plan = operations.get(user_id, thread_id)
+        return self._database.run(self._reading(plan, user_id, thread_id))
 
     def update_session(
         self, user_id: UserId, updates: Mapping[str, Any], *, thread_id: str | None = None
@@ -140,7 +139,9 @@ class AgentSessionManager(Housekeeper):
             ValueError: *updates* has another key.
             SessionNotFoundError: The user has no such session.
         """
-        return self._write(operations.update(user_id, updates, thread_id))
+        return self._database.run(
+            self.cache.writing(operations.update(user_id, updates, thread_id))
+        )
 
     def switch_session(self, user_id: UserId, thread_id: str) -> Session:
         """Make a session current, and active, and return it.
@@ -148,15 +149,13 @@ class AgentSessionManager(Housekeeper):
         Raises:
             SessionNotFoundError: The user has no such session.
         """
-        return self._write(operations.switch(user_id, thread_id))
+        return self._database.run(self.cache.writing(operations.switch(user_id, thread_id)))
 
     def deactivate_session(self, user_id: UserId, *, thread_id: str | None = None) -> int:
         """Deactivate a session, or all of the user's; return how many were active."""
         user = checks.user_id(user_id)
-        try:
-            return self._database.run(operations.deactivate(user, thread_id))
-        finally:
-            self.cache.forget_user(user)
+        plan = operations.deactivate(user, thread_id)
+        return self._database.run(self.cache.forgetting(plan, user))
 
     def has_session(self, user_id: UserId) -> bool:
         """Say whether the user has an active session."""
@@ -164,7 +163,7 @@ class AgentSessionManager(Housekeeper):
 
     def list_active_sessions(self, user_id: UserId | None = None) -> list[Session]:
         """Return the active sessions, of all users if none is given, newest first."""
-        return self._database.run(operations.list_all(Listing(user_id, active=True)))
+        return self._database.run(Listing(user_id, active=True).all())
 
     def list_sessions(
         self,
@@ -202,11 +201,11 @@ class AgentSessionManager(Housekeeper):
             updated_before=updated_before,
             cursor=cursor,
         )
-        return self._database.run(operations.list_page(listing, limit))
+        return self._database.run(listing.page(limit))
 
     def count_sessions(self, user_id: UserId | None = None, *, active: bool | None = None) -> int:
         """Return how many sessions a user has, or everybody."""
-        return self._database.run(operations.count(Listing(user_id, active=active)))
+        return self._database.run(Listing(user_id, active=active).count())
 
     def delete_session(self, user_id: UserId, thread_id: str) -> None:
         """Delete a session and all its checkpoints, writes and blobs, in one transaction.
@@ -215,10 +214,8 @@ class AgentSessionManager(Housekeeper):
             SessionNotFoundError: The user has no such session.
         """
         user = checks.user_id(user_id)
-        try:
-            self._database.run(operations.delete(user, thread_id))
-        finally:
-            self.cache.forget_user(user)
+        plan = deletion.delete(user, thread_id)
+        self._database.run(self.cache.forgetting(plan, user))
 
     def fork_session(
         self,
@@ -252,7 +249,7 @@ class AgentSessionManager(Housekeeper):
         """
         factory = self.thread_id_factory
         plan = upkeep.fork(user_id, thread_id, checkpoint_id, title, factory)
-        return self._write(plan)
+        return self._database.run(self.cache.writing(plan))
 
     @contextmanager
     def exclusive(
@@ -279,27 +276,11 @@ class AgentSessionManager(Housekeeper):
             SessionsUnavailableError: The database is away.
         """
         turn = Turn(user_id, thread_id, timeout, self.thread_id_factory)
-        conn, session = self._database.either(partial(self._take, turn), refuse)
+        conn, session = do(turn.take_deed(self._database))
         try:
             yield session
         finally:
             conn.close()
-
-    def _take(self, turn: Turn) -> tuple[Connection[Any], Session]:
-        """Wait for a session; return it, and the connection that holds it."""
-        session = self._database.run_durably(turn.find())
-        conn = self._database.connect()
-        try:
-            locked = None
-            # The current session may be another one since the wait for it began.
-            while locked != session.thread_id:
-                result(conn, turn.lock(session))
-                locked = session.thread_id
-                session = self._database.run_durably(turn.find())
-        except BaseException:
-            conn.close()
-            raise
-        return conn, session
 
     def clear_memory_cache(self) -> None:
         """Empty the memory cache."""
@@ -308,12 +289,3 @@ class AgentSessionManager(Housekeeper):
     def get_session_count(self) -> int:
         """Return how many sessions the memory cache holds."""
         return len(self.cache)
-
-    def _read(self, plan: Plan[Session], user_id: UserId, thread_id: str | None = None) -> Session:
-        cached = self.cache.get(checks.user_id(user_id), thread_id)
-        if cached is not None and self._database.durable:
-            return cached
-        began = self.cache.now()
-        session = self._database.run(plan)
-        self.cache.keep(session, began, current=thread_id is None)
-        return session

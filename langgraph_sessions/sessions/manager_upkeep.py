@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
-from functools import partial
 from typing import Any
-
-import psycopg
-from langchain_core.messages import BaseMessage
-from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_sessions import checks
 from langgraph_sessions.checks import UserId
 from langgraph_sessions.database.database import Database
-from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import Session
-from langgraph_sessions.plans import Plan
-from langgraph_sessions.sessions import operations, reading, upkeep
-from langgraph_sessions.sessions.cache import SessionCache
-from langgraph_sessions.sessions.listing import Listing
+from langgraph_sessions.sessions import deletion, upkeep
+from langgraph_sessions.sessions.base_manager import BaseManager
+from langgraph_sessions.sessions.retention import Purge
 from langgraph_sessions.titles import by_model
 from langgraph_sessions.titles.by_model import Titler
 
-logger = logging.getLogger("langgraph_sessions")
 
-
-class Housekeeper:
+class ManagerUpkeep(BaseManager):
     """The part of `AgentSessionManager` that is not about a certain session."""
 
-    cache: SessionCache
     _database: Database
-    _serde: SerializerProtocol | None
 
     def delete_user(self, user_id: UserId) -> dict[str, int]:
         """Delete everything of a user, in one transaction.
@@ -44,10 +32,7 @@ class Housekeeper:
             How many `sessions`, `checkpoints`, `blobs`, `writes` and `users` were deleted.
         """
         user = checks.user_id(user_id)
-        try:
-            return self._database.run(upkeep.delete_user(user))
-        finally:
-            self.cache.forget_user(user)
+        return self._database.run(self.cache.forgetting(deletion.delete_user(user), user))
 
     def export_user(self, user_id: UserId) -> Iterator[dict[str, Any]]:
         """Yield everything of a user as JSON-ready records, a conversation in memory at a time.
@@ -58,18 +43,7 @@ class Housekeeper:
         come threads without a session that are the user's (see `backfill`), as
         `{"record": "thread", …}`.
         """
-        user = checks.user_id(user_id)
-        if preferences := self.get_preferences(user):
-            yield {"record": "preferences", "user_id": user, "preferences": preferences}
-        # All at once: page by page, one that is used meanwhile would be missed.
-        for session in self._database.run(operations.list_all(Listing(user))):
-            yield {"record": "session", **session}
-            for message in self._messages(session.thread_id):
-                yield reading.record(session.thread_id, message)
-        for thread_id in self._database.run(upkeep.plain_threads(user)):
-            yield {"record": "thread", "thread_id": thread_id}
-            for message in self._messages(thread_id):
-                yield reading.record(thread_id, message)
+        yield from self._database.stream(self._export(checks.user_id(user_id)))
 
     def purge_sessions(
         self,
@@ -108,12 +82,8 @@ class Housekeeper:
             ValueError: No condition is given, or a duration is negative or over 36500 days.
         """
         checks.optional_function("on_progress", on_progress)
-        purge = upkeep.Purge(idle_for, older_than, active, interrupted, dry_run, batch_size)
-        while self._database.run(purge.batch()):
-            self.cache.clear()
-            if on_progress is not None:
-                on_progress(dict(purge.counts))
-        return purge.counts
+        purge = Purge(idle_for, older_than, active, interrupted, dry_run, batch_size)
+        return self._database.run(self._purge(purge, on_progress))
 
     def adopt_session(
         self, user_id: UserId, thread_id: str, *, title: str | None = None
@@ -129,8 +99,7 @@ class Housekeeper:
                 session or by its checkpoints (see `backfill`).
             TypeError, ValueError: *title* is none, even if it is not needed.
         """
-        theirs = self._database.run(upkeep.may_adopt(user_id, thread_id, title))
-        return theirs or self._adopt(user_id, thread_id, title)
+        return self._database.run(self._adopt_checked(user_id, thread_id, title))
 
     def backfill(
         self,
@@ -156,19 +125,7 @@ class Housekeeper:
         """
         checks.optional_function("on_progress", on_progress)
         walk = upkeep.Backfill(batch_size)
-        while (threads := self._database.run(walk.batch())) is not None:
-            for owner, thread_id in threads:
-                try:
-                    self._adopt(owner, thread_id, None)
-                except (SessionNotFoundError, psycopg.DataError) as error:
-                    # Deleted since, or another's session; or an id too long for a session.
-                    logger.warning("thread %r was not adopted: %s", thread_id, error)
-                    walk.counts["skipped"] += 1
-                else:
-                    walk.counts["adopted"] += 1
-            if on_progress is not None:
-                on_progress(dict(walk.counts))
-        return walk.counts
+        return self._database.run(self._backfill(walk, on_progress))
 
     def call_titler(self, titler: Titler, thread_id: str) -> None:
         """Title a session by *titler*, as the savers do after its first answer.
@@ -180,35 +137,7 @@ class Housekeeper:
             Exception: Whatever the titler raises.
         """
         checks.function("titler", titler)
-        if self._database.run(by_model.claim(thread_id)):
-            title = by_model.ask_now(titler, self._messages(thread_id))
-            if session := self._database.run(by_model.set_title(thread_id, title)):
-                self.cache.forget_user(session.user_id)
-
-    def _adopt(self, user_id: UserId, thread_id: str, title: str | None) -> Session:
-        said = None
-        if title is None:
-            try:
-                said = reading.title(self._messages(thread_id))
-            except Exception:
-                # Encrypted, of another serializer, damaged: it is the user's all the same.
-                logger.warning("thread %r cannot be read for a title", thread_id, exc_info=True)
-        return self._write(upkeep.adopt(user_id, thread_id, title, said))
-
-    def _messages(self, thread_id: str) -> list[BaseMessage]:
-        """Return what was said in a thread."""
-        return self._database.attempt(partial(self._read_messages, thread_id))
-
-    def _read_messages(self, thread_id: str) -> list[BaseMessage]:
-        self._database.ready()
-        reader = reading.reader(self._database, self._serde)
-        config = reading.thread(thread_id)
-        found = reader.get_tuple(config)
-        if found is None:
-            return []
-        channels = reading.unloaded_channels(found)
-        histories = reader.get_delta_channel_history(config=found.config, channels=channels)
-        return reading.messages(found, histories)
+        self._database.run(self._call_titler(by_model.ask_now, titler, thread_id))
 
     def get_preferences(self, user_id: UserId) -> dict[str, Any]:
         """Return the user's preferences, which all sessions share."""
@@ -220,9 +149,3 @@ class Housekeeper:
         A value of `None` removes its key.
         """
         return self._database.run(upkeep.update_preferences(user_id, changes))
-
-    def _write(self, plan: Plan[Session]) -> Session:
-        began = self.cache.now()
-        session = self._database.run(plan)
-        self.cache.wrote(session, began)
-        return session

@@ -1,4 +1,4 @@
-"""The session manager's operations, one plan for each.
+"""The session manager's operations on a user's sessions, one plan for each.
 
 Arguments are checked when a plan is made, before the database is touched.
 """
@@ -7,20 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, Final
-
-from psycopg.types.json import Jsonb
 
 from langgraph_sessions import checks
 from langgraph_sessions.errors import SessionNotFoundError
-from langgraph_sessions.models import DEFAULT_TITLE, Session, SessionPage
-from langgraph_sessions.plans import Call, Fetch, Plan
+from langgraph_sessions.models import DEFAULT_TITLE, Session
+from langgraph_sessions.plans import Call, Plan, Statement
 from langgraph_sessions.runs.opening import open_run
 from langgraph_sessions.runs.request import Request
 from langgraph_sessions.runs.thread_ids import FACTORY_ID, ThreadIdFactory, in_use, new_thread_id
-from langgraph_sessions.sessions.listing import Listing
-from langgraph_sessions.sql import statements
+from langgraph_sessions.sql.sessions import (
+    ClaimTitle,
+    CreateGivenSession,
+    CreateSession,
+    DeactivateSessions,
+    GetCurrent,
+    GetSession,
+    HasSession,
+    SetModelTitle,
+    SwitchSession,
+    UpdateSession,
+)
+from langgraph_sessions.titles import from_words
 
 UPDATABLE: Final = ("title", "is_active", "metadata")
 
@@ -29,30 +37,32 @@ def create(
     user_id: object, title: object, thread_id: object, metadata: object, factory: ThreadIdFactory
 ) -> Plan[Session]:
     """Insert a session, which becomes current by being the newest."""
-    name = checks.title(title)
-    return _create(
-        {
-            "user_id": checks.user_id(user_id),
-            "thread_id": _optional_thread_id(thread_id),
-            "title": name,
-            "title_source": _title_source(name),
-            "metadata": Jsonb({} if metadata is None else checks.metadata(metadata)),
-            "at": None,
-        },
-        factory,
-    )
+    user, name, given = checks.user_id(user_id), checks.title(title), _optional_thread_id(thread_id)
+    data = {} if metadata is None else checks.metadata(metadata)
+    return _create(user, name, given, data, factory)
 
 
-def _create(params: dict[str, Any], factory: ThreadIdFactory) -> Plan[Session]:
-    # While the database is away, nobody knows what a given id has there.
-    name, held = "thread_id", None
-    if params["thread_id"] is None:
-        held = "create"
-        params["thread_id"] = yield Call(partial(new_thread_id, factory, params["user_id"]))
-        name = FACTORY_ID
-    for row in (yield Fetch(statements.CREATE_SESSION, params, repeatable=False, held=held)):
+def _create(
+    user_id: str,
+    title: str,
+    given: str | None,
+    metadata: dict[str, Any],
+    factory: ThreadIdFactory,
+) -> Plan[Session]:
+    kind, name = (CreateSession, FACTORY_ID) if given is None else (CreateGivenSession, "thread_id")
+    thread_id = given or (yield Call(new_thread_id, (factory, user_id)))
+    source = _title_source(title)
+    for row in (
+        yield kind(
+            user_id=user_id,
+            thread_id=thread_id,
+            title=title,
+            title_source=source,
+            metadata=metadata,
+        )
+    ):
         return Session.from_row(row)
-    raise in_use(name, params["thread_id"])
+    raise in_use(name, thread_id)
 
 
 def _title_source(title: str) -> str:
@@ -73,25 +83,26 @@ def _get_or_create(asked: Request, title: str, factory: ThreadIdFactory) -> Plan
         return replace(run.session, _preferences={})
     run.title = title if _title_source(title) == "user" else None
     # Not as a run's first save: of a session that a run made meanwhile, nothing changes.
-    params = {**run.put_params(None), "first": False}
-    (row,) = yield Fetch(statements.PUT_SESSION, params, held="put_session")
+    (row,) = yield replace(run.put(None), first=False)
     return Session.from_row(row)
 
 
 def get_current(user_id: object) -> Plan[Session]:
     """Return the current session."""
-    return _session("current", statements.GET_CURRENT, user_id)
+    user = checks.user_id(user_id)
+    return _one(GetCurrent(user), user)
 
 
 def get(user_id: object, thread_id: object) -> Plan[Session]:
     """Return a certain session."""
-    return _session("get", statements.GET_SESSION, user_id, checks.text("thread_id", thread_id))
+    user, thread = checks.user_id(user_id), checks.text("thread_id", thread_id)
+    return _one(GetSession(user, thread), user, thread)
 
 
 def switch(user_id: object, thread_id: object) -> Plan[Session]:
     """Make a session current, and active."""
-    checked = checks.text("thread_id", thread_id)
-    return _session("switch", statements.SWITCH_SESSION, user_id, checked, {"at": None})
+    user, thread = checks.user_id(user_id), checks.text("thread_id", thread_id)
+    return _one(SwitchSession(user, thread), user, thread)
 
 
 def update(user_id: object, updates: object, thread_id: object) -> Plan[Session]:
@@ -101,36 +112,22 @@ def update(user_id: object, updates: object, thread_id: object) -> Plan[Session]
     for key in updates:
         if key not in UPDATABLE:
             raise ValueError(f"updates has {key!r}; allowed are {', '.join(UPDATABLE)}")
-    checked = {
-        "title": checks.title(updates["title"]) if "title" in updates else None,
-        "is_active": checks.boolean("is_active", updates["is_active"])
-        if "is_active" in updates
-        else None,
-        "metadata": Jsonb(checks.metadata(updates["metadata"])) if "metadata" in updates else None,
-    }
-    return _session(
-        "update", statements.UPDATE_SESSION, user_id, _optional_thread_id(thread_id), checked
-    )
+    checked: dict[str, Any] = {}
+    if "title" in updates:
+        checked["title"] = checks.title(updates["title"])
+    if "is_active" in updates:
+        checked["is_active"] = checks.boolean("is_active", updates["is_active"])
+    if "metadata" in updates:
+        checked["metadata"] = checks.metadata(updates["metadata"])
+    user, thread = checks.user_id(user_id), _optional_thread_id(thread_id)
+    return _one(UpdateSession(user_id=user, thread_id=thread, **checked), user, thread)
 
 
-def _session(
-    held: str,
-    sql: str,
-    user_id: object,
-    thread_id: str | None = None,
-    params: Mapping[str, Any] | None = None,
-) -> Plan[Session]:
-    """Return the session that *sql* gives; without one, raise `SessionNotFoundError`."""
-    user = checks.user_id(user_id)
-    params = {"user_id": user, "thread_id": thread_id, **(params or {})}
-    return _one(Fetch(sql, params, held=held))
-
-
-def _one(fetch: Fetch) -> Plan[Session]:
-    for row in (yield fetch):
+def _one(statement: Statement, user_id: str, thread_id: str | None = None) -> Plan[Session]:
+    """Return the session that *statement* gives; without one, raise `SessionNotFoundError`."""
+    for row in (yield statement):
         return Session.from_row(row)
-    assert isinstance(fetch.params, Mapping)
-    raise SessionNotFoundError(fetch.params["user_id"], fetch.params["thread_id"])
+    raise SessionNotFoundError(user_id, thread_id)
 
 
 def _optional_thread_id(thread_id: object) -> str | None:
@@ -139,59 +136,29 @@ def _optional_thread_id(thread_id: object) -> str | None:
 
 def deactivate(user_id: object, thread_id: object) -> Plan[int]:
     """Deactivate one session, or all of the user's; return how many."""
-    user = checks.user_id(user_id)
-    params = {"user_id": user, "thread_id": _optional_thread_id(thread_id)}
-    return _number(
-        Fetch(statements.DEACTIVATE_SESSIONS, params, repeatable=False, held="deactivate")
-    )
+    return _number(DeactivateSessions(checks.user_id(user_id), _optional_thread_id(thread_id)))
 
 
 def has(user_id: object) -> Plan[int]:
     """Say, by 1 or 0, whether the user has an active session."""
-    params = {"user_id": checks.user_id(user_id)}
-    return _number(Fetch(statements.HAS_SESSION, params, held="has"))
+    return _number(HasSession(checks.user_id(user_id)))
 
 
-def _number(fetch: Fetch) -> Plan[int]:
-    (row,) = yield fetch
+def _number(statement: Statement) -> Plan[int]:
+    (row,) = yield statement
     return int(row["count"])
 
 
-def delete(user_id: object, thread_id: object) -> Plan[None]:
-    """Delete a session and its thread."""
-    return _delete(checks.user_id(user_id), checks.text("thread_id", thread_id))
+def claim_title(thread_id: str) -> Plan[bool]:
+    """Say whether the caller is the one to call a titler for a session."""
+    return bool((yield ClaimTitle(thread_id)))
 
 
-def _delete(user_id: str, thread_id: str) -> Plan[None]:
-    if not (yield from delete_threads([thread_id], user_id)):
-        raise SessionNotFoundError(user_id, thread_id)
-
-
-def delete_threads(thread_ids: list[str], user_id: str | None = None) -> Plan[int]:
-    """Delete threads with their sessions, of *user_id* only if given; count the sessions."""
-    params = {"thread_ids": thread_ids, "user_id": user_id}
-    return _number(Fetch(statements.DELETE_THREADS, params, repeatable=False))
-
-
-def list_page(listing: Listing, limit: object) -> Plan[SessionPage]:
-    """Return a page of *listing*: *limit* sessions and, if there are more, where they begin."""
-    return _list_page(listing, checks.limit(limit))
-
-
-def _list_page(listing: Listing, limit: int) -> Plan[SessionPage]:
-    sql = statements.list_sessions(listing.conditions, limited=True)
-    rows = yield Fetch(sql, {**listing.params, "limit": limit + 1})
-    sessions = tuple(Session.from_row(row) for row in rows[:limit])
-    more = len(rows) > limit
-    return SessionPage(sessions, listing.cursor_after(sessions[-1]) if more else None)
-
-
-def list_all(listing: Listing) -> Plan[list[Session]]:
-    """Return every session of *listing*."""
-    rows = yield Fetch(statements.list_sessions(listing.conditions, limited=False), listing.params)
-    return [Session.from_row(row) for row in rows]
-
-
-def count(listing: Listing) -> Plan[int]:
-    """Count the sessions of *listing*."""
-    return _number(Fetch(statements.count_sessions(listing.conditions), listing.params))
+def set_title(thread_id: str, title: str) -> Plan[Session | None]:
+    """Set a model's title, unless somebody gave one meanwhile."""
+    short = from_words.shorten(title.strip().strip("\"'“”«»"))
+    if not short:
+        return None
+    for row in (yield SetModelTitle(thread_id, short)):
+        return Session.from_row(row)
+    return None

@@ -8,34 +8,31 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.messages import BaseMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory
-from langgraph.checkpoint.postgres import PostgresSaver
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
-from langgraph_sessions.database.aio_database import AsyncDatabase
-from langgraph_sessions.database.database import Database
+from langgraph_sessions.plans import Plan
+from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory
 from langgraph_sessions.titles import from_words
 from langgraph_sessions.titles.messages import MESSAGES, said
 
 
-def reader(database: Database, serde: SerializerProtocol | None) -> PostgresSaver:
-    """Return the parent's saver on *database*, which asks nobody whose a thread is."""
-    saver = PostgresSaver(database.conn, database.pipe, serde)
-    saver.lock = cast(Any, database.lock)
-    return saver
+def messages(thread_id: str, serde: SerializerProtocol) -> Plan[list[BaseMessage]]:
+    """Return what was said in a thread, each message once, in the order they were said.
 
-
-def async_reader(database: AsyncDatabase, serde: SerializerProtocol | None) -> AsyncPostgresSaver:
-    """Async version of `reader`."""
-    saver = AsyncPostgresSaver(database.conn, database.pipe, serde)
-    saver.lock = cast(Any, database.lock)
-    return saver
+    It asks nobody whose the thread is.
+    """
+    found = yield LoadCheckpoint(None, thread(thread_id), serde)
+    if found is None:
+        return []
+    channels = unloaded_channels(found)
+    histories = yield LoadHistory(None, found.config, serde, channels=channels)
+    return _messages(found, histories)
 
 
 def thread(thread_id: str) -> RunnableConfig:
@@ -54,7 +51,7 @@ def unloaded_channels(found: CheckpointTuple) -> list[str]:
     return [channel for channel in unloaded if channel != from_words.INPUT_CHANNEL]
 
 
-def messages(
+def _messages(
     found: CheckpointTuple, histories: Mapping[str, DeltaChannelHistory]
 ) -> list[BaseMessage]:
     """Return the messages of a checkpoint, each once, in the order they were said."""

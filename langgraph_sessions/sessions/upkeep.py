@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from functools import partial
-from typing import Any, Final
+from typing import Any, cast
 
 import psycopg
-from langgraph.checkpoint.postgres.base import PRUNE_DELTA_THREADS_SQL
-from psycopg.rows import DictRow
-from psycopg.types.json import Jsonb
 
 from langgraph_sessions import checks
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import DEFAULT_TITLE, Session
-from langgraph_sessions.plans import Call, Fetch, Plan
+from langgraph_sessions.plans import Call, Plan, Statement
 from langgraph_sessions.runs.thread_ids import FACTORY_ID, ThreadIdFactory, in_use, new_thread_id
-from langgraph_sessions.sql import functions, statements
+from langgraph_sessions.sql import functions
+from langgraph_sessions.sql.sessions import GetSession
+from langgraph_sessions.sql.upkeep import (
+    AdoptSession,
+    CopySession,
+    GetPreferences,
+    NextThreads,
+    PlainThreads,
+    ThreadOwner,
+    UpdatePreferences,
+)
 
-LONGEST: Final = timedelta(days=36500)
+Row = Mapping[str, Any]
+
 
 # --- Copies ------------------------------------------------------------------------------------
 
@@ -32,153 +38,55 @@ def fork(
     factory: ThreadIdFactory,
 ) -> Plan[Session]:
     """Copy a session up to a checkpoint, by default its newest, as a new one."""
-    return _fork(
-        {
-            "source": checks.text("thread_id", thread_id),
-            "user_id": checks.user_id(user_id),
-            "checkpoint_id": None
-            if checkpoint_id is None
-            else checks.text("checkpoint_id", checkpoint_id),
-            "title": None if title is None else checks.title(title),
-        },
-        factory,
+    source, user = checks.text("thread_id", thread_id), checks.user_id(user_id)
+    if checkpoint_id is not None:
+        checks.text("checkpoint_id", checkpoint_id)
+    name = None if title is None else checks.title(title)
+    return _fork(source, user, cast("str | None", checkpoint_id), name, factory)
+
+
+def _fork(
+    source: str,
+    user_id: str,
+    checkpoint_id: str | None,
+    title: str | None,
+    factory: ThreadIdFactory,
+) -> Plan[Session]:
+    target = yield Call(new_thread_id, (factory, user_id))
+    copy = CopySession(
+        source=source, target=target, user_id=user_id, checkpoint_id=checkpoint_id, title=title
     )
-
-
-def _fork(params: Mapping[str, Any], factory: ThreadIdFactory) -> Plan[Session]:
-    target = yield Call(partial(new_thread_id, factory, params["user_id"]))
-    copy = {**params, "target_name": FACTORY_ID, "target": target}
-    (row,) = yield from _copied(copy)
+    (row,) = yield from _copied(copy, FACTORY_ID)
     return Session.from_row(row)
 
 
 def copy_thread(source: object, target: object) -> Plan[None]:
     """Copy a whole thread, and its session for the same user, if it has one, right behind it."""
-    return _copy_thread(
-        {
-            "source": checks.text("source_thread_id", source),
-            "target_name": "target_thread_id",
-            "target": checks.text("target_thread_id", target),
-            "user_id": None,
-            "checkpoint_id": None,
-            "title": None,
-        }
+    copy = CopySession(
+        source=checks.text("source_thread_id", source),
+        target=checks.text("target_thread_id", target),
     )
+    return _copy_thread(copy)
 
 
-def _copy_thread(params: Mapping[str, Any]) -> Plan[None]:
-    yield from _copied(params)
+def _copy_thread(copy: CopySession) -> Plan[None]:
+    yield from _copied(copy, "target_thread_id")
 
 
-def _copied(params: Mapping[str, Any]) -> Plan[Sequence[DictRow]]:
+def _copied(copy: CopySession, target_name: str) -> Plan[Sequence[Row]]:
     try:
-        rows: Sequence[DictRow] = yield Fetch(statements.COPY_SESSION, params, repeatable=False)
+        rows: Sequence[Row] = yield copy
     except psycopg.Error as error:
         if error.sqlstate == functions.NOT_FOUND:
-            raise SessionNotFoundError(params["user_id"], params["source"]) from None
+            raise SessionNotFoundError(copy.user_id, copy.source) from None
         if error.sqlstate == functions.IN_USE:
-            raise in_use(params["target_name"], params["target"]) from None
+            raise in_use(target_name, copy.target) from None
         if error.sqlstate == functions.NO_CHECKPOINT:
             raise ValueError(
-                f"checkpoint_id {params['checkpoint_id']!r} is not in the session"
+                f"checkpoint_id {copy.checkpoint_id!r} is not in the session"
             ) from None
         raise
     return rows
-
-
-# --- Deletions ---------------------------------------------------------------------------------
-
-
-def delete_runs(run_ids: Sequence[str]) -> Plan[None]:
-    """Delete what runs saved, with the sessions of threads of which nothing is left.
-
-    To be run in one transaction.
-
-    Raises:
-        TypeError: *run_ids* is a single string.
-        NotImplementedError: A later run of the thread rebuilds a `DeltaChannel` from it.
-    """
-    if isinstance(run_ids, str) or not isinstance(run_ids, Sequence):
-        raise TypeError(f"run_ids must be a sequence of run ids, not {type(run_ids).__name__}")
-    return _delete_runs([str(run_id) for run_id in run_ids])
-
-
-def _delete_runs(run_ids: list[str]) -> Plan[None]:
-    rows = yield Fetch(statements.RUN_THREADS, {"run_ids": run_ids})
-    threads = [row["thread_id"] for row in rows]
-    yield Fetch(statements.LOCK_WRITES, {"thread_ids": threads})
-    yield Fetch(statements.LOCK_SESSIONS, {"thread_ids": threads})
-    delta = yield Fetch(PRUNE_DELTA_THREADS_SQL, (threads, threads))
-    delta_threads = sorted(row["thread_id"] for row in delta)
-    params = {"thread_ids": delta_threads, "run_ids": run_ids}
-    (below,) = yield Fetch(statements.RUNS_BELOW_OTHERS, params)
-    if below["count"]:
-        raise NotImplementedError(
-            "later runs rebuild a DeltaChannel from these: " + ", ".join(delta_threads)
-        )
-    yield Fetch(statements.DELETE_RUNS, {"run_ids": run_ids})
-
-
-def delete_user(user_id: object) -> Plan[dict[str, int]]:
-    """Delete everything of a user; return how much in each table."""
-    params = {"user_id": checks.user_id(user_id)}
-    return _counts(Fetch(statements.DELETE_USER, params, repeatable=False))
-
-
-def _counts(fetch: Fetch) -> Plan[dict[str, int]]:
-    (row,) = yield fetch
-    return dict(row)
-
-
-class Purge:
-    """A purge of sessions, batch by batch.
-
-    Attributes:
-        counts: What it has done so far: sessions `purged`, and `kept` although old enough,
-            because they are in use or wait for an answer.
-    """
-
-    def __init__(
-        self,
-        idle_for: object,
-        older_than: object,
-        active: object,
-        interrupted: object,
-        dry_run: object,
-        batch_size: object,
-    ) -> None:
-        """Check the arguments of `purge_sessions`."""
-        if idle_for is None and older_than is None and active is None:
-            raise ValueError("purge_sessions needs idle_for, older_than or active")
-        self._params = {
-            "idle_for": _duration("idle_for", idle_for),
-            "older_than": _duration("older_than", older_than),
-            "active": None if active is None else checks.boolean("active", active),
-            "interrupted": checks.boolean("interrupted", interrupted),
-            "dry_run": checks.boolean("dry_run", dry_run),
-            "limit": checks.limit(batch_size, "batch_size"),
-        }
-        self.counts = {"purged": 0, "kept": 0}
-        self._after = 0
-
-    def batch(self) -> Plan[bool]:
-        """Purge one batch, in a transaction of its own; say whether there may be more."""
-        for row in (yield Fetch(statements.PURGE, {**self._params, "after": self._after})):
-            self._after = row["last_id"]
-            self.counts["purged"] += row["sessions"]
-            self.counts["kept"] += row["kept"]
-            return True
-        return False
-
-
-def _duration(name: str, value: object) -> timedelta | None:
-    if value is None:
-        return None
-    if not isinstance(value, timedelta):
-        raise TypeError(f"{name} must be a timedelta, not {type(value).__name__}")
-    if not timedelta(0) <= value <= LONGEST:
-        raise ValueError(f"{name} must be from 0 to {LONGEST.days} days")
-    return value
 
 
 # --- Preferences -------------------------------------------------------------------------------
@@ -186,7 +94,7 @@ def _duration(name: str, value: object) -> timedelta | None:
 
 def get_preferences(user_id: object) -> Plan[dict[str, Any]]:
     """Return the user's preferences."""
-    return _preferences(Fetch(statements.GET_PREFERENCES, {"user_id": checks.user_id(user_id)}))
+    return _preferences(GetPreferences(checks.user_id(user_id)))
 
 
 def update_preferences(user_id: object, changes: object) -> Plan[dict[str, Any]]:
@@ -194,16 +102,12 @@ def update_preferences(user_id: object, changes: object) -> Plan[dict[str, Any]]
     user = checks.user_id(user_id)
     checked = checks.metadata(changes, "changes")
     removed = [key for key, value in checked.items() if value is None]
-    params = {
-        "user_id": user,
-        "changes": Jsonb({key: value for key, value in checked.items() if value is not None}),
-        "removed": removed,
-    }
-    return _preferences(Fetch(statements.UPDATE_PREFERENCES, params))
+    kept = {key: value for key, value in checked.items() if value is not None}
+    return _preferences(UpdatePreferences(user, kept, removed))
 
 
-def _preferences(fetch: Fetch) -> Plan[dict[str, Any]]:
-    for row in (yield fetch):
+def _preferences(statement: Statement) -> Plan[dict[str, Any]]:
+    for row in (yield statement):
         preferences: dict[str, Any] = row["preferences"]
         return preferences
     return {}
@@ -224,10 +128,9 @@ def may_adopt(user_id: object, thread_id: object, title: object) -> Plan[Session
 
 
 def _may_adopt(user_id: str, thread_id: str) -> Plan[Session | None]:
-    params = {"user_id": user_id, "thread_id": thread_id}
-    for row in (yield Fetch(statements.GET_SESSION, params)):
+    for row in (yield GetSession(user_id, thread_id)):
         return Session.from_row(row)
-    rows = yield Fetch(statements.THREAD_OWNER, {"thread_id": thread_id})
+    rows = yield ThreadOwner(thread_id)
     if not rows or rows[0]["owner"] not in (None, user_id):
         raise SessionNotFoundError(user_id, thread_id)
     return None
@@ -238,20 +141,15 @@ def adopt(
 ) -> Plan[Session]:
     """Make a session for a thread; the user's own is simply returned."""
     given = None if title is None else checks.title(title)
-    return _adopt(
-        {
-            "user_id": checks.user_id(user_id),
-            "thread_id": thread_id,
-            "title": given or message_title or DEFAULT_TITLE,
-            "title_source": "user" if given else "message" if message_title else "default",
-        }
-    )
+    name = given or message_title or DEFAULT_TITLE
+    source = "user" if given else "message" if message_title else "default"
+    return _adopt(AdoptSession(checks.user_id(user_id), thread_id, name, source))
 
 
-def _adopt(params: Mapping[str, Any]) -> Plan[Session]:
-    for row in (yield Fetch(statements.ADOPT_SESSION, params)):
+def _adopt(statement: AdoptSession) -> Plan[Session]:
+    for row in (yield statement):
         return Session.from_row(row)
-    raise SessionNotFoundError(params["user_id"], params["thread_id"])
+    raise SessionNotFoundError(statement.user_id, statement.thread_id)
 
 
 class Backfill:
@@ -270,8 +168,7 @@ class Backfill:
 
     def batch(self) -> Plan[Sequence[tuple[str, str]] | None]:
         """Return the next threads to adopt as (owner, thread id); `None`: there are no more."""
-        params = {"after": self._after, "limit": self._limit}
-        rows = yield Fetch(statements.NEXT_THREADS, params)
+        rows = yield NextThreads(self._after, self._limit)
         if not rows:
             return None
         self._after = rows[-1]["thread_id"]
@@ -284,7 +181,7 @@ class Backfill:
 
 def plain_threads(user_id: str) -> Plan[list[str]]:
     """Return the threads without a session that are a user's."""
-    rows = yield Fetch(statements.PLAIN_THREADS, {"user_id": user_id})
+    rows = yield PlainThreads(user_id)
     return [row["thread_id"] for row in rows]
 
 

@@ -131,33 +131,6 @@ BEGIN
     END IF;
 END $$"""
 
-# The session goes before its thread: its row lock waits for saves under way, and the deletes after
-# it take a new snapshot that sees what those saved.
-_DELETE = """
-CREATE OR REPLACE FUNCTION user_sessions_delete(p_thread_ids text[], p_user_id text)
-RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE owned text[]; owners text[];
-BEGIN
-    IF p_user_id IS NOT NULL THEN
-        p_thread_ids := ARRAY(SELECT thread_id FROM user_sessions
-            WHERE thread_id = ANY (p_thread_ids) AND user_id = p_user_id);
-    END IF;
-    PERFORM user_sessions_lock_writes(p_thread_ids);
-    WITH deleted AS (
-        DELETE FROM user_sessions
-        WHERE thread_id = ANY (p_thread_ids) AND (p_user_id IS NULL OR user_id = p_user_id)
-        RETURNING thread_id, user_id
-    ) SELECT coalesce(array_agg(thread_id), '{}'), array_agg(user_id)
-    INTO owned, owners FROM deleted;
-    UPDATE session_users SET reserved_thread_id = NULL
-    WHERE user_id = ANY (owners) AND reserved_thread_id = ANY (owned);
-    IF p_user_id IS NOT NULL THEN p_thread_ids := owned; END IF;
-    DELETE FROM checkpoints WHERE thread_id = ANY (p_thread_ids);
-    DELETE FROM checkpoint_blobs WHERE thread_id = ANY (p_thread_ids);
-    DELETE FROM checkpoint_writes WHERE thread_id = ANY (p_thread_ids);
-    RETURN cardinality(owned);
-END $$"""
-
 # What a session's newest checkpoint waits for, by LangGraph's own pending writes: a task that
 # interrupted or failed and has since written no output (whose indexes are not negative).
 _STATUS = """
@@ -186,19 +159,10 @@ ALL: Final = (
     _CHECK,
     _PUT,
     _GUARD,
-    upkeep_functions.LOCK_WRITES,
-    _DELETE,
     copy_functions.LINE,
     copy_functions.COPY,
     copy_functions.copy_session(NOT_FOUND, IN_USE, NO_CHECKPOINT),
-    upkeep_functions.DELETE_RUNS,
     _STATUS,
-    upkeep_functions.TASKS,
-    upkeep_functions.IS_IN_USE,
-    upkeep_functions.WAITS,
-    upkeep_functions.TRY_LOCK,
     upkeep_functions.OWNER,
     upkeep_functions.THREAD_OWNER,
-    upkeep_functions.DELETE_USER,
-    upkeep_functions.PURGE,
 )

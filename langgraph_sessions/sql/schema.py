@@ -11,7 +11,7 @@ from typing import Final
 
 from langgraph_sessions.errors import SessionError
 from langgraph_sessions.models import DEFAULT_TITLE
-from langgraph_sessions.plans import Fetch, Plan, Run
+from langgraph_sessions.plans import Execute, Fetch, Plan
 from langgraph_sessions.sql import functions
 
 # The first seven columns are the contract's. The ALTERs bring a table of the older tool
@@ -169,18 +169,18 @@ def migrate(langgraph: Sequence[str]) -> Plan[None]:
         SessionError: Our tables are newer than this version of the package.
     """
     yield Fetch(_LOCK)
-    yield Run(langgraph[0])
+    yield Execute(langgraph[0])
     (checkpoints,) = yield Fetch(LANGGRAPH_VERSION)
     for version in range(checkpoints["version"] + 1, len(langgraph)):
-        yield Run(langgraph[version].replace("CONCURRENTLY", ""))
-        yield Run("INSERT INTO checkpoint_migrations (v) VALUES (%(v)s)", {"v": version})
-    yield Run(VERSION_TABLE)
+        yield Execute(langgraph[version].replace("CONCURRENTLY", ""))
+        yield Execute("INSERT INTO checkpoint_migrations (v) VALUES (%(v)s)", {"v": version})
+    yield Execute(VERSION_TABLE)
     (sessions,) = yield Fetch(SESSIONS_VERSION)
     _refuse_newer(sessions["version"])
     for version in range(sessions["version"] + 1, len(MIGRATIONS) + 1):
         for statement in MIGRATIONS[version - 1]:
-            yield Run(statement)
-        yield Run(
+            yield Execute(statement)
+        yield Execute(
             "INSERT INTO user_sessions_migrations (version) VALUES (%(version)s)",
             {"version": version},
         )

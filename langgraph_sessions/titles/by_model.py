@@ -11,9 +11,6 @@ from typing import Any, Final
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
-from langgraph_sessions.models import Session
-from langgraph_sessions.plans import Fetch, Plan
-from langgraph_sessions.sql import statements
 from langgraph_sessions.titles import from_words
 from langgraph_sessions.titles.background import in_daemon
 from langgraph_sessions.titles.messages import said
@@ -53,21 +50,6 @@ def is_answered(values: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> bool:
         for channel, value in pairs
         for message in said(channel, value)
     )
-
-
-def claim(thread_id: str) -> Plan[bool]:
-    """Claim the one call of the titler for a session."""
-    return bool((yield Fetch(statements.CLAIM_TITLE, {"thread_id": thread_id}, repeatable=False)))
-
-
-def set_title(thread_id: str, title: str) -> Plan[Session | None]:
-    """Set a model's title, unless somebody gave one meanwhile."""
-    short = from_words.shorten(title.strip().strip("\"'“”«»"))
-    if not short:
-        return None
-    for row in (yield Fetch(statements.SET_MODEL_TITLE, {"thread_id": thread_id, "title": short})):
-        return Session.from_row(row)
-    return None
 
 
 async def ask(titler: Titler, messages: Sequence[BaseMessage]) -> str:

@@ -34,7 +34,7 @@ from langgraph_sessions import (
     SessionsUnavailableError,
 )
 from langgraph_sessions.outage.journal import Entry, Journal
-from langgraph_sessions.runs.saving import Save
+from langgraph_sessions.runs.saving import SaveCheckpoint
 from tests.servers import Server, until
 from tests.support import TABLES, Chat, asking, config, graph_builder, in_one_moment, python, texts
 
@@ -476,7 +476,9 @@ async def test_a_thread_that_another_process_went_on_with_becomes_two_sessions(
     def is_held() -> bool:
         """Whether a checkpoint of the run's is held: LangGraph saves beside the next node."""
         held = [*chat.saver._database._outage.memory.journal._entries]
-        return any(isinstance(e.item, Save) and e.item.run.thread_id == thread_id for e in held)
+        return any(
+            isinstance(e.item, SaveCheckpoint) and e.item.run.thread_id == thread_id for e in held
+        )
 
     if first == "run":
         steps.let_go("b")

@@ -14,10 +14,10 @@ from psycopg.conninfo import make_conninfo
 
 from langgraph_sessions import AgentSessionManager, SessionSaver
 from langgraph_sessions.models import STATUSES
-from langgraph_sessions.plans import Fetch, Plan
+from langgraph_sessions.plans import Plan, Statement
 from langgraph_sessions.sessions import operations
 from langgraph_sessions.sessions.listing import Listing
-from langgraph_sessions.sql import statements
+from langgraph_sessions.sql.opening import OpenCurrent
 from tests.scale import build, explained, indexes, rows_read
 from tests.support import psycopg_pool_options
 
@@ -60,7 +60,7 @@ def conn(many: str) -> Iterator[Connection]:
 
 def page(cursor: str | None = None, *filters: Any, **named: Any) -> Plan[Any]:
     """Return the plan of a page."""
-    return operations.list_page(Listing(*filters, cursor=cursor, **named), PAGE)
+    return Listing(*filters, cursor=cursor, **named).page(PAGE)
 
 
 def cursor_at(url: str, pages: int, user_id: str | None = None, **filters: Any) -> str | None:
@@ -84,18 +84,15 @@ def test_the_current_session_is_one_row(conn: Connection, user: str) -> None:
 
 def test_a_run_reads_one_session(conn: Connection) -> None:
     """Where a run goes is settled by one row, and its newest checkpoint."""
-    tree = explained(
-        conn, opening(statements.open_current(SessionSaver.SELECT_SQL, addressed=False))
-    )
+    tree = explained(conn, opening(OpenCurrent(user_id="heavy", select=SessionSaver.SELECT_SQL)))
     assert rows_read(tree) == 1
     assert rows_read(tree, "checkpoints") == 1
     assert "user_sessions" not in indexes(tree)
 
 
-def opening(sql: str) -> Plan[None]:
-    """Return a plan of *sql*, for a run of the user with many sessions."""
-    params = {"user_id": "heavy", "checkpoint_ns": "", "checkpoint_id": None}
-    yield Fetch(sql, params)
+def opening(statement: OpenCurrent) -> Plan[None]:
+    """Return a plan of *statement*."""
+    yield statement
 
 
 @pytest.mark.parametrize("user", ["heavy", "user-7", "nobody"])
@@ -158,7 +155,7 @@ def test_a_count_can_do_with_the_index(conn: Connection) -> None:
     """
     conn.execute("VACUUM user_sessions")
     conn.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
-    tree = explained(conn, operations.count(Listing("heavy")))
+    tree = explained(conn, Listing("heavy").count())
     (scan,) = tree["Plans"]
     assert (scan["Node Type"], scan["Heap Fetches"]) == ("Index Only Scan", 0)
     assert rows_read(tree) == HEAVY
@@ -169,7 +166,7 @@ def test_statuses_are_read_for_the_page_alone(conn: Connection) -> None:
     before = fetched(conn)
     conn.execute("BEGIN")
     step = next(page(None, "heavy"))
-    assert isinstance(step, Fetch)
+    assert isinstance(step, Statement)
     sql: Any = step.sql
     conn.execute(sql, step.params)
     after = fetched(conn, "pg_stat_xact_user_tables")

@@ -1,0 +1,189 @@
+"""Plans, run on a database: each question is asked again while connections break."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+import psycopg
+
+from langgraph_sessions.database import failures
+from langgraph_sessions.database.connections import Connections, ConnT, PipeT
+from langgraph_sessions.database.deeds import Deed, T
+from langgraph_sessions.plans import (
+    Batch,
+    Call,
+    Composite,
+    Done,
+    Give,
+    Plan,
+    Question,
+    Statement,
+    Step,
+    fail,
+    proceed,
+)
+
+Answer = Callable[[Question], Deed[Any]]
+
+
+class Running(Connections[ConnT, PipeT]):
+    """A PostgreSQL database on which plans run."""
+
+    # --- How it is done, sync or async -----------------------------------------------------------
+
+    @abstractmethod
+    def _execute(self, conn: Any, statement: Statement) -> Any:
+        """Execute a statement, and return its rows if it returns any."""
+
+    @abstractmethod
+    def _execute_batch(self, conn: Any, batch: Batch) -> Any:
+        """Send statements at once, in one transaction, and return the rows of the last."""
+
+    @abstractmethod
+    def _sleep(self, seconds: float) -> Any:
+        """Wait."""
+
+    @abstractmethod
+    def _call(self, call: Call) -> Any:
+        """Call a function of the caller's."""
+
+    # --- Running ---------------------------------------------------------------------------------
+
+    def run_deed(self, plan: Plan[T], answer: Answer | None = None) -> Deed[T]:
+        """Run *plan*, step by step, by *answer*, else `answer_deed`. Raises what these raise."""
+        gives, result = yield from self.advance_deed(plan, answer or self.answer_deed)
+        assert not gives, "this plan wants `stream`"
+        return cast(T, result)
+
+    def advance_deed(self, plan: Plan[Any], answer: Answer) -> Deed[tuple[bool, Any]]:
+        """Run *plan* on to what it gives, or to its end; say which, and what that is."""
+        try:
+            step = proceed(plan)
+            while not isinstance(step, Done | Give):
+                step = yield from self._answered(plan, step, answer)
+        except BaseException:
+            plan.close()
+            raise
+        return isinstance(step, Give), step.value
+
+    def _answered(
+        self, plan: Plan[Any], step: Question | Call, answer: Answer
+    ) -> Deed[Step | Done]:
+        """Answer *step*, and return the next one."""
+        try:
+            if isinstance(step, Call):
+                found = yield lambda: self._call(step)
+            else:
+                found = yield from answer(step)
+        except Exception as error:
+            return fail(plan, error)
+        return proceed(plan, found)
+
+    def answer_deed(self, question: Question) -> Deed[Any]:
+        """Answer *question*; if a connection breaks, ask again, for `retry_for` seconds.
+
+        Raises:
+            psycopg.Error: As the database has it.
+            SessionError, ValueError: As `Database.ready`.
+            Exception: What a `Composite` raises.
+        """
+        return _unwrapped(self._ask(question))
+
+    def answer_once_deed(self, question: Question) -> Deed[Any]:
+        """Answer *question*, and do not try again. Raises as `answer_deed`."""
+        return _unwrapped(self._ask_once(question))
+
+    def _ask(self, question: Question) -> Deed[Any]:
+        return self.attempt_deed(lambda: self._ask_once(question))
+
+    def durably_deed(self, work: Callable[[], Deed[T]]) -> Deed[T]:
+        """Do *work*, of which memory can do nothing. Raises as `attempt_deed`."""
+        return self.attempt_deed(work)
+
+    def _ask_once(self, question: Question) -> Deed[Any]:
+        yield from self.ready_deed()
+
+        def ask(conn: Any) -> Deed[Any]:
+            try:
+                return (yield from self._answer_on(conn, question))
+            except psycopg.Error as error:
+                if not question.repeatable:
+                    raise Unrepeatable(error) from error
+                raise
+
+        return (yield from self.with_connection(ask))
+
+    def _answer_on(self, conn: Any, question: Question) -> Deed[Any]:
+        if isinstance(question, Statement):
+            return (yield lambda: self._execute(conn, question))
+        if isinstance(question, Batch):
+            return (yield lambda: self._execute_batch(conn, question))
+        deed = self.drive_deed(conn, question.plan())
+        if not question.atomic:
+            return (yield from deed)
+        if self.pipe:
+            yield cast(Any, self.pipe).sync
+        return (yield lambda: self._atomically(conn, deed))
+
+    def drive_deed(self, conn: Any, plan: Plan[T]) -> Deed[T]:
+        """Run a plan of questions alone on *conn*."""
+        step = proceed(plan)
+        while not isinstance(step, Done):
+            assert isinstance(step, Statement | Batch | Composite)
+            try:
+                answer = yield from self._answer_on(conn, step)
+            except psycopg.Error as error:
+                step = fail(plan, error)
+            else:
+                step = proceed(plan, answer)
+        return cast(T, step.value)
+
+    def attempt_deed(self, work: Callable[[], Deed[T]]) -> Deed[T]:
+        """Do *work*; if a connection breaks in it, again, for `retry_for` seconds.
+
+        Raises what it raises, and at once what a server answers that lets nobody in.
+        """
+        self.refuse_others()
+        failure: psycopg.Error | None = None
+        until = 0.0
+        for pause in failures.pauses():
+            # Where no server answered last time, the pool would only be waited for.
+            if (failure is None and self._reached) or (yield from self.reaches_deed(failure)):
+                try:
+                    return (yield from work())
+                except psycopg.Error as error:
+                    if not self._is_pool or not failures.is_broken(error):
+                        raise
+                    failure = error
+            failure = failure or psycopg.OperationalError("the database does not answer")
+            # From the first failure on: waiting for a free connection is none.
+            until = until or time.monotonic() + self._retry_for
+            if self._gives_up() or time.monotonic() + pause > until:
+                raise failure
+            yield partial(self._sleep, pause)
+        raise AssertionError
+
+
+class Unrepeatable(Exception):
+    """What must not be done twice may have been done.
+
+    Attributes:
+        error: What went wrong.
+    """
+
+    def __init__(self, error: psycopg.Error) -> None:
+        """Carry *error* past those who would try again."""
+        super().__init__(error)
+        self.error = error
+
+
+def _unwrapped(deed: Deed[T]) -> Deed[T]:
+    """Do *deed*, and raise what it carried past those who would try again."""
+    try:
+        return (yield from deed)
+    except Unrepeatable as unrepeatable:
+        raise unrepeatable.error from None

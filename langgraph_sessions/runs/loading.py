@@ -1,0 +1,97 @@
+"""What runs, and whoever looks at them, load: a checkpoint, a list of them, a channel's history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from langgraph_sessions.plans import Composite, Plan
+from langgraph_sessions.runs import parent
+from langgraph_sessions.runs.active import ActiveRun
+from langgraph_sessions.runs.opening import Row
+
+
+@dataclass(frozen=True)
+class Load(Composite):
+    """Something to load for a run, with the parent's own code.
+
+    Attributes:
+        run: The run; `None` for nobody's, or for an operator.
+        config: What the parent's method is given, settled on the run's thread.
+        serde: How values are serialised.
+    """
+
+    run: ActiveRun | None
+    config: RunnableConfig
+    serde: SerializerProtocol
+
+    @property
+    def holdable(self) -> bool:
+        """Whether it is somebody's."""
+        return self.run is not None
+
+
+@dataclass(frozen=True)
+class LoadCheckpoint(Load):
+    """Load the checkpoint that the config asks for."""
+
+    def plan(self) -> Plan[CheckpointTuple | None]:
+        """Load it as the parent does."""
+        return parent.reading(self.serde, lambda saver: saver.get_tuple(self.config))
+
+
+@dataclass(frozen=True)
+class LoadList(Load):
+    """Load checkpoints, newest first; all at once, so that the connection is free again.
+
+    Attributes:
+        filters: What the parent's `list` is given by name.
+    """
+
+    filters: Mapping[str, Any] = field(default_factory=dict)
+
+    def plan(self) -> Plan[list[CheckpointTuple]]:
+        """Load them as the parent does; without a config, all threads' of all users."""
+        config = self.config or None
+        return parent.reading(self.serde, lambda saver: [*saver.list(config, **self.filters)])
+
+
+@dataclass(frozen=True)
+class LoadHistory(Load):
+    """Load what rebuilds delta channels.
+
+    Attributes:
+        channels: The channels.
+    """
+
+    channels: Sequence[str] = ()
+
+    def plan(self) -> Plan[Mapping[str, DeltaChannelHistory]]:
+        """Load it as the parent does."""
+
+        def read(saver: parent.Parent) -> Mapping[str, DeltaChannelHistory]:
+            return saver.get_delta_channel_history(config=self.config, channels=self.channels)
+
+        return parent.reading(self.serde, read)
+
+
+def from_row(row: Row, load: LoadCheckpoint) -> Plan[CheckpointTuple | None]:
+    """Return the checkpoint of a *row* that opened the thread; else *load* it.
+
+    It is not there in memory, which takes two questions for what PostgreSQL answers at once. One
+    before version 4 keeps its pending sends with its parent: the parent class reads them.
+    """
+    if "checkpoint" not in row:
+        found: CheckpointTuple | None = yield load
+        return found
+    if row["checkpoint"] is None:
+        return None
+    if row["checkpoint"]["v"] < 4 and row["parent_checkpoint_id"]:
+        found = yield load
+        return found
+    return parent.Parent(load.serde)._load_checkpoint_tuple(dict(row))

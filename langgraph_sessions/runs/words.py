@@ -1,0 +1,57 @@
+"""What a run has to say for its session's title."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langgraph.checkpoint.base import Checkpoint
+
+from langgraph_sessions.titles import by_model, from_words
+
+
+@dataclass(slots=True, eq=False)
+class Words:
+    """The words of a run from which its session may be titled.
+
+    Attributes:
+        untitled: Whether a title from a message is still wanted.
+        title: That title, once it was said.
+        unasked: Whether a titler may yet be called for the session.
+        answered: The checkpoint from which a model's answer can be read, once that is saved.
+    """
+
+    untitled: bool = True
+    title: str | None = None
+    unasked: bool = True
+    answered: str | None = None
+
+    def in_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Look for words in a root *checkpoint*; a subgraph's prompts are its own."""
+        values = from_words.values_of(checkpoint)
+        if self.untitled and self.title is None:
+            self.title = from_words.from_checkpoint(values)
+        if self.unasked and self.answered is None and by_model.is_answered(values):
+            self.answered = checkpoint["id"]
+
+    def in_writes(self, writes: Sequence[tuple[str, Any]]) -> None:
+        """Look for words in a root task's *writes*: a `DeltaChannel`'s may be nowhere else."""
+        if self.untitled and self.title is None:
+            self.title = from_words.from_values(writes)
+
+    def in_saved_writes(self, writes: Sequence[tuple[str, Any]], checkpoint_id: str) -> None:
+        """Look for a model's answer in a root task's *writes* to a checkpoint."""
+        if self.unasked and self.answered is None and by_model.is_answered(writes):
+            self.answered = checkpoint_id
+
+    def wants_titler(self, checkpoint_id: str) -> bool:
+        """Say, once in a run, whether it is time for the titler: after the first answer.
+
+        That is when the root checkpoint that has it, or a later one, is saved: writes are saved
+        beside checkpoints, and may overtake them.
+        """
+        if not self.unasked or self.answered is None or checkpoint_id < self.answered:
+            return False
+        self.unasked = False
+        return True

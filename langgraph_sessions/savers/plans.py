@@ -1,0 +1,192 @@
+"""What both savers do, as plans: the way of a config to the row, and back."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from langgraph_sessions import checks
+from langgraph_sessions.plans import Plan
+from langgraph_sessions.runs.active import ActiveRun, active_run, owned, pin
+from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory, LoadList, from_row
+from langgraph_sessions.runs.opening import Opened, continue_thread, find_thread, open_run
+from langgraph_sessions.runs.request import RUNTIME_KEY, Request
+from langgraph_sessions.runs.saving import (
+    SaveCheckpoint,
+    SavePlainCheckpoint,
+    SavePlainWrites,
+    SaveWrites,
+)
+from langgraph_sessions.runs.thread_ids import ThreadIdFactory
+from langgraph_sessions.sessions.base_manager import BaseManager
+from langgraph_sessions.titles.by_model import Titler
+
+CONCURRENT_RUNS: Final = ("reject", "allow")
+
+
+class SaverPlans:
+    """The part of a saver that does no I/O.
+
+    Everything here is shared by the copies that LangGraph makes of a saver, but for `serde`.
+    """
+
+    serde: SerializerProtocol
+    SELECT_SQL: str
+    _manager: BaseManager
+
+    def _set_up(
+        self,
+        manager: BaseManager,
+        thread_id_factory: ThreadIdFactory,
+        titler: Titler | None,
+        concurrent_runs: str,
+    ) -> None:
+        """Check the arguments that are not the database's."""
+        checks.optional_function("titler", titler)
+        self._manager = manager
+        self._thread_id_factory = thread_id_factory
+        self._titler = titler
+        self._rejects = (
+            checks.one_of("concurrent_runs", concurrent_runs, CONCURRENT_RUNS) == "reject"
+        )
+
+    @abstractmethod
+    def _start_titler(self, titler: Titler, thread_id: str) -> None:
+        """Have *titler* called beside the run."""
+
+    # --- Reading -----------------------------------------------------------------------------
+
+    def _get_tuple(self, config: RunnableConfig) -> Plan[CheckpointTuple | None]:
+        """Load the checkpoint that *config* asks for; a run starts with this."""
+        request = Request.of(config)
+        opened = yield from self._open(config, request)
+        run = opened.run
+        given = config if run is None else pin(config, run)
+        found = yield from from_row(opened.row, LoadCheckpoint(run, given, self.serde))
+        if run is None:
+            return found
+        self._start(run, found, config, request)
+        return owned(found, run.user_id) if found else None
+
+    def _open(self, config: RunnableConfig, request: Request) -> Plan[Opened]:
+        """Open the thread of the run that *config* is part of, or of one that begins.
+
+        A run keeps to its thread, unless it says something new of the session.
+        """
+        run = active_run(config)
+        if run is None or request.instructs:
+            return open_run(request, self._thread_id_factory, self.SELECT_SQL)
+        return continue_thread(request, run, self.SELECT_SQL)
+
+    def _start(
+        self,
+        run: ActiveRun,
+        found: CheckpointTuple | None,
+        config: RunnableConfig,
+        request: Request,
+    ) -> None:
+        """Have other runs notice the one that starts, and it notice them if it should.
+
+        A root graph's run, that is: subgraphs are part of it, and who only reads, or updates a
+        state, says which checkpoint it is about.
+        """
+        if run.claim.token or request.checkpoint_ns or RUNTIME_KEY not in config["configurable"]:
+            return
+        newest = found.checkpoint["id"] if found else ""
+        addressed = request.checkpoint_id is not None
+        run.claim.start(newest, addressed=addressed, checked=self._rejects)
+
+    def _list(
+        self, config: RunnableConfig | None, **filters: Any
+    ) -> Plan[Sequence[CheckpointTuple]]:
+        """Load checkpoints, newest first; without *config*, of all threads of all users."""
+        run = None if config is None else (yield from self._reader(config))
+        pinned = pin(config, run) if config is not None and run else config
+        listed = yield LoadList(run, pinned or {}, self.serde, filters)
+        return [owned(found, run.user_id) if run else found for found in listed]
+
+    def _history(
+        self, config: RunnableConfig, channels: Sequence[str]
+    ) -> Plan[Mapping[str, DeltaChannelHistory]]:
+        """Load what rebuilds delta channels."""
+        run = yield from self._reader(config)
+        pinned = pin(config, run) if run else config
+        history: Mapping[str, DeltaChannelHistory] = yield LoadHistory(
+            run, pinned, self.serde, channels
+        )
+        return history
+
+    def _reader(self, config: RunnableConfig) -> Plan[ActiveRun | None]:
+        """Return the run that reads *config*'s thread; one under way was let in before."""
+        find = find_thread(Request.of(config))
+        return active_run(config) or (yield from find)
+
+    # --- Saving ------------------------------------------------------------------------------
+
+    def _put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> Plan[RunnableConfig]:
+        """Save a checkpoint, and its session's row if it is somebody's."""
+        run = yield from self._writer(config)
+        if run is None:
+            yield SavePlainCheckpoint(config, (checkpoint, metadata, new_versions), self.serde)
+            return _saved_config(config, checkpoint)
+        began = self._manager.cache.now()
+        save = SaveCheckpoint.of(run, config, checkpoint, metadata, new_versions, self.serde)
+        session = save.done((yield save))
+        self._manager.cache.wrote(session, began)
+        if self._titler and not save.checkpoint_ns and run.words.wants_titler(checkpoint["id"]):
+            self._start_titler(self._titler, run.thread_id)
+        return save.saved_config
+
+    def _put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str,
+    ) -> Plan[None]:
+        """Save a task's writes."""
+        run = yield from self._writer(config)
+        if run is None:
+            yield SavePlainWrites(config, (writes, task_id, task_path), self.serde)
+            return
+        wrote = SaveWrites.of(run, config, writes, task_id, task_path, self.serde)
+        yield wrote
+        wrote.done()
+
+    def _writer(self, config: RunnableConfig) -> Plan[ActiveRun | None]:
+        """Return the run that writes to *config*'s thread, `None` for one without a user."""
+        if run := active_run(config):
+            return run
+        request = Request.of(config)
+        if request.user_id is None:
+            return None
+        return (yield from open_run(request, self._thread_id_factory, None)).run
+
+
+def _saved_config(config: RunnableConfig, checkpoint: Checkpoint) -> RunnableConfig:
+    """Return what the parent's `put` returns."""
+    configurable = config["configurable"]
+    return {
+        "configurable": {
+            "thread_id": configurable["thread_id"],
+            "checkpoint_ns": configurable["checkpoint_ns"],
+            "checkpoint_id": checkpoint["id"],
+        }
+    }

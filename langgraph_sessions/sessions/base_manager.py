@@ -1,0 +1,138 @@
+"""What the sync and the async session manager are made of: plans, and the cache beside them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import psycopg
+from langchain_core.messages import BaseMessage
+from langgraph.checkpoint.serde.base import SerializerProtocol, maybe_add_typed_methods
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from langgraph_sessions import checks
+from langgraph_sessions.errors import SessionNotFoundError
+from langgraph_sessions.models import Session
+from langgraph_sessions.plans import Call, Give, Plan
+from langgraph_sessions.runs.thread_ids import ThreadIdFactory
+from langgraph_sessions.sessions import operations, reading, upkeep
+from langgraph_sessions.sessions.cache import SessionCache
+from langgraph_sessions.sessions.listing import Listing
+from langgraph_sessions.sessions.retention import Purge
+from langgraph_sessions.titles.by_model import Titler
+
+logger = logging.getLogger("langgraph_sessions")
+
+Progress = Callable[[Mapping[str, int]], object]
+
+
+class BaseManager:
+    """The part of a session manager that does no I/O.
+
+    Attributes:
+        thread_id_factory: Makes the thread ids of new sessions.
+        cache: Sessions that were read or written lately.
+    """
+
+    def __init__(
+        self,
+        serde: SerializerProtocol | None,
+        thread_id_factory: ThreadIdFactory,
+        cache_size: int,
+        cache_ttl: float,
+    ) -> None:
+        """Check the arguments that are not the database's."""
+        checks.function("thread_id_factory", thread_id_factory)
+        self.thread_id_factory = thread_id_factory
+        self._serde = maybe_add_typed_methods(checks.serde(serde) or JsonPlusSerializer())
+        self.cache = SessionCache(cache_size, cache_ttl)
+
+    def _reading(
+        self, plan: Plan[Session], user_id: object, thread_id: str | None = None
+    ) -> Plan[Session]:
+        """Read a session by *plan*, or from the cache."""
+        return self.cache.reading(plan, checks.user_id(user_id), thread_id)
+
+    def _messages(self, thread_id: str) -> Plan[list[BaseMessage]]:
+        """Return what was said in a thread."""
+        return reading.messages(thread_id, self._serde)
+
+    def _export(self, user_id: str) -> Plan[None]:
+        """Give everything of a user as records."""
+        if preferences := (yield from upkeep.get_preferences(user_id)):
+            record = {"record": "preferences", "user_id": user_id, "preferences": preferences}
+            yield Give(record)
+        # All at once: page by page, one that is used meanwhile would be missed.
+        for session in (yield from Listing(user_id).all()):
+            yield Give({"record": "session", **session})
+            yield from self._export_messages(session.thread_id)
+        for thread_id in (yield from upkeep.plain_threads(user_id)):
+            yield Give({"record": "thread", "thread_id": thread_id})
+            yield from self._export_messages(thread_id)
+
+    def _export_messages(self, thread_id: str) -> Plan[None]:
+        for message in (yield from self._messages(thread_id)):
+            yield Give(reading.record(thread_id, message))
+
+    def _purge(self, purge: Purge, on_progress: Progress | None) -> Plan[dict[str, int]]:
+        """Purge batch by batch."""
+        while (yield from purge.batch()):
+            self.cache.clear()
+            yield from _told(on_progress, purge.counts)
+        return purge.counts
+
+    def _adopt(self, user_id: object, thread_id: str, title: str | None) -> Plan[Session]:
+        """Make a session for a thread that may be adopted."""
+        said = None if title is not None else (yield from self._title(thread_id))
+        plan = upkeep.adopt(user_id, thread_id, title, said)
+        return (yield from self.cache.writing(plan))
+
+    def _title(self, thread_id: str) -> Plan[str | None]:
+        """Return the title that a thread's messages suggest."""
+        try:
+            return reading.title((yield from self._messages(thread_id)))
+        except Exception:
+            # Encrypted, of another serializer, damaged: it is the user's all the same.
+            logger.warning("thread %r cannot be read for a title", thread_id, exc_info=True)
+            return None
+
+    def _adopt_checked(self, user_id: object, thread_id: str, title: str | None) -> Plan[Session]:
+        """Make a session for a thread, unless it is another's; return the user's own."""
+        theirs = yield from upkeep.may_adopt(user_id, thread_id, title)
+        return theirs or (yield from self._adopt(user_id, thread_id, title))
+
+    def _backfill(
+        self, walk: upkeep.Backfill, on_progress: Progress | None
+    ) -> Plan[dict[str, int]]:
+        """Adopt batch by batch."""
+        while (threads := (yield from walk.batch())) is not None:
+            for owner, thread_id in threads:
+                yield from self._adopt_found(walk, owner, thread_id)
+            yield from _told(on_progress, walk.counts)
+        return walk.counts
+
+    def _adopt_found(self, walk: upkeep.Backfill, owner: str, thread_id: str) -> Plan[None]:
+        try:
+            yield from self._adopt(owner, thread_id, None)
+        except (SessionNotFoundError, psycopg.DataError) as error:
+            # Deleted since, or another's session; or an id too long for a session.
+            logger.warning("thread %r was not adopted: %s", thread_id, error)
+            walk.counts["skipped"] += 1
+        else:
+            walk.counts["adopted"] += 1
+
+    def _call_titler(self, ask: Callable[..., Any], titler: Titler, thread_id: str) -> Plan[None]:
+        """Title a session by what *ask* gets from *titler*, if nobody did before."""
+        if not (yield from operations.claim_title(thread_id)):
+            return
+        messages = yield from self._messages(thread_id)
+        title = yield Call(ask, (titler, messages))
+        if session := (yield from operations.set_title(thread_id, title)):
+            self.cache.forget_user(session.user_id)
+
+
+def _told(on_progress: Progress | None, counts: Mapping[str, int]) -> Iterator[Any]:
+    """Call *on_progress*, which may take long, while no connection is held."""
+    if on_progress is not None:
+        yield Call(on_progress, (dict(counts),))

@@ -1,0 +1,156 @@
+"""Retention: sessions that are old enough are deleted, batch by batch, and nobody waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from langgraph_sessions import checks
+from langgraph_sessions.plans import Composite, Plan
+from langgraph_sessions.sessions.deletion import delete_rows, delete_sessions
+from langgraph_sessions.sql.retention import (
+    CountRows,
+    LockOldSessions,
+    LockRows,
+    OldSessions,
+    ThreadStates,
+)
+
+LONGEST: Final = timedelta(days=36500)
+
+
+class Purge:
+    """A purge of sessions, batch by batch.
+
+    Attributes:
+        counts: What it has done so far: sessions `purged`, and `kept` although old enough,
+            because they are in use or wait for an answer.
+    """
+
+    def __init__(
+        self,
+        idle_for: object,
+        older_than: object,
+        active: object,
+        interrupted: object,
+        dry_run: object,
+        batch_size: object,
+    ) -> None:
+        """Check the arguments of `purge_sessions`."""
+        if idle_for is None and older_than is None and active is None:
+            raise ValueError("purge_sessions needs idle_for, older_than or active")
+        self._options: dict[str, Any] = {
+            "idle_for": _duration("idle_for", idle_for),
+            "older_than": _duration("older_than", older_than),
+            "active": None if active is None else checks.boolean("active", active),
+            "interrupted": checks.boolean("interrupted", interrupted),
+            "dry_run": checks.boolean("dry_run", dry_run),
+            "limit": checks.limit(batch_size, "batch_size"),
+        }
+        self.counts = {"purged": 0, "kept": 0}
+        self._after = 0
+
+    def batch(self) -> Plan[bool]:
+        """Purge one batch; say whether there may be more."""
+        batch = yield PurgeBatch(after=self._after, **self._options)
+        if batch is None:
+            return False
+        self._after, purged, kept = batch
+        self.counts["purged"] += purged
+        self.counts["kept"] += kept
+        return True
+
+
+def _duration(name: str, value: object) -> timedelta | None:
+    if value is None:
+        return None
+    if not isinstance(value, timedelta):
+        raise TypeError(f"{name} must be a timedelta, not {type(value).__name__}")
+    if not timedelta(0) <= value <= LONGEST:
+        raise ValueError(f"{name} must be from 0 to {LONGEST.days} days")
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class PurgeBatch(Composite):
+    """Purge the next sessions that are old enough, in one transaction of short locks.
+
+    The answer is where the next batch begins, and how many were purged and kept; `None`: there
+    were none.
+    """
+
+    idle_for: timedelta | None
+    older_than: timedelta | None
+    active: bool | None
+    interrupted: bool
+    dry_run: bool
+    limit: int
+    after: int
+
+    atomic = True
+
+    def plan(self) -> Plan[tuple[int, int, int] | None]:
+        """Lock what can be locked, look at it once it is, and delete."""
+        found = yield OldSessions(
+            idle_for=self.idle_for,
+            older_than=self.older_than,
+            active=self.active,
+            after=self.after,
+            limit=self.limit,
+        )
+        ids = [row["id"] for row in found]
+        if not ids:
+            return None
+        locked = yield LockOldSessions(ids=ids, idle_for=self.idle_for, active=self.active)
+        states = yield ThreadStates([row["thread_id"] for row in locked])
+        threads = [state["thread_id"] for state in states if self._may_go(state)]
+        if not self.dry_run:
+            threads = yield from lock_whole(threads)
+            yield from delete_sessions(threads)
+            yield from delete_rows(threads)
+        return ids[-1], len(threads), len(ids) - len(threads)
+
+    def _may_go(self, state: Mapping[str, Any]) -> bool:
+        return not is_in_use(state) and (self.interrupted or not waits(state))
+
+
+def is_in_use(state: Mapping[str, Any]) -> bool:
+    """Say whether a run is at work, by a row of `ThreadStates`.
+
+    There are tasks to come, a checkpoint was saved within the hour, and one of the tasks has not
+    written anything yet; or none asks for an answer or failed; or an answer was just given.
+    """
+    if not (state["is_recent"] and state["tasks"]):
+        return False
+    under_way = state["is_answered"] or state["written"] < state["tasks"]
+    return bool(state["status"] == "idle" or under_way)
+
+
+def waits(state: Mapping[str, Any]) -> bool:
+    """Say whether a session waits for somebody, by a row of `ThreadStates`.
+
+    It does for an answer, or, with tasks to come and no error, for a run that goes on, as at a
+    static breakpoint.
+    """
+    goes_on = state["status"] == "idle" and state["tasks"] > 0
+    return bool(goes_on or state["status"] == "interrupted")
+
+
+def lock_whole(thread_ids: Sequence[str]) -> Plan[list[str]]:
+    """Lock threads of which every row can be locked at once; return those.
+
+    A save that holds one of the others' rows will want the session, which is locked by now:
+    whoever waited here would wait for ever.
+    """
+    whole = list(thread_ids)
+    for table in ("checkpoint_writes", "checkpoints"):
+        locked = _counts((yield LockRows(table, whole)))
+        present = _counts((yield CountRows(table, whole)))
+        whole = [thread for thread in whole if locked.get(thread) == present.get(thread)]
+    return whole
+
+
+def _counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return {row["thread_id"]: row["count"] for row in rows}

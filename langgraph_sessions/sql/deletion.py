@@ -1,0 +1,260 @@
+"""What deletes threads: with a session, of a user, of runs; each a part of a transaction.
+
+The order of locks is that of saves: a thread's special writes, its session, all else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from langgraph_sessions.plans import Statement
+
+
+@dataclass(frozen=True)
+class OwnedThreads(Statement):
+    """Return those of some threads whose sessions are a user's."""
+
+    thread_ids: Sequence[str]
+    user_id: str
+
+    sql: ClassVar[str] = """
+SELECT thread_id FROM user_sessions
+WHERE thread_id = ANY (%(thread_ids)s) AND user_id = %(user_id)s"""
+
+
+@dataclass(frozen=True)
+class UserThreads(Statement):
+    """Return the threads of a user's sessions."""
+
+    user_id: str
+
+    sql: ClassVar[str] = "SELECT thread_id FROM user_sessions WHERE user_id = %(user_id)s"
+
+
+@dataclass(frozen=True)
+class LockWrites(Statement):
+    """Lock the special writes of threads, before their sessions.
+
+    Those are interrupts, answers and errors, of negative indexes: a save upserts them before it
+    locks the session.
+    """
+
+    thread_ids: Sequence[str]
+
+    sql: ClassVar[str] = """
+SELECT count(*) AS count FROM (
+    SELECT FROM checkpoint_writes WHERE thread_id = ANY (%(thread_ids)s) AND idx < 0
+    ORDER BY thread_id, checkpoint_ns, checkpoint_id, task_id, idx FOR UPDATE) AS locked"""
+
+
+@dataclass(frozen=True)
+class LockSessions(Statement):
+    """Lock the sessions of threads, in order."""
+
+    thread_ids: Sequence[str]
+
+    sql: ClassVar[str] = """
+SELECT id FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)
+ORDER BY thread_id FOR UPDATE"""
+
+
+@dataclass(frozen=True)
+class DeleteSessions(Statement):
+    """Delete the sessions of threads, of *user_id* only if given.
+
+    They go before their threads: their row locks wait for saves under way, and the statements
+    after it see what those saved.
+    """
+
+    thread_ids: Sequence[str]
+    user_id: str | None = None
+
+    sql: ClassVar[str] = """
+DELETE FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)
+AND (%(user_id)s::text IS NULL OR user_id = %(user_id)s)
+RETURNING thread_id, user_id"""
+
+
+@dataclass(frozen=True)
+class DeleteUserSessions(Statement):
+    """Delete a user's sessions."""
+
+    user_id: str
+
+    sql: ClassVar[str] = """
+DELETE FROM user_sessions WHERE user_id = %(user_id)s RETURNING thread_id"""
+
+
+@dataclass(frozen=True)
+class ForgetReserved(Statement):
+    """Reserve none of these threads for their users' next sessions any more."""
+
+    user_ids: Sequence[str]
+    thread_ids: Sequence[str]
+
+    returns_rows = False
+    sql: ClassVar[str] = """
+UPDATE session_users SET reserved_thread_id = NULL
+WHERE user_id = ANY (%(user_ids)s) AND reserved_thread_id = ANY (%(thread_ids)s)"""
+
+
+@dataclass(frozen=True)
+class DeleteRows(Statement):
+    """Delete the rows of threads from one of LangGraph's tables; count them."""
+
+    table: str
+    thread_ids: Sequence[str]
+
+    @property
+    def sql(self) -> str:
+        return f"""
+WITH deleted AS (
+    DELETE FROM {self.table} WHERE thread_id = ANY (%(thread_ids)s) RETURNING 1
+) SELECT count(*) AS count FROM deleted"""
+
+
+@dataclass(frozen=True)
+class DeletePreferences(Statement):
+    """Delete what is kept of a user across sessions; count it."""
+
+    user_id: str
+
+    sql: ClassVar[str] = """
+WITH deleted AS (DELETE FROM session_users WHERE user_id = %(user_id)s RETURNING 1)
+SELECT count(*) AS count FROM deleted"""
+
+
+# --- Of runs -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RunThreads(Statement):
+    """Return the threads to which runs saved."""
+
+    run_ids: Sequence[str]
+
+    sql: ClassVar[str] = """
+SELECT DISTINCT thread_id FROM checkpoints WHERE metadata ->> 'run_id' = ANY (%(run_ids)s)"""
+
+
+@dataclass(frozen=True)
+class RunsBelowOthers(Statement):
+    """Say, by a count of 1 or 0, whether later runs of the threads saved what stays."""
+
+    thread_ids: Sequence[str]
+    run_ids: Sequence[str]
+
+    sql: ClassVar[str] = """
+SELECT EXISTS (
+    SELECT FROM checkpoints AS gone JOIN checkpoints AS kept USING (thread_id, checkpoint_ns)
+    WHERE gone.thread_id = ANY (%(thread_ids)s)
+    AND gone.metadata ->> 'run_id' = ANY (%(run_ids)s)
+    AND NOT coalesce(kept.metadata ->> 'run_id' = ANY (%(run_ids)s), FALSE)
+    AND kept.checkpoint_id > gone.checkpoint_id
+)::int AS count"""
+
+
+@dataclass(frozen=True)
+class DeleteCheckpoints(Statement):
+    """Delete the checkpoints of runs; return what they were."""
+
+    run_ids: Sequence[str]
+
+    sql: ClassVar[str] = """
+DELETE FROM checkpoints WHERE metadata ->> 'run_id' = ANY (%(run_ids)s)
+RETURNING thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id"""
+
+
+@dataclass(frozen=True)
+class _Deleted(Statement):
+    """Something about deleted checkpoints: their threads, namespaces, ids and parents."""
+
+    threads: Sequence[str]
+    namespaces: Sequence[str]
+    ids: Sequence[str]
+    parents: Sequence[str | None]
+
+    returns_rows = False
+
+
+@dataclass(frozen=True)
+class DeleteTheirWrites(_Deleted):
+    """Delete the writes on deleted checkpoints."""
+
+    sql: ClassVar[str] = """
+DELETE FROM checkpoint_writes AS w
+USING unnest(%(threads)s::text[], %(namespaces)s::text[], %(ids)s::text[])
+    AS d (thread_id, checkpoint_ns, checkpoint_id)
+WHERE w.thread_id = d.thread_id AND w.checkpoint_ns = d.checkpoint_ns
+AND w.checkpoint_id = d.checkpoint_id"""
+
+
+@dataclass(frozen=True)
+class DeleteAnswers(_Deleted):
+    """Delete the writes on a parent that stays that led to nothing else.
+
+    Those are answers and outputs, by which the next run would go where the deleted one went.
+    What the parent asked stays, and waits again.
+    """
+
+    sql: ClassVar[str] = """
+DELETE FROM checkpoint_writes AS w
+USING unnest(%(threads)s::text[], %(namespaces)s::text[], %(parents)s::text[])
+    AS d (thread_id, checkpoint_ns, checkpoint_id)
+WHERE w.thread_id = d.thread_id AND w.checkpoint_ns = d.checkpoint_ns
+AND w.checkpoint_id = d.checkpoint_id AND w.channel <> '__interrupt__'
+AND NOT EXISTS (SELECT FROM checkpoints AS c WHERE c.thread_id = d.thread_id
+    AND c.checkpoint_ns = d.checkpoint_ns AND c.parent_checkpoint_id = d.checkpoint_id)"""
+
+
+@dataclass(frozen=True)
+class UnlinkChildren(_Deleted):
+    """Leave no checkpoint with a deleted parent."""
+
+    sql: ClassVar[str] = """
+UPDATE checkpoints AS c SET parent_checkpoint_id = NULL
+FROM unnest(%(threads)s::text[], %(namespaces)s::text[], %(ids)s::text[])
+    AS d (thread_id, checkpoint_ns, checkpoint_id)
+WHERE c.thread_id = d.thread_id AND c.checkpoint_ns = d.checkpoint_ns
+AND c.parent_checkpoint_id = d.checkpoint_id"""
+
+
+@dataclass(frozen=True)
+class DeleteUnreferencedBlobs(Statement):
+    """Delete the blobs of threads that no checkpoint refers to any more."""
+
+    thread_ids: Sequence[str]
+
+    returns_rows = False
+    sql: ClassVar[str] = """
+DELETE FROM checkpoint_blobs AS b WHERE b.thread_id = ANY (%(thread_ids)s) AND NOT EXISTS (
+    SELECT FROM checkpoints AS c
+    CROSS JOIN LATERAL jsonb_each_text(c.checkpoint -> 'channel_versions') AS v
+    WHERE c.thread_id = b.thread_id AND c.checkpoint_ns = b.checkpoint_ns
+    AND v.key = b.channel AND v.value = b.version)"""
+
+
+@dataclass(frozen=True)
+class DeleteEmptySessions(Statement):
+    """Delete those sessions of threads that have no checkpoint any more."""
+
+    thread_ids: Sequence[str]
+
+    sql: ClassVar[str] = """
+DELETE FROM user_sessions AS s WHERE s.thread_id = ANY (%(thread_ids)s)
+AND NOT EXISTS (SELECT FROM checkpoints AS c WHERE c.thread_id = s.thread_id)
+RETURNING s.thread_id, s.user_id"""
+
+
+@dataclass(frozen=True)
+class SetStatuses(Statement):
+    """Set the statuses of threads' sessions to what their checkpoints say."""
+
+    thread_ids: Sequence[str]
+
+    returns_rows = False
+    sql: ClassVar[str] = """
+UPDATE user_sessions SET status = user_sessions_status(thread_id)
+WHERE thread_id = ANY (%(thread_ids)s)"""

@@ -1,0 +1,87 @@
+"""Lists of sessions, in an order that an index gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from langgraph_sessions.models import STATUSES
+from langgraph_sessions.plans import Params, Statement
+from langgraph_sessions.sql.rows import SESSION
+
+# The filters of a listing, each added only when asked for: a plan for the question at
+# hand, where `(%s IS NULL OR …)` can end in a generic one that uses no index.
+FILTERS: Final = {
+    "user_id": "user_id = %(user_id)s",
+    "title": r"title ILIKE %(title)s ESCAPE '\'",
+    "metadata": "metadata @> %(metadata)s",
+    "updated_after": "updated_at > %(updated_after)s",
+    "updated_before": "updated_at < %(updated_before)s",
+    # Keyset, not OFFSET: pages stay stable while sessions are touched.
+    "after": "(updated_at, id) < (%(after_time)s, %(after_id)s)",
+}
+# Literal values, so that the indexes on these, one of them partial, are recognised.
+ACTIVE: Final = {True: "is_active", False: "NOT is_active"}
+STATUS: Final = {status: f"status = '{status}'" for status in STATUSES}
+
+
+@dataclass(frozen=True)
+class ListSessions(Statement):
+    """List sessions, newest first, with their status.
+
+    Attributes:
+        conditions: SQL conditions that all must hold.
+        values: Their parameters.
+        limit: How many at the most; `None` for all.
+    """
+
+    conditions: Sequence[str] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+    limit: int | None = None
+
+    @property
+    def sql(self) -> str:
+        order = _order(self.conditions)
+        limit = "" if self.limit is None else " LIMIT %(limit)s"
+        chosen = f"{_where(self.conditions)}{order}{limit}"
+        if FILTERS["title"] in self.conditions:  # Found in the index alone.
+            chosen = f" WHERE id IN (SELECT id FROM user_sessions{chosen}){order}"
+        return f"SELECT {SESSION}, status FROM user_sessions{chosen}"
+
+    @property
+    def params(self) -> Params:
+        return {**self.values, "limit": self.limit}
+
+
+@dataclass(frozen=True)
+class CountSessions(Statement):
+    """Count sessions; takes what `ListSessions` does."""
+
+    conditions: Sequence[str] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sql(self) -> str:
+        return f"SELECT count(*) AS count FROM user_sessions{_where(self.conditions)}"
+
+    @property
+    def params(self) -> Params:
+        return self.values
+
+
+def _order(conditions: Sequence[str]) -> str:
+    """Return the order of a listing, in the words of the index that is to give it.
+
+    No time, and no id, is NULL: NULLS LAST changes nothing but which index has that order, one
+    for everybody's lists, one for those of everybody's that are active or not.
+    """
+    if FILTERS["user_id"] in conditions:
+        return " ORDER BY updated_at DESC, id DESC"
+    if set(ACTIVE.values()) & set(conditions):
+        return " ORDER BY updated_at DESC NULLS LAST, id DESC"
+    return " ORDER BY updated_at DESC NULLS LAST, id DESC NULLS LAST"
+
+
+def _where(conditions: Sequence[str]) -> str:
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""

@@ -1,0 +1,154 @@
+"""Where a run goes.
+
+One statement finds the session and loads its checkpoint, so that a run's start costs the round
+trip that the parent's does. `select` is the parent's own SELECT_SQL, never a copy; `None` finds
+the session alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from langgraph_sessions.plans import Params, Statement
+from langgraph_sessions.sql.rows import CURRENT, ROW
+
+# With the preferences, as of the run's start, for `get_session(config)`.
+_PREFIXED: Final = ", ".join(
+    (
+        *(f"s.{column} AS session_{column}" for column in ROW),
+        "(SELECT preferences FROM session_users AS p WHERE p.user_id = %(user_id)s::text)",
+    )
+)
+
+# Two first runs of one user must agree on a thread before either has saved anything, so
+# the first to ask reserves an id. The row lock of ON CONFLICT makes the second one wait
+# and read it. A reserved id is used up when its session was since deactivated, when another
+# user took it, and when the caller found it `taken`.
+_RESERVE: Final = """
+INSERT INTO session_users AS u (user_id, reserved_thread_id)
+VALUES (%(user_id)s, %(thread_id)s)
+ON CONFLICT (user_id) DO UPDATE SET reserved_thread_id = CASE
+    WHEN u.reserved_thread_id IS NULL OR u.reserved_thread_id = %(taken)s::text OR EXISTS (
+        SELECT FROM user_sessions AS used WHERE used.thread_id = u.reserved_thread_id
+        AND (used.user_id <> u.user_id OR NOT used.is_active)
+    ) THEN EXCLUDED.reserved_thread_id ELSE u.reserved_thread_id END
+RETURNING reserved_thread_id AS thread_id"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Open(Statement):
+    """Open a thread: the session's columns as `session_…`, and the checkpoint that is asked for.
+
+    Attributes:
+        user_id: Who asks; `None` for a run without a user.
+        checkpoint_ns: A subgraph's namespace; `""` for the root graph.
+        checkpoint_id: A certain checkpoint; `None` for the newest.
+        select: What loads the checkpoint.
+    """
+
+    user_id: str | None
+    checkpoint_ns: str = ""
+    checkpoint_id: str | None = None
+    select: str | None = None
+
+    @property
+    def holdable(self) -> bool:
+        return self.user_id is not None
+
+    @property
+    def params(self) -> Params:
+        return {key: value for key, value in vars(self).items() if key != "select"}
+
+    def _head(self, thread_id: str) -> str:
+        """Join the checkpoint asked for; nothing of another user's leaves the server."""
+        if self.select is None:
+            return ""
+        which = (
+            "ORDER BY checkpoint_id DESC LIMIT 1"
+            if self.checkpoint_id is None
+            else "AND checkpoint_id = %(checkpoint_id)s"
+        )
+        return f"""
+LEFT JOIN LATERAL (
+    {self.select}
+    WHERE thread_id = {thread_id} AND checkpoint_ns = %(checkpoint_ns)s
+    AND (s.id IS NULL OR s.user_id = %(user_id)s::text) {which}
+) AS head ON TRUE"""
+
+    @property
+    def _head_columns(self) -> str:
+        return "" if self.select is None else ", head.*"
+
+    def _opened(self, asked: str) -> str:
+        """Open the thread that the query *asked* gives: always one row, whoever owns it.
+
+        For a thread without a session, `newest_*` is its newest checkpoint's owner, by the
+        metadata that LangGraph copies from a run's configurable: who may adopt it.
+        """
+        return f"""
+WITH asked AS ({asked})
+SELECT asked.thread_id AS asked_thread_id, {_PREFIXED}{self._head_columns}, newest.*
+FROM asked LEFT JOIN user_sessions AS s ON s.thread_id = asked.thread_id
+LEFT JOIN LATERAL (
+    SELECT c.thread_id AS newest_thread_id, user_sessions_owner(c.metadata) AS newest_user_id
+    FROM checkpoints AS c
+    WHERE s.id IS NULL AND %(user_id)s::text IS NOT NULL AND c.thread_id = asked.thread_id
+    ORDER BY c.checkpoint_ns = '' DESC, c.checkpoint_id DESC LIMIT 1
+) AS newest ON TRUE
+{self._head("asked.thread_id")}"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenCurrent(_Open):
+    """Open the user's current session, for a run: one row, or none."""
+
+    @property
+    def sql(self) -> str:
+        return (
+            f"SELECT {_PREFIXED}{self._head_columns} FROM ({CURRENT}) AS s"
+            f"{self._head('s.thread_id')}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindCurrent(OpenCurrent):
+    """Open the user's current session to read it: where there is none, none is made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenThread(_Open):
+    """Open a certain thread: always one row, whoever owns it."""
+
+    thread_id: str | None
+
+    @property
+    def sql(self) -> str:
+        return self._opened("SELECT %(thread_id)s::text AS thread_id")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContinueThread(OpenThread):
+    """Open a thread again for a run that is under way in it, such as one of its subgraphs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenNew(OpenThread):
+    """Open a thread with an id that was just made up, and may be in use all the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenReserved(_Open):
+    """Open the thread reserved for the user's next session: one row.
+
+    Attributes:
+        thread_id: The id to reserve if none is.
+        taken: The reserved id that turned out to be somebody else's, if one did.
+    """
+
+    thread_id: str
+    taken: str | None = None
+
+    @property
+    def sql(self) -> str:
+        return self._opened(_RESERVE)

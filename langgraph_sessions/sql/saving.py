@@ -1,0 +1,91 @@
+"""What is sent beside a checkpoint, or writes.
+
+Both statements raise when the thread is not the user's, and when another run has saved
+meanwhile, which rolls the checkpoint back with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+
+from langgraph_sessions.plans import Statement
+from langgraph_sessions.sql.rows import SESSION_ROW
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardThread(Statement):
+    """Refuse writes if the thread is not the run's, or another run saved to it.
+
+    Attributes:
+        user_id: Whose run it is; `None` for a run without a user.
+        thread_id: Where it saves.
+        known: Whether the session existed when the run began.
+        checked: Whether another run's saves are an error.
+        save: What the save is called; `None` for what is saved outside a run.
+        seen: What the last save was called that the run knows of.
+        base: The newest root checkpoint when the run began; `""` for none, `None` for a run
+            that started from an older one.
+    """
+
+    user_id: str | None
+    thread_id: str
+    known: bool = False
+    checked: bool = False
+    save: str | None = None
+    seen: str | None = None
+    base: str | None = None
+
+    @property
+    def sql(self) -> str:
+        return """
+SELECT user_sessions_guard(
+    %(user_id)s, %(thread_id)s, %(known)s, %(checked)s, %(save)s, %(seen)s, %(base)s)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PutSession(GuardThread):
+    """Make a session, or update it, as the save of a checkpoint does; returns its row.
+
+    Attributes:
+        user_id: Whose it is.
+        first: Whether this is the run's first save, which carries out its instructions.
+        title: The title to give.
+        message_title: The title that the messages suggest.
+        is_active: Whether to activate or deactivate it; `None` for neither.
+        own: The checkpoint that is being saved.
+        at: When it was saved, if the database was away then.
+    """
+
+    user_id: str
+    first: bool = False
+    title: str | None = None
+    message_title: str | None = None
+    is_active: bool | None = None
+    own: str | None = None
+    at: datetime | None = None
+
+    @property
+    def sql(self) -> str:
+        return f"""
+SELECT {SESSION_ROW} FROM user_sessions_put(
+    %(user_id)s, %(thread_id)s, %(known)s, %(first)s,
+    %(title)s, %(message_title)s, %(is_active)s, %(checked)s, %(save)s, %(seen)s,
+    %(base)s, %(own)s, %(at)s::timestamptz)"""
+
+
+@dataclass(frozen=True)
+class FindSaved(Statement):
+    """Find the session whose checkpoint was saved by a try whose connection broke."""
+
+    user_id: str
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+
+    sql: ClassVar[str] = f"""
+SELECT {SESSION_ROW} FROM user_sessions AS s
+WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s AND EXISTS (
+    SELECT FROM checkpoints AS c WHERE c.thread_id = s.thread_id
+    AND checkpoint_ns = %(checkpoint_ns)s AND checkpoint_id = %(checkpoint_id)s)"""

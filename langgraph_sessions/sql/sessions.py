@@ -1,0 +1,199 @@
+"""The session manager's statements about a certain session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar
+
+from psycopg.types.json import Jsonb
+
+from langgraph_sessions.plans import Params, Statement
+from langgraph_sessions.sql.rows import CURRENT, SESSION
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateSession(Statement):
+    """Insert a session.
+
+    ON CONFLICT DO NOTHING and NOT EXISTS: an id that any thread has is refused, not taken over.
+    """
+
+    repeatable = False
+
+    user_id: str
+    thread_id: str
+    title: str
+    title_source: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+    at: datetime | None = None
+
+    sql: ClassVar[str] = f"""
+INSERT INTO user_sessions
+    (user_id, thread_id, title, title_source, metadata, created_at, updated_at)
+SELECT %(user_id)s, %(thread_id)s::text, %(title)s, %(title_source)s, %(metadata)s::jsonb,
+    coalesce(%(at)s::timestamptz, now()), coalesce(%(at)s::timestamptz, now())
+WHERE NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = %(thread_id)s::text)
+ON CONFLICT (thread_id) DO NOTHING
+RETURNING {SESSION}"""
+
+    @property
+    def params(self) -> Params:
+        return {**vars(self), "metadata": Jsonb(self.metadata)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateGivenSession(CreateSession):
+    """Insert a session on a thread id that the caller chose.
+
+    Memory cannot stand in: while the database is away, nobody knows what that id has there.
+    """
+
+
+@dataclass(frozen=True)
+class GetCurrent(Statement):
+    """Return the user's current session."""
+
+    user_id: str
+
+    sql: ClassVar[str] = f"SELECT {SESSION} FROM ({CURRENT}) AS s"
+
+
+@dataclass(frozen=True)
+class GetSession(Statement):
+    """Return a certain session of the user's."""
+
+    user_id: str
+    thread_id: str
+
+    sql: ClassVar[str] = f"""
+SELECT {SESSION} FROM user_sessions
+WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateSession(Statement):
+    """Change a session; without a thread id, the current one."""
+
+    user_id: str
+    thread_id: str | None = None
+    title: str | None = None
+    is_active: bool | None = None
+    metadata: dict[str, Any] | None = None
+
+    sql: ClassVar[str] = f"""
+UPDATE user_sessions SET
+    title = coalesce(%(title)s::text, title),
+    title_source = CASE WHEN %(title)s::text IS NULL THEN title_source ELSE 'user' END,
+    is_active = coalesce(%(is_active)s::boolean, is_active),
+    metadata = metadata || coalesce(%(metadata)s::jsonb, '{{}}')
+WHERE user_id = %(user_id)s
+AND thread_id = coalesce(%(thread_id)s::text, (SELECT thread_id FROM ({CURRENT}) AS s))
+RETURNING {SESSION}"""
+
+    @property
+    def params(self) -> Params:
+        metadata = None if self.metadata is None else Jsonb(self.metadata)
+        return {**vars(self), "metadata": metadata}
+
+
+@dataclass(frozen=True)
+class SwitchSession(Statement):
+    """Make a session current, and active."""
+
+    user_id: str
+    thread_id: str
+    at: datetime | None = None
+
+    sql: ClassVar[str] = f"""
+UPDATE user_sessions SET is_active = TRUE,
+    updated_at = greatest(updated_at, coalesce(%(at)s::timestamptz, clock_timestamp()))
+WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s
+RETURNING {SESSION}"""
+
+
+@dataclass(frozen=True)
+class DeactivateSessions(Statement):
+    """Deactivate a session, or all of the user's; count them."""
+
+    repeatable = False
+
+    user_id: str
+    thread_id: str | None
+
+    sql: ClassVar[str] = """
+WITH deactivated AS (
+    UPDATE user_sessions SET is_active = FALSE
+    WHERE user_id = %(user_id)s AND is_active
+    AND (%(thread_id)s::text IS NULL OR thread_id = %(thread_id)s::text)
+    RETURNING 1
+) SELECT count(*) AS count FROM deactivated"""
+
+
+@dataclass(frozen=True)
+class HasSession(Statement):
+    """Say, by a count of 1 or 0, whether the user has an active session."""
+
+    user_id: str
+
+    sql: ClassVar[str] = """
+SELECT EXISTS (
+    SELECT FROM user_sessions WHERE user_id = %(user_id)s AND is_active
+)::int AS count"""
+
+
+@dataclass(frozen=True)
+class ClaimTitle(Statement):
+    """Mark a session as one whose titler is called: once for a session, over all processes."""
+
+    repeatable = False
+
+    thread_id: str
+
+    sql: ClassVar[str] = """
+UPDATE user_sessions SET titler_called = TRUE
+WHERE thread_id = %(thread_id)s AND NOT titler_called AND title_source <> 'user'
+RETURNING id"""
+
+
+@dataclass(frozen=True)
+class SetModelTitle(Statement):
+    """Give a session the title that a model suggests, unless somebody gave it one."""
+
+    thread_id: str
+    title: str
+
+    sql: ClassVar[str] = f"""
+UPDATE user_sessions SET title = %(title)s, title_source = 'model'
+WHERE thread_id = %(thread_id)s AND title_source <> 'user'
+RETURNING {SESSION}"""
+
+
+@dataclass(frozen=True)
+class SetLockTimes(Statement):
+    """Say, for this transaction alone, how long a session's lock is waited for, and held.
+
+    The server ends a transaction whose client's machine is gone within a minute, and none for
+    being idle: its holder's run may take long.
+    """
+
+    milliseconds: str
+
+    sql: ClassVar[str] = """
+SELECT set_config('lock_timeout', %(milliseconds)s, TRUE),
+    set_config('statement_timeout', '0', TRUE),
+    set_config('idle_in_transaction_session_timeout', '0', TRUE),
+    set_config('tcp_keepalives_idle', '30', TRUE),
+    set_config('tcp_keepalives_interval', '10', TRUE),
+    set_config('tcp_keepalives_count', '3', TRUE)"""
+
+
+@dataclass(frozen=True)
+class LockSession(Statement):
+    """Wait for a session's lock, which is the transaction's."""
+
+    thread_id: str
+
+    sql: ClassVar[str] = """
+SELECT pg_advisory_xact_lock(
+    hashtextextended('langgraph_sessions ' || %(thread_id)s::text, 0))::text AS locked"""

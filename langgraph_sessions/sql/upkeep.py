@@ -1,0 +1,145 @@
+"""Statements about whole threads, users and databases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from psycopg.types.json import Jsonb
+
+from langgraph_sessions.plans import Params, Statement
+from langgraph_sessions.sql.rows import SESSION
+
+# --- Copies --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopySession(Statement):
+    """Copy a thread, and its session: for *user_id*, who must own it, or for its owner."""
+
+    repeatable = False
+
+    source: str
+    target: str
+    user_id: str | None = None
+    checkpoint_id: str | None = None
+    title: str | None = None
+
+    sql: ClassVar[str] = f"""
+SELECT {SESSION} FROM user_sessions_copy_session(
+    %(source)s, %(target)s, %(user_id)s, %(checkpoint_id)s, %(title)s)"""
+
+
+# --- Preferences -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GetPreferences(Statement):
+    """Return a user's preferences."""
+
+    user_id: str
+
+    sql: ClassVar[str] = "SELECT preferences FROM session_users WHERE user_id = %(user_id)s"
+
+
+@dataclass(frozen=True)
+class UpdatePreferences(Statement):
+    """Merge *changes* into a user's preferences, and remove some."""
+
+    user_id: str
+    changes: dict[str, Any]
+    removed: list[str]
+
+    sql: ClassVar[str] = """
+INSERT INTO session_users AS u (user_id, preferences)
+VALUES (%(user_id)s, %(changes)s::jsonb)
+ON CONFLICT (user_id) DO UPDATE SET
+    preferences = (u.preferences || %(changes)s::jsonb) - %(removed)s::text[]
+RETURNING preferences"""
+
+    @property
+    def params(self) -> Params:
+        return {**vars(self), "changes": Jsonb(self.changes)}
+
+
+# --- Threads without a session ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PlainThreads(Statement):
+    """Return the threads without a session that are a user's.
+
+    It reads all of checkpoints: LangGraph has no index on who saved them.
+    """
+
+    user_id: str
+
+    sql: ClassVar[str] = """
+SELECT DISTINCT c.thread_id FROM checkpoints AS c
+WHERE user_sessions_owner(c.metadata) = %(user_id)s
+AND user_sessions_thread_owner(c.thread_id) = %(user_id)s
+AND NOT EXISTS (SELECT FROM user_sessions AS s WHERE s.thread_id = c.thread_id)
+ORDER BY c.thread_id"""
+
+
+@dataclass(frozen=True)
+class NextThreads(Statement):
+    """Return the next threads by thread id, their owners where they have no session.
+
+    A skip scan, since PostgreSQL would read every checkpoint of every thread for a DISTINCT.
+    """
+
+    after: str
+    limit: int
+
+    sql: ClassVar[str] = """
+WITH RECURSIVE threads AS (
+    (SELECT thread_id, 1 AS number FROM checkpoints
+     WHERE thread_id > %(after)s ORDER BY thread_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT c.thread_id FROM checkpoints AS c WHERE c.thread_id > threads.thread_id
+            ORDER BY c.thread_id LIMIT 1), number + 1
+    FROM threads WHERE threads.thread_id IS NOT NULL AND number < %(limit)s
+)
+SELECT threads.thread_id, s.id IS NOT NULL AS has_session,
+    CASE WHEN s.id IS NULL THEN user_sessions_thread_owner(threads.thread_id) END AS owner
+FROM threads LEFT JOIN user_sessions AS s USING (thread_id)
+WHERE threads.thread_id IS NOT NULL ORDER BY threads.thread_id"""
+
+
+@dataclass(frozen=True)
+class ThreadOwner(Statement):
+    """Return whom a thread's checkpoints name; no row: there is no such thread."""
+
+    thread_id: str
+
+    sql: ClassVar[str] = """
+SELECT user_sessions_thread_owner(%(thread_id)s) AS owner
+WHERE EXISTS (SELECT FROM checkpoints WHERE thread_id = %(thread_id)s)"""
+
+
+# Times from the first and the last checkpoint. Nothing is adopted twice, or from its owner.
+_ADOPT: Final = f"""
+INSERT INTO user_sessions
+    (user_id, thread_id, title, title_source, status, created_at, updated_at)
+SELECT %(user_id)s, %(thread_id)s::text, %(title)s, %(title_source)s,
+    user_sessions_status(%(thread_id)s),
+    coalesce(min((checkpoint ->> 'ts')::timestamptz), now()),
+    coalesce(max((checkpoint ->> 'ts')::timestamptz), now())
+FROM checkpoints WHERE thread_id = %(thread_id)s::text
+HAVING count(*) > 0
+ON CONFLICT (thread_id) DO UPDATE SET thread_id = EXCLUDED.thread_id
+WHERE user_sessions.user_id = EXCLUDED.user_id
+RETURNING {SESSION}"""
+
+
+@dataclass(frozen=True)
+class AdoptSession(Statement):
+    """Make a session for a thread that has none; return the user's own if it has one."""
+
+    user_id: str
+    thread_id: str
+    title: str
+    title_source: str
+
+    sql: ClassVar[str] = _ADOPT
