@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,9 +23,11 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import scalar_row
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver
+from langgraph_sessions.cli import main
 from langgraph_sessions.embedded import guardian
 from langgraph_sessions.embedded.server import find_binaries
 from tests import pgbouncer
+from tests.operating import Done, Operate
 from tests.support import Chat, psycopg_pool_options
 
 TEMPLATE = "langgraph_sessions_template"
@@ -189,3 +192,19 @@ async def chat(request: pytest.FixtureRequest, url: str) -> AsyncIterator[Chat]:
     else:
         async with AsyncSessionSaver(url) as saver:
             yield Chat(saver)
+
+
+@pytest.fixture
+def operate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
+) -> Operate:
+    """Run a command as `main` does, in this process; standard input is no terminal."""
+
+    def call(*arguments: str, database: str = url) -> Done:
+        words = ["langgraph-sessions", "sessions", *arguments, "--database", database]
+        monkeypatch.setattr(sys, "argv", words)
+        status = main.run()
+        shown = capsys.readouterr()
+        return Done(status, shown.out, shown.err)
+
+    return call

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
@@ -169,3 +169,9 @@ def python(program: str, *args: str, **options: Any) -> subprocess.CompletedProc
         timeout=120,
         **options,
     )
+
+
+def stream(pipe: IO[str] | None) -> IO[str]:
+    """Return *pipe*, which is there."""
+    assert pipe is not None
+    return pipe

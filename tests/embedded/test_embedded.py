@@ -9,9 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import psycopg
 import pytest
@@ -19,7 +17,8 @@ import pytest
 from langgraph_sessions import SessionError, SessionSaver
 from langgraph_sessions.embedded import server as embedded
 from langgraph_sessions.embedded.server import EmbeddedServer
-from tests.support import python, until
+from tests.embedded.data_folder import is_running, postmaster
+from tests.support import python, stream, until
 
 USER = """
 import sys
@@ -29,16 +28,6 @@ saver.sessions.create_user_session("alice", sys.argv[2])
 print(saver.sessions.count_sessions("alice"), flush=True)
 sys.stdin.read()
 """
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that only its owner may enter, as `mktemp -d` makes it."""
-    with tempfile.TemporaryDirectory(prefix="lgs-") as name:
-        root = Path(name) / "data of a project"
-        yield root
-        if (root / "data").exists():
-            until(lambda: not (root / "data/postmaster.pid").exists())
 
 
 def use(folder: Path, title: str) -> subprocess.Popen[str]:
@@ -61,22 +50,6 @@ def leave(process: subprocess.Popen[str]) -> None:
     """Let the process end in order."""
     process.communicate()
     assert process.returncode == 0
-
-
-def stream(pipe: IO[str] | None) -> IO[str]:
-    """Return *pipe*, which is there."""
-    assert pipe is not None
-    return pipe
-
-
-def postmaster(folder: Path) -> int:
-    """Return the server's process id."""
-    return int((folder / "data/postmaster.pid").read_text().split()[0])
-
-
-def is_running(folder: Path) -> bool:
-    """Say whether the server's pid file is there, which a stopped one removes."""
-    return (folder / "data/postmaster.pid").exists()
 
 
 def test_processes_share_it_and_the_last_one_stops_it(folder: Path) -> None:

@@ -1,49 +1,25 @@
-"""Copies, threads, event loops and forks of a saver: all correct, or refused with a clear error."""
+"""Copies of a saver, and event loops: all correct, or refused with a clear error."""
 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextvars
 import copy
-import json
-import multiprocessing
-import os
-import select
-import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from langgraph_sessions import AsyncSessionSaver, ConcurrentRunError, SessionSaver
-from tests.embedded.test_embedded import folder, is_running, stream
+from tests.families import SECONDS, said
 from tests.servers import Server
-from tests.support import Chat, config, graph_builder, psycopg_pool_options, until
+from tests.support import Chat, config, graph_builder, until
 
-__all__ = ["folder"]
-
-SECONDS = 30  # What is longer hangs.
-REFUSED = (
-    "SessionError: this saver was opened before the process was forked, and connections cannot "
-    "be shared with a parent: make, or first use, one in each worker"
-)
 ANOTHER_LOOP = "this saver belongs to another event loop"
 ALLOWED = [("tests.savers.test_clones", "Something")]
-
-
-def said(state: Any) -> int:
-    """Return how many messages a state has."""
-    return len(state["messages"])
 
 
 # --- Copies --------------------------------------------------------------------------------------
@@ -234,18 +210,18 @@ def test_of_two_event_loops_at_once_one_is_served(url: str) -> None:
         assert sorted(answers) == ["refused", "served"]
 
 
+def test_the_sync_methods_of_an_async_saver_know_that_its_loop_is_closed(url: str) -> None:
+    """They say so, and leave no coroutine behind."""
+
+    async def make() -> AsyncSessionSaver:
+        return AsyncSessionSaver(url)
+
+    saver = asyncio.run(make())
+    with pytest.raises(RuntimeError, match="event loop that is closed"):
+        saver.get_tuple(config(user_id="alice"))
+
+
 # --- While the database is away ------------------------------------------------------------------
-
-
-@pytest.fixture
-def own_server() -> Iterator[Server]:
-    """A server that may be stopped."""
-    server = Server()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
 
 
 @pytest.mark.parametrize("kind", [SessionSaver, AsyncSessionSaver])
@@ -286,339 +262,3 @@ async def test_a_second_event_loop_is_refused_while_away(own_server: Server, beg
         own_server.start()
         await asyncio.to_thread(until, lambda: saver.durable)
         assert await saver.sessions.count_sessions() == 1
-
-
-# --- Forks: programs, run in a process of their own ----------------------------------------------
-
-
-class Talker:
-    """A saver made before a fork, and what the parent and its children do with it."""
-
-    def __init__(self, is_async: bool, kind: str, where: str) -> None:
-        """Make it, and the caller's pool if that is the kind; nothing is opened."""
-        self.loop = asyncio.new_event_loop() if is_async else None
-        self.pool: Any = None
-        conn: dict[str, Any] = {"path": where} if kind == "path" else {"conn": where}
-        if kind == "pool":
-            made: Any = AsyncConnectionPool if is_async else ConnectionPool
-            self.pool = made(where, kwargs=psycopg_pool_options(), min_size=1, open=False)
-            conn = {"conn": self.pool}
-
-        async def make() -> AsyncSessionSaver:
-            return AsyncSessionSaver(**conn, retry_for=0.2)
-
-        self.saver: Any = self.run(make()) if is_async else SessionSaver(**conn, retry_for=0.2)
-        self.graph = graph_builder().compile(checkpointer=self.saver)
-
-    def run(self, result: Any) -> Any:
-        """Return *result*, or what it comes to in the loop."""
-        return result if self.loop is None else self.loop.run_until_complete(result)
-
-    def open(self) -> None:
-        """Open the caller's pool, if there is one and it is closed."""
-        if self.pool is not None and self.pool.closed:
-            self.run(self.pool.open())
-
-    def say(self, user: str) -> int:
-        """Run a turn of the user's; return how many messages there are then."""
-        invoke = self.graph.invoke if self.loop is None else self.graph.ainvoke
-        return said(self.run(invoke({"messages": ["hi"]}, config(user_id=user))))
-
-    def close(self) -> None:
-        """Close the saver, and the caller's pool."""
-        self.run(self.saver.close())
-        if self.pool is not None:
-            self.run(self.pool.close())
-
-    def child(self, user: str) -> str:
-        """Be a child: two turns, in a loop of its own, and the end."""
-        self.parents_loop = self.loop  # Not collected here.
-        if self.loop is not None:
-            self.loop = asyncio.new_event_loop()
-        self.open()
-        try:
-            answer = f"{self.say(user)} {self.say(user)}"
-        except Exception as error:
-            answer = f"{type(error).__name__}: {error}"
-            self.run(self.saver.close())
-        else:
-            self.close()
-            assert self.saver.conn.closed
-        return answer
-
-
-def fork(function: Callable[[], str], way: str) -> Callable[[], str]:
-    """Call *function* in a forked child; return what waits for its answer."""
-    reader, writer = os.pipe()
-
-    def report() -> None:
-        try:
-            answer = function()
-        except BaseException as error:
-            answer = f"the child failed: {type(error).__name__}: {error}"
-        os.write(writer, answer.encode())
-
-    if way == "multiprocessing":
-        process = multiprocessing.get_context("fork").Process(target=report)
-        process.start()
-        assert process.pid is not None
-        pid = process.pid
-
-        def ended() -> int | None:
-            process.join()
-            return process.exitcode
-
-    else:
-        pid = os.fork()
-
-        def ended() -> int | None:
-            return os.waitpid(pid, 0)[1]
-
-        if pid == 0:
-            report()
-            if way == "os.fork":
-                sys.exit(0)  # With all that a program does at its end.
-            # All but the collection of the parent's event loop, which takes that from the parent:
-            # its epoll is shared, epoll(7).
-            atexit._run_exitfuncs()
-            os._exit(0)
-    os.close(writer)
-    return lambda: _answer(pid, reader, ended)
-
-
-def _answer(pid: int, reader: int, ended: Callable[[], int | None]) -> str:
-    """Return a child's answer when it has ended, or that it hangs."""
-    answered, _, _ = select.select([reader], [], [], SECONDS)
-    answer = os.read(reader, 10_000).decode() if answered else "no answer"
-    closed, _, _ = select.select([reader], [], [], SECONDS)  # Its end closes the pipe.
-    if not closed:
-        os.kill(pid, signal.SIGKILL)
-        answer += ", and hangs"
-    status = ended()
-    os.close(reader)
-    return answer if status == 0 else f"{answer}, and ended with {status}"
-
-
-def family(is_async: bool, kind: str, opened: str, way: str, where: str) -> None:
-    """Print what three workers, alive at once, and their parent came to."""
-    talker = Talker(is_async, kind, where)
-    before = []
-    if opened != "unopened":
-        talker.open()
-    if opened == "used":
-        before = [talker.say("parent")]
-    children = [fork(lambda n=n: talker.child(f"child-{n}"), way) for n in range(3)]  # type: ignore[misc]
-    talker.open()
-    meanwhile = [talker.say("parent")]
-    answers = [answer() for answer in children]
-    print(json.dumps([answers, before + meanwhile + [talker.say("parent")]]), flush=True)
-    talker.close()
-
-
-def outage(is_async: bool, opened: str, way: str, where: str) -> None:
-    """Print what a child, forked while the database is away, and its parent came to."""
-    talker = Talker(is_async, "url", where)
-    if opened == "used":
-        talker.say("somebody")
-    ask("stop")
-    held = talker.say("parent")
-    answer = fork(lambda: talker.child("parent"), way)()
-    ask("start")
-    durable = asyncio.to_thread if is_async else _call
-    talker.run(durable(until, lambda: talker.saver.durable))
-    print(json.dumps([answer, held, talker.say("parent")]), flush=True)
-    talker.close()
-
-
-def ask(what: str) -> None:
-    """Have the test do something to the server."""
-    print(what, flush=True)
-    sys.stdin.readline()
-
-
-def _call(function: Callable[..., Any], *args: Any) -> Any:
-    return function(*args)
-
-
-def opening(where: str) -> None:
-    """Print what a child, forked while another thread opens the saver, came to."""
-    saver = SessionSaver(where)
-    with psycopg.connect(where) as blocker:
-        blocker.execute("LOCK TABLE checkpoint_migrations")
-        opener = threading.Thread(target=saver.sessions.count_sessions)
-        opener.start()
-        sql = "SELECT 1 FROM pg_locks WHERE NOT granted"
-        with psycopg.connect(where, autocommit=True) as looker:
-            until(lambda: looker.execute(sql).fetchone() is not None)
-
-        def child() -> str:
-            try:
-                return str(saver.sessions.count_sessions())
-            except Exception as error:
-                return f"{type(error).__name__}: {error}"
-
-        answer = fork(child, "os.fork and os._exit")()
-        blocker.rollback()
-        opener.join()
-    print(json.dumps([answer, saver.sessions.count_sessions()]), flush=True)
-    saver.close()
-
-
-def from_threads(used: bool, where: str) -> None:
-    """Print what the sync methods of an async saver came to in a child."""
-    talker = Talker(True, "url", where)
-    if used:
-        talker.say("parent")
-
-    def child() -> str:
-        try:
-            return str(talker.graph.invoke({"messages": ["hi"]}, config(user_id="child")))
-        except Exception as error:
-            return f"{type(error).__name__}: {error}"
-
-    answer = fork(child, "os.fork and os._exit")()
-    print(json.dumps([answer, talker.say("parent")]), flush=True)
-    talker.close()
-
-
-@contextmanager
-def program(call: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a function of this module in a new process; whatever it leaves is killed."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"from tests.savers import test_clones; test_clones.{call}"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        cwd=Path(__file__).parents[2],
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
-def told(call: str, **may_ask: Callable[[], object]) -> Any:
-    """Return what a function of this module prints, as JSON, in a process of its own."""
-    with program(call) as process:
-        for word, do in may_ask.items():
-            assert stream(process.stdout).readline().strip() == word
-            do()
-            stream(process.stdin).write("done\n")
-            stream(process.stdin).flush()
-        out, err = process.communicate(timeout=2 * SECONDS)
-        # A forking process with threads is warned of by Python 3.12.
-        errors = [line for line in err.splitlines() if "DeprecationWarning" not in line]
-        assert process.returncode == 0, err
-        assert not [line for line in errors if "Error" in line], err
-    return json.loads(out)
-
-
-FORKS = pytest.mark.parametrize(
-    ("is_async", "way"),
-    [
-        (False, "os.fork"),
-        (True, "multiprocessing"),
-        pytest.param(False, "multiprocessing", marks=pytest.mark.long),
-        pytest.param(True, "os.fork and os._exit", marks=pytest.mark.long),
-    ],
-)
-ENDS = pytest.mark.parametrize(
-    ("is_async", "way"), [(False, "os.fork"), (True, "os.fork and os._exit")]
-)
-
-
-@FORKS
-@pytest.mark.parametrize("kind", ["url", "pool"])
-def test_a_saver_made_before_the_fork_works_in_every_child(
-    url: str, db: psycopg.Connection[Any], is_async: bool, way: str, kind: str
-) -> None:
-    """First used after it, in three workers at once and in their parent, it serves them all."""
-    children, parent = told(f"family({is_async}, {kind!r}, 'unopened', {way!r}, {url!r})")
-    assert children == ["2 4"] * 3
-    assert parent == [2, 4]
-    assert len(db.execute("SELECT 1 FROM user_sessions").fetchall()) == 4
-
-
-@FORKS
-@pytest.mark.parametrize("kind", ["url", "pool"])
-def test_a_saver_used_before_the_fork_is_refused_in_every_child(
-    url: str, db: psycopg.Connection[Any], is_async: bool, way: str, kind: str
-) -> None:
-    """The children are told what to do, close it and end; the parent goes on, unharmed."""
-    children, parent = told(f"family({is_async}, {kind!r}, 'used', {way!r}, {url!r})")
-    assert children == [REFUSED] * 3
-    assert parent == [2, 4, 6]
-    assert len(db.execute("SELECT 1 FROM user_sessions").fetchall()) == 1
-
-
-@ENDS
-def test_a_pool_opened_before_the_fork_is_refused_in_every_child(
-    url: str, is_async: bool, way: str
-) -> None:
-    """So is a saver not yet used, whose pool, given closed, the parent opened."""
-    children, parent = told(f"family({is_async}, 'pool', 'opened', {way!r}, {url!r})")
-    assert children == [REFUSED] * 3
-    assert parent == [2, 4]
-
-
-@ENDS
-def test_the_embedded_server_is_found_by_every_child(
-    folder: Path, is_async: bool, way: str
-) -> None:
-    """Made before the fork, children and parent share one server, which ends with the last."""
-    call = f"family({is_async}, 'path', 'unopened', {way!r}, {str(folder)!r})"
-    children, parent = told(call)
-    assert children == ["2 4"] * 3
-    assert parent == [2, 4]
-    until(lambda: not is_running(folder))
-
-
-@ENDS
-def test_a_childs_end_leaves_the_parents_embedded_server(
-    folder: Path, is_async: bool, way: str
-) -> None:
-    """Used before the fork, children are refused, and their end stops no server."""
-    children, parent = told(f"family({is_async}, 'path', 'used', {way!r}, {str(folder)!r})")
-    assert children == [REFUSED] * 3
-    assert parent == [2, 4, 6]
-    until(lambda: not is_running(folder))
-
-
-@FORKS
-@pytest.mark.parametrize("opened", ["unopened", "used"])
-def test_a_fork_while_the_database_is_away_is_refused(
-    own_server: Server, is_async: bool, way: str, opened: str
-) -> None:
-    """A child has nothing to write to the database what it would hold; the parent writes all."""
-    call = f"outage({is_async}, {opened!r}, {way!r}, {own_server.conninfo!r})"
-    answer, held, later = told(call, stop=own_server.stop, start=own_server.start)
-    assert answer == REFUSED
-    assert (held, later) == (2, 4)
-
-
-def test_a_fork_while_another_thread_opens_is_refused(url: str) -> None:
-    """The child does not wait for a lock that no thread of its own will ever free."""
-    assert told(f"opening({url!r})") == [REFUSED, 0]
-
-
-@pytest.mark.parametrize("used", [False, True], ids=["unused", "used"])
-def test_the_sync_methods_of_an_async_saver_are_refused_in_a_child(url: str, used: bool) -> None:
-    """Its loop is the parent's: no thread of the child runs that, to be waited for."""
-    answer, parent = told(f"from_threads({used}, {url!r})")
-    assert answer.startswith("SessionError: this saver was made before the process was forked")
-    assert parent == (4 if used else 2)
-
-
-def test_the_sync_methods_of_an_async_saver_know_that_its_loop_is_closed(url: str) -> None:
-    """They say so, and leave no coroutine behind."""
-
-    async def make() -> AsyncSessionSaver:
-        return AsyncSessionSaver(url)
-
-    saver = asyncio.run(make())
-    with pytest.raises(RuntimeError, match="event loop that is closed"):
-        saver.get_tuple(config(user_id="alice"))

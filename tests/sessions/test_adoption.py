@@ -14,9 +14,8 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.types import Command
 
 from langgraph_sessions import AsyncSessionSaver, SessionNotFoundError, SessionSaver
-from tests.savers.test_langgraph import ask, chain, delta_graph, says
-from tests.sessions.test_erasure import exported
-from tests.sessions.test_forks import HISTORY
+from tests.graphs import ask, chain, delta_graph, says
+from tests.sessions.contents import HISTORY, exported
 from tests.support import Chat, config, graph_builder, past_pooler, psycopg_pool_options, texts
 
 Connection = psycopg.Connection[Any]

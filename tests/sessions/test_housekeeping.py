@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from langgraph_sessions import SessionSaver
-from tests.sessions.test_erasure import everything, exported
+from tests.sessions.contents import everything, exported
 from tests.support import Chat
 
 Connection = psycopg.Connection[Any]

@@ -15,7 +15,7 @@ from langchain_core.tools import tool
 from langgraph.graph import MessagesState
 
 from langgraph_sessions import AgentSessionManager, Session, SessionNotFoundError, get_session
-from tests.savers.test_langgraph import Model, chain, says
+from tests.graphs import Model, chain, says
 from tests.support import Chat, config, graph_builder
 
 Connection = psycopg.Connection[Any]

@@ -13,9 +13,9 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
 from langgraph_sessions import AgentSessionManager
-from tests.savers.test_langgraph import ask, chain, says
-from tests.sessions.test_erasure import Blocking, everything, under_way
-from tests.sessions.test_forks import HISTORY, stored
+from tests.graphs import ask, chain, says
+from tests.sessions.at_work import Blocking, under_way
+from tests.sessions.contents import HISTORY, everything, stored
 from tests.support import Chat, config, graph_builder, texts
 
 Connection = psycopg.Connection[Any]

@@ -10,8 +10,8 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 
 from langgraph_sessions import SessionPage
-from tests.savers.test_langgraph import DURABILITIES, ask, chain, delta_graph, says
-from tests.sessions.test_erasure import under_way
+from tests.graphs import DURABILITIES, ask, chain, delta_graph, says
+from tests.sessions.at_work import under_way
 from tests.support import Chat, config, graph_builder
 
 Connection = psycopg.Connection[Any]

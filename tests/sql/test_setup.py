@@ -11,22 +11,10 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from psycopg import sql
 
 from langgraph_sessions import AgentSessionManager, AsyncSessionSaver, SessionError, SessionSaver
+from tests.catalogue import catalogue
 from tests.support import asking, config, graph_builder, past_pooler, psycopg_pool_options
 
 PROCESSES = 20
-
-CATALOGUE = """
-SELECT 'column' AS kind, table_name || '.' || column_name AS name,
-    concat_ws(' ', data_type, is_nullable, column_default, character_maximum_length) AS what
-FROM information_schema.columns WHERE table_schema = 'public'
-UNION ALL SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
-ORDER BY 1, 2"""
-
-
-def catalogue(conninfo: str) -> list[Any]:
-    """Return all columns and indexes of a database."""
-    with psycopg.connect(conninfo) as connection:
-        return connection.execute(CATALOGUE).fetchall()
 
 
 def first_use(url: str, start: Any, kind: int) -> None:

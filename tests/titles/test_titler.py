@@ -18,7 +18,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.types import Command
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver, titler
-from tests.savers.test_langgraph import DURABILITIES, ask, chain, delta_graph, says
+from tests.graphs import DURABILITIES, ask, chain, delta_graph, says
 from tests.support import Chat, config, graph_builder, python
 
 Connection = psycopg.Connection[Any]

@@ -1,0 +1,180 @@
+"""A run that is under way when the server stops ends in its own thread, or in one of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import psycopg
+import pytest
+from langchain_core.messages import AIMessage
+from langgraph.graph import START, MessagesState, StateGraph
+from psycopg.conninfo import make_conninfo
+
+from langgraph_sessions import ConcurrentRunError
+from langgraph_sessions.runs.saving import SaveCheckpoint
+from tests.outage.talking import DURABILITIES, chatting, conversations, returned
+from tests.servers import Server, until
+from tests.support import Chat, config, texts
+
+
+class Steps:
+    """A graph of three nodes; the second and the third wait until they are let go on."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.entered = {name: threading.Event() for name in ("b", "c")}
+        self.may_go = {name: threading.Event() for name in ("b", "c")}
+        builder = StateGraph(MessagesState)
+        for name in ("a", "b", "c"):
+            builder.add_node(name, self.node(name))
+        builder.add_edge(START, "a").add_edge("a", "b").add_edge("b", "c")
+        self.chat, self.graph = chat, chat.compile(builder)
+
+    def node(self, name: str) -> Any:
+        def say(state: MessagesState) -> dict[str, Any]:
+            if name in self.entered:
+                self.entered[name].set()
+                assert self.may_go[name].wait(30)
+            return {"messages": [AIMessage(name)]}
+
+        return say
+
+    def start(self, durability: str, **configurable: Any) -> asyncio.Task[Any]:
+        """Start a run."""
+        given, where = {"messages": ["begin"]}, config(**configurable)
+        run = self.chat.call(self.graph, "invoke", given, where, durability=durability)
+        return asyncio.create_task(run)
+
+    async def reaches(self, name: str) -> None:
+        """Wait until the run is in node *name*."""
+        await until(self.entered[name].is_set)
+
+    def let_go(self, *names: str) -> None:
+        for name in names:
+            self.may_go[name].set()
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+async def test_a_run_under_way_when_the_server_stops_ends_in_its_thread(
+    chat: Chat, server: Server, place: str, durability: str
+) -> None:
+    """A run finishes in memory, and its messages are in its thread afterwards."""
+    await chat.say("before", user_id="alice")
+    steps = Steps(chat)
+    run = steps.start(durability, user_id="alice")
+    await steps.reaches("b")
+    server.stop()
+    steps.let_go("b", "c")
+    said = ["before", "1 so far", "begin", "a", "b", "c"]
+    assert texts(await run) == said
+    server.start()
+    await returned(chat)
+    assert await conversations(place) == [said]
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+async def test_a_first_run_under_way_when_the_server_stops_makes_its_session(
+    chat: Chat, server: Server, place: str, durability: str
+) -> None:
+    """A run that outlasts an outage, which begins and ends in its middle, is all there."""
+    steps = Steps(chat)
+    run = steps.start(durability, user_id="alice")
+    await steps.reaches("b")
+    server.stop()
+    steps.let_go("b")
+    await steps.reaches("c")
+    # Whether or not the run noticed, somebody does.
+    await chat.say("hi", user_id="bob")
+    server.start()
+    await returned(chat)
+    steps.let_go("c")
+    assert texts(await run) == ["begin", "a", "b", "c"]
+    assert await conversations(place) == [["begin", "a", "b", "c"]]
+
+
+@pytest.mark.parametrize("durability", ["sync", "async"])
+@pytest.mark.parametrize("first", ["run", "other"])
+@pytest.mark.parametrize("ends", ["during", "after"])
+async def test_a_thread_that_another_process_went_on_with_becomes_two_sessions(
+    chat: Chat, server: Server, place: str, durability: str, first: str, ends: str
+) -> None:
+    """What a run said in an outage of its own alone is a session beside what the other said."""
+    await chat.say("before", user_id="alice")
+    thread_id = (await chat.current()).thread_id
+    steps = Steps(chat)
+    run = steps.start(durability, user_id="alice")
+    await steps.reaches("b")
+    server.stop()
+    await chat.say("hi", user_id="bob")
+
+    def is_held() -> bool:
+        """Whether a checkpoint of the run's is held: LangGraph saves beside the next node."""
+        held = [*chat.saver._database._outage.memory.journal._entries]
+        return any(
+            isinstance(e.item, SaveCheckpoint) and e.item.run.thread_id == thread_id for e in held
+        )
+
+    if first == "run":
+        steps.let_go("b")
+        await steps.reaches("c")
+        await until(is_held)
+    server.start(hidden=True)  # Another process reaches it, but the chat's saver does not.
+    async with chatting("sync", make_conninfo(place, port=5433)) as other:
+        await other.say("meanwhile", user_id="alice", thread_id=thread_id)
+    server.stop()
+    if first == "other":
+        steps.let_go("b")
+        await steps.reaches("c")
+        await until(is_held)
+    said = ["before", "1 so far", "begin", "a", "b", "c"]
+    if ends == "during":
+        steps.let_go("c")
+        assert texts(await run) == said
+    server.start()
+    await returned(chat)
+    if ends == "after":  # It is told that it was overtaken, as it would be without an outage.
+        said.pop()
+        steps.let_go("c")
+        with pytest.raises(ConcurrentRunError):
+            await run
+    theirs, ours = await conversations(place)
+    assert theirs[-2] == "meanwhile"
+    assert ours == said
+
+
+REFUSAL = """
+CREATE FUNCTION crash() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE EXCEPTION 'no more sessions';
+END $$;
+CREATE TRIGGER crash BEFORE INSERT ON user_sessions
+    FOR EACH ROW WHEN (NEW.user_id = 'alice') EXECUTE FUNCTION crash()
+"""
+
+
+async def test_what_cannot_have_a_session_of_its_own_is_told_and_the_rest_written(
+    chat: Chat, server: Server, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the database refuses to fork the thread, that run is lost, with words, and no other."""
+    await chat.say("before", user_id="alice")
+    thread_id = (await chat.current()).thread_id
+    steps = Steps(chat)
+    run = steps.start("sync", user_id="alice")
+    await steps.reaches("b")
+    server.stop()
+    await chat.say("hi", user_id="bob")
+    server.start(hidden=True)
+    async with chatting("sync", make_conninfo(place, port=5433)) as other:
+        theirs = await other.say("meanwhile", user_id="alice", thread_id=thread_id)
+    with psycopg.connect(make_conninfo(place, port=5433), autocommit=True) as conn:
+        conn.execute(REFUSAL)
+    server.stop()
+    for step in ("b", "c"):
+        steps.let_go(step)
+    await run
+    server.start()
+    await returned(chat)
+    assert await conversations(place) == [texts(theirs)]
+    assert await conversations(place, "bob") == [["hi", "1 so far"]]
+    assert "is lost" in caplog.text
+    assert "no more sessions" in caplog.text
