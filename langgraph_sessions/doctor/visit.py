@@ -19,7 +19,7 @@ from langgraph_sessions.database.source import Source
 from langgraph_sessions.doctor import leftovers
 from langgraph_sessions.doctor.findings import COMMAND, Finding
 from langgraph_sessions.plans import Done, Fetch, Plan, drive, proceed
-from langgraph_sessions.sql import ddl, schema
+from langgraph_sessions.sql import columns, ddl, schema
 
 OLDEST_SERVER: Final = 14
 LANGGRAPH_TABLES: Final = (
@@ -28,7 +28,7 @@ LANGGRAPH_TABLES: Final = (
     "checkpoint_writes",
     "checkpoint_migrations",
 )
-OUR_TABLES: Final = ("user_sessions", "session_users", "user_sessions_migrations")
+OUR_TABLES: Final = tuple(columns.TABLES)
 
 _SERVER = """
 SELECT current_setting('server_version_num')::int / 10000 AS version,
@@ -66,14 +66,9 @@ FROM unnest(%(tables)s::text[]) AS name
 JOIN pg_attribute ON attrelid = to_regclass(name) AND attnum > 0 AND NOT attisdropped"""
 # And whether they need a default.
 OUR_COLUMNS: Final = {
-    **{f"user_sessions.{column}": False for column in ("user_id", "thread_id", "title")},
-    **{f"user_sessions.{column}": True for column in ("id", "created_at", "updated_at")},
-    **{f"user_sessions.{column}": True for column in ("is_active", "metadata", "title_source")},
-    **{f"user_sessions.{column}": True for column in ("titler_called", "status")},
-    "user_sessions.last_save": False,
-    "session_users.user_id": False,
-    "session_users.reserved_thread_id": False,
-    "session_users.preferences": True,
+    f"{table}.{column.name}": column.default is not None
+    for table, of_it in columns.TABLES.items()
+    for column in of_it
 }
 _FUNCTIONS = """
 SELECT proname AS name, prosrc AS body FROM pg_proc
