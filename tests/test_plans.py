@@ -12,7 +12,9 @@ from langgraph_sessions.runs.active import ActiveRun
 from langgraph_sessions.runs.request import Request
 from langgraph_sessions.sessions import operations
 from langgraph_sessions.sql import statements
-from langgraph_sessions.sql.schema import MIGRATIONS, migrate
+from langgraph_sessions.sql.functions import FUNCTIONS_VERSION
+from langgraph_sessions.sql.migrations import MIGRATIONS, VERSION_TABLES
+from langgraph_sessions.sql.schema import migrate
 from tests.support import config
 
 
@@ -35,11 +37,12 @@ def test_a_migration_takes_up_where_the_last_one_stopped() -> None:
     assert plan.send([{"version": 1}]) == Run("CREATE INDEX  third")
     recorded = plan.send([])
     assert recorded.params == {"v": 2}
-    plan.send([])
-    asked = plan.send([])
-    assert isinstance(asked, Fetch)
+    for table in VERSION_TABLES:
+        assert plan.send([]) == Run(table)
+    assert isinstance(plan.send([]), Fetch)
+    assert isinstance(plan.send([{"version": len(MIGRATIONS), "breaking": 0}]), Fetch)
     with pytest.raises(StopIteration):
-        plan.send([{"version": len(MIGRATIONS)}])
+        plan.send([{"version": FUNCTIONS_VERSION}])
 
 
 @pytest.mark.parametrize("found", [True, False])

@@ -1,8 +1,8 @@
 """The columns of our tables: the one home of a column.
 
 What reads rows, lists columns, checks a database or makes rows while it is away follows from
-here. How the columns came about is in the migrations, `sql.schema`; a test holds the two
-together, and `models.COLUMNS` with them.
+here. How the columns came about is in `sql.migrations`; a test holds the two together, and
+`models.COLUMNS` with them.
 """
 
 from __future__ import annotations
@@ -69,12 +69,18 @@ SESSION_USERS: Final = (
 USER_SESSIONS_MIGRATIONS: Final = (
     Column("version", "integer"),
     Column("applied_at", _TIME, default="CURRENT_TIMESTAMP"),
+    Column("breaking", "boolean", default="false"),
+)
+USER_SESSIONS_FUNCTIONS: Final = (
+    Column("version", "integer"),
+    Column("applied_at", _TIME, default="CURRENT_TIMESTAMP"),
 )
 
 TABLES: Final[Mapping[str, Sequence[Column]]] = {
     "user_sessions": USER_SESSIONS,
     "session_users": SESSION_USERS,
     "user_sessions_migrations": USER_SESSIONS_MIGRATIONS,
+    "user_sessions_functions": USER_SESSIONS_FUNCTIONS,
 }
 
 # The names of a session's columns: those that users see, and those that a run knows.

@@ -108,13 +108,18 @@ def open_reserved(select: str | None, *, addressed: bool) -> str:
 # Both raise when the thread is not the user's, and when another run has saved meanwhile,
 # which rolls the checkpoint back with them.
 PUT_SESSION: Final = f"""
-SELECT {", ".join(_ROW)} FROM user_sessions_put(
-    %(user_id)s, %(thread_id)s, %(known)s, %(first)s,
-    %(title)s, %(message_title)s, %(is_active)s, %(checked)s, %(save)s, %(seen)s,
-    %(base)s, %(own)s, %(at)s::timestamptz)"""
+SELECT {", ".join(_ROW)} FROM user_sessions_put(jsonb_build_object(
+    'user_id', %(user_id)s::text, 'thread_id', %(thread_id)s::text,
+    'known', %(known)s::boolean, 'first', %(first)s::boolean,
+    'title', %(title)s::text, 'message_title', %(message_title)s::text,
+    'is_active', %(is_active)s::boolean, 'checked', %(checked)s::boolean,
+    'save', %(save)s::text, 'seen', %(seen)s::text,
+    'base', %(base)s::text, 'own', %(own)s::text, 'at', %(at)s::timestamptz))"""
 GUARD_THREAD: Final = """
-SELECT user_sessions_guard(
-    %(user_id)s, %(thread_id)s, %(known)s, %(checked)s, %(save)s, %(seen)s, %(base)s)"""
+SELECT user_sessions_guard(jsonb_build_object(
+    'user_id', %(user_id)s::text, 'thread_id', %(thread_id)s::text,
+    'known', %(known)s::boolean, 'checked', %(checked)s::boolean,
+    'save', %(save)s::text, 'seen', %(seen)s::text, 'base', %(base)s::text))"""
 # After a save whose connection broke before it could say that it was done.
 SAVED_SESSION: Final = f"""
 SELECT {", ".join(_ROW)} FROM user_sessions AS s
@@ -253,8 +258,9 @@ SELECT pg_advisory_xact_lock(
 # --- Whole threads, users and databases ------------------------------------------------------
 
 COPY_SESSION: Final = f"""
-SELECT {_SESSION} FROM user_sessions_copy_session(
-    %(source)s, %(target)s, %(user_id)s, %(checkpoint_id)s, %(title)s)"""
+SELECT {_SESSION} FROM user_sessions_copy_session(jsonb_build_object(
+    'source', %(source)s::text, 'target', %(target)s::text, 'user_id', %(user_id)s::text,
+    'checkpoint_id', %(checkpoint_id)s::text, 'title', %(title)s::text))"""
 
 RUN_THREADS: Final = """
 SELECT DISTINCT thread_id FROM checkpoints WHERE metadata ->> 'run_id' = ANY (%(run_ids)s)"""
