@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from html import escape
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
-
-COLUMNS: Final = (
-    "id",
-    "user_id",
-    "thread_id",
-    "title",
-    "created_at",
-    "updated_at",
-    "is_active",
-    "metadata",
-)
 
 DEFAULT_TITLE: Final = "New Chat"  # What a session is called until somebody says something.
 STATUSES: Final = ("idle", "interrupted", "error")
@@ -60,8 +49,9 @@ class Session(Mapping[str, Any]):
     @classmethod
     def from_row(cls, row: Mapping[str, Any], prefix: str = "") -> Session:
         """Make one from a database row whose columns begin with *prefix*."""
-        columns = [row[prefix + column] for column in COLUMNS]
-        return cls(*[*columns, row.get("status"), row.get("preferences") or {}])
+        columns = {field: row[prefix + column] for column, field in _FIELDS.items()}
+        preferences = row.get("preferences") or {}
+        return cls(**columns, status=row.get("status"), _preferences=preferences)
 
     @classmethod
     def draft(
@@ -75,7 +65,17 @@ class Session(Mapping[str, Any]):
     ) -> Session:
         """Return a session that is yet to be stored: its id is 0, until the database numbers it."""
         now = datetime.now(UTC)
-        return cls(0, user_id, thread_id, title, now, now, is_active, {}, None, preferences or {})
+        return cls(
+            id=0,
+            user_id=user_id,
+            thread_id=thread_id,
+            title=title,
+            created_at=now,
+            updated_at=now,
+            is_active=is_active,
+            _metadata={},
+            _preferences=preferences or {},
+        )
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -123,6 +123,16 @@ class Session(Mapping[str, Any]):
 
     def _repr_html_(self) -> str:
         return html_table([self])
+
+
+# The fields that are columns of the table, by the columns' names, which are its keys; a field that
+# begins with an underscore is handed out as a copy. The rest is known in some places alone.
+_FIELDS: Final = {
+    each.name.removeprefix("_"): each.name
+    for each in fields(Session)
+    if each.name not in ("status", "_preferences")
+}
+COLUMNS: Final = tuple(_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from langgraph_sessions.database.source import Source
 from langgraph_sessions.doctor import leftovers
 from langgraph_sessions.doctor.findings import COMMAND, Finding
 from langgraph_sessions.plans import Fetch, Plan
-from langgraph_sessions.sql import ddl, schema
+from langgraph_sessions.sql import columns, ddl, functions, migrations, schema
 
 OLDEST_SERVER: Final = 14
 LANGGRAPH_TABLES: Final = (
@@ -30,7 +30,7 @@ LANGGRAPH_TABLES: Final = (
     "checkpoint_writes",
     "checkpoint_migrations",
 )
-OUR_TABLES: Final = ("user_sessions", "session_users", "user_sessions_migrations")
+OUR_TABLES: Final = tuple(columns.TABLES)
 
 _SERVER = """
 SELECT current_setting('server_version_num')::int / 10000 AS version,
@@ -45,7 +45,7 @@ _RIGHTS = """
 SELECT quote_ident(current_user) AS role, name AS of, p AS privilege
 FROM unnest(%(tables)s::text[]) AS name
 CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p
-WHERE (p = 'SELECT' OR name NOT LIKE '%%migrations')
+WHERE (p = 'SELECT' OR name NOT SIMILAR TO '%%(migrations|functions)')
 AND NOT has_table_privilege(to_regclass(name), p)
 UNION ALL
 SELECT quote_ident(current_user), s, 'USAGE'
@@ -68,14 +68,9 @@ FROM unnest(%(tables)s::text[]) AS name
 JOIN pg_attribute ON attrelid = to_regclass(name) AND attnum > 0 AND NOT attisdropped"""
 # And whether they need a default.
 OUR_COLUMNS: Final = {
-    **{f"user_sessions.{column}": False for column in ("user_id", "thread_id", "title")},
-    **{f"user_sessions.{column}": True for column in ("id", "created_at", "updated_at")},
-    **{f"user_sessions.{column}": True for column in ("is_active", "metadata", "title_source")},
-    **{f"user_sessions.{column}": True for column in ("titler_called", "status")},
-    "user_sessions.last_save": False,
-    "session_users.user_id": False,
-    "session_users.reserved_thread_id": False,
-    "session_users.preferences": True,
+    f"{table}.{column.name}": column.default is not None
+    for table, of_it in columns.TABLES.items()
+    for column in of_it
 }
 _FUNCTIONS = """
 SELECT proname AS name, prosrc AS body FROM pg_proc
@@ -193,7 +188,7 @@ def _pooler(announced: int, first: int, later: int) -> Iterator[Finding]:
 def _rights(tables: Sequence[str]) -> Plan[list[Finding]]:
     if "user_sessions" not in tables:
         return []
-    params = {"tables": tables, "functions": list(ddl.functions())}
+    params = {"tables": tables, "functions": [function.name for function in functions.load()]}
     rows = yield Fetch(_RIGHTS, params)
     if not rows:
         return []
@@ -219,7 +214,7 @@ def _versions(
     if "user_sessions_migrations" in tables:
         (row,) = yield Fetch(schema.SESSIONS_VERSION)
         sessions = row["version"]
-    known, ours = len(langgraph) - 1, len(schema.MIGRATIONS)
+    known, ours = len(langgraph) - 1, len(migrations.MIGRATIONS)
     found = [
         *_version("LangGraph", "langgraph-checkpoint-postgres", checkpoints, known),
         *_version("langgraph-sessions", "langgraph-sessions", sessions, ours),
@@ -322,7 +317,7 @@ def _invalid_index(name: str) -> Finding:
 
 
 def _functions() -> Plan[list[Finding]]:
-    expected = ddl.function_bodies()
+    expected = {function.name: function.body for function in functions.load()}
     rows = yield Fetch(_FUNCTIONS, {"functions": list(expected)})
     present = {(row["name"], row["body"]) for row in rows}
     wrong = sorted(name for name, body in expected.items() if (name, body) not in present)

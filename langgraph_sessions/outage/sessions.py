@@ -11,9 +11,10 @@ from langgraph_sessions.errors import (
     SessionNotFoundError,
     SessionsUnavailableError,
 )
-from langgraph_sessions.models import COLUMNS, Session
+from langgraph_sessions.models import Session
 from langgraph_sessions.outage.journal import Entry, Journal
 from langgraph_sessions.plans import Question, Statement
+from langgraph_sessions.sql.columns import USER_SESSIONS
 from langgraph_sessions.sql.opening import (
     ContinueThread,
     FindCurrent,
@@ -22,7 +23,6 @@ from langgraph_sessions.sql.opening import (
     OpenReserved,
     OpenThread,
 )
-from langgraph_sessions.sql.rows import OWN_DEFAULTS
 from langgraph_sessions.sql.saving import GuardThread, PutSession
 from langgraph_sessions.sql.sessions import (
     CreateGivenSession,
@@ -295,5 +295,8 @@ def _unopened(thread_id: str | None) -> Row:
 
 def row_of(session: Session) -> Row:
     """Return the row of *session*, with what the package keeps beside it as it is at first."""
-    columns = {column: getattr(session, column) for column in COLUMNS}
-    return {**OWN_DEFAULTS, **columns}
+    return {
+        column.name: getattr(session, column.name) if column.seen else column.initial
+        for column in USER_SESSIONS
+        if column.in_runs
+    }

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from textwrap import dedent
 from typing import Final
 
-from langgraph_sessions.sql import schema
+from langgraph_sessions.sql import functions, migrations, schema
 
 _HEADER: Final = """\
 -- The tables of LangGraph and langgraph-sessions, for a database without those of the latter.
 -- All of it or nothing: take BEGIN and COMMIT out where your tool makes the transaction.
 """
-_FUNCTION: Final = re.compile(r"CREATE OR REPLACE FUNCTION (\w+).*?\$\$(.*)\$\$", re.DOTALL)
 _INDEX: Final = re.compile(
     r"(CREATE|DROP)(?: UNIQUE)? INDEX(?: CONCURRENTLY)?(?: IF(?: NOT)? EXISTS)? (\w+)"
 )
@@ -33,25 +32,19 @@ def ddl(langgraph: Sequence[str]) -> str:
 
 
 def functions_script() -> str:
-    """Return the SQL that makes our functions anew, and changes nothing else."""
-    return "\n\n".join(["BEGIN;", *functions().values(), "COMMIT;"]) + "\n"
+    """Return the SQL that makes our functions anew, and changes nothing else.
 
-
-def functions() -> dict[str, str]:
-    """Return the SQL of our functions by name, each as its last migration makes it."""
-    return {found[1]: _terminated(found.string) for found in _functions()}
-
-
-def function_bodies() -> dict[str, str]:
-    """Return our functions' bodies by name, as PostgreSQL keeps them."""
-    return {found[1]: found[2] for found in _functions()}
-
-
-def _functions() -> Iterator[re.Match[str]]:
-    for migration in schema.MIGRATIONS:
-        for statement in migration:
-            if found := _FUNCTION.search(statement):
-                yield found
+    Where those of a newer version of the package are, it fails and changes nothing.
+    """
+    version = functions.FUNCTIONS_VERSION
+    refusal = f"""
+DO $$ BEGIN
+    IF (SELECT max(version) FROM user_sessions_functions) > {version} THEN
+        RAISE EXCEPTION 'those of a newer langgraph-sessions are here: upgrade the package';
+    END IF;
+END $$"""
+    body = [schema.LOCK, *migrations.VERSION_TABLES, refusal, *_functions()]
+    return "\n\n".join(["BEGIN;", *map(_terminated, body), "COMMIT;"]) + "\n"
 
 
 def indexes(langgraph: Sequence[str]) -> dict[str, str]:
@@ -60,7 +53,7 @@ def indexes(langgraph: Sequence[str]) -> dict[str, str]:
     It builds them without locking the table against runs.
     """
     wanted: dict[str, str] = {}
-    for statement in [*langgraph, *(sql for migration in schema.MIGRATIONS for sql in migration)]:
+    for statement in [*langgraph, *_statements()]:
         for found in _INDEX.finditer(statement):
             wanted.pop(found[2], None)
             if found[1] == "CREATE":
@@ -77,13 +70,29 @@ def _langgraph(migrations: Sequence[str]) -> Iterator[str]:
         yield f"INSERT INTO checkpoint_migrations (v) VALUES ({version}) ON CONFLICT DO NOTHING;"
 
 
+def _statements() -> Iterator[str]:
+    """Give each statement of our migrations."""
+    for migration in migrations.MIGRATIONS:
+        yield from (*migration.statements, *migration.finish)
+
+
 def _sessions() -> Iterator[str]:
-    yield _terminated(schema.VERSION_TABLE)
-    for version, migration in enumerate(schema.MIGRATIONS, 1):
+    yield from map(_terminated, migrations.VERSION_TABLES)
+    for version, migration in enumerate(migrations.MIGRATIONS, 1):
         yield f"-- langgraph-sessions, version {version}"
-        yield from map(_terminated, migration)
-        yield f"INSERT INTO user_sessions_migrations (version) VALUES ({version});"
+        yield from map(_terminated, migration.statements)
+    yield from map(_terminated, _functions())
+    for version, migration in enumerate(migrations.MIGRATIONS, 1):
+        yield from map(_terminated, migration.finish)
+        yield _terminated(schema.migration_made(version, migration))
+
+
+def _functions() -> Iterator[str]:
+    yield f"-- The functions of langgraph-sessions, number {functions.FUNCTIONS_VERSION}"
+    yield from (function.sql for function in functions.load())
+    yield f"{schema.functions_made()} ON CONFLICT DO NOTHING"
 
 
 def _terminated(statement: str) -> str:
-    return dedent(statement).strip().rstrip(";") + ";"
+    bare = dedent(statement).strip().rstrip(";")
+    return bare if bare.startswith("--") else f"{bare};"

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from langgraph_sessions.plans import Params, Statement
-from langgraph_sessions.sql.rows import CURRENT, ROW
+from langgraph_sessions.sql.columns import IN_RUNS
+from langgraph_sessions.sql.rows import CURRENT
 
 # With the preferences, as of the run's start, for `get_session(config)`.
 _PREFIXED: Final = ", ".join(
     (
-        *(f"s.{column} AS session_{column}" for column in ROW),
+        *(f"s.{column} AS session_{column}" for column in IN_RUNS),
         "(SELECT preferences FROM session_users AS p WHERE p.user_id = %(user_id)s::text)",
     )
 )

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from langgraph_sessions.models import COLUMNS
+from langgraph_sessions.sql.columns import IN_RUNS, SEEN
 
-# What the package keeps with a session and shows to nobody, as it is at first.
-OWN_DEFAULTS: Final[dict[str, Any]] = {
-    "title_source": "default",
-    "titler_called": False,
-    "last_save": None,
-}
-ROW: Final = (*COLUMNS, *OWN_DEFAULTS)
-
-SESSION: Final = ", ".join(COLUMNS)
-SESSION_ROW: Final = ", ".join(ROW)
+SESSION: Final = ", ".join(SEEN)
+# With what the package keeps beside it and shows to nobody.
+SESSION_ROW: Final = ", ".join(IN_RUNS)
 
 # The current session: the active one used last. One index scan of one row.
 CURRENT: Final = """

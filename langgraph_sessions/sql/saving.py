@@ -40,8 +40,10 @@ class GuardThread(Statement):
     @property
     def sql(self) -> str:
         return """
-SELECT user_sessions_guard(
-    %(user_id)s, %(thread_id)s, %(known)s, %(checked)s, %(save)s, %(seen)s, %(base)s)"""
+SELECT user_sessions_guard(jsonb_build_object(
+    'user_id', %(user_id)s::text, 'thread_id', %(thread_id)s::text,
+    'known', %(known)s::boolean, 'checked', %(checked)s::boolean,
+    'save', %(save)s::text, 'seen', %(seen)s::text, 'base', %(base)s::text))"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +71,13 @@ class PutSession(GuardThread):
     @property
     def sql(self) -> str:
         return f"""
-SELECT {SESSION_ROW} FROM user_sessions_put(
-    %(user_id)s, %(thread_id)s, %(known)s, %(first)s,
-    %(title)s, %(message_title)s, %(is_active)s, %(checked)s, %(save)s, %(seen)s,
-    %(base)s, %(own)s, %(at)s::timestamptz)"""
+SELECT {SESSION_ROW} FROM user_sessions_put(jsonb_build_object(
+    'user_id', %(user_id)s::text, 'thread_id', %(thread_id)s::text,
+    'known', %(known)s::boolean, 'first', %(first)s::boolean,
+    'title', %(title)s::text, 'message_title', %(message_title)s::text,
+    'is_active', %(is_active)s::boolean, 'checked', %(checked)s::boolean,
+    'save', %(save)s::text, 'seen', %(seen)s::text,
+    'base', %(base)s::text, 'own', %(own)s::text, 'at', %(at)s::timestamptz))"""
 
 
 @dataclass(frozen=True)

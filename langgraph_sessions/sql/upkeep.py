@@ -26,8 +26,9 @@ class CopySession(Statement):
     title: str | None = None
 
     sql: ClassVar[str] = f"""
-SELECT {SESSION} FROM user_sessions_copy_session(
-    %(source)s, %(target)s, %(user_id)s, %(checkpoint_id)s, %(title)s)"""
+SELECT {SESSION} FROM user_sessions_copy_session(jsonb_build_object(
+    'source', %(source)s::text, 'target', %(target)s::text, 'user_id', %(user_id)s::text,
+    'checkpoint_id', %(checkpoint_id)s::text, 'title', %(title)s::text))"""
 
 
 # --- Preferences -----------------------------------------------------------------------------

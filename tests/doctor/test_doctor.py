@@ -168,9 +168,9 @@ def test_what_mends_it(check: str, breakage: str, operate: Operate, url: str, db
 
 def test_what_commands_mend(operate: Operate, url: str, db: Db) -> None:
     """`ddl --functions` restores functions; `backfill` makes the sessions of bare threads."""
-    db.execute("DROP FUNCTION user_sessions_guard, user_sessions_purge")
+    db.execute("DROP FUNCTION user_sessions_guard, user_sessions_status")
     _, (finding,) = diagnose(operate, url)
-    assert finding["which"] == ["user_sessions_guard", "user_sessions_purge"]
+    assert finding["which"] == ["user_sessions_guard", "user_sessions_status"]
     assert "ddl --functions" in finding["mend"]
     psql(url, operate("ddl", "--functions").out)
     leave_behind(url, "old", user_id="carol")

@@ -48,8 +48,8 @@ async def test_a_titler_may_be_called_where_a_loop_runs(url: str) -> None:
 
 @pytest.mark.parametrize("first", ["setup", "use"])
 def test_newer_tables_are_left_alone_by_setup_too(url: str, db: Connection, first: str) -> None:
-    """Neither setup() nor use accepts the tables of a newer version."""
-    db.execute("INSERT INTO user_sessions_migrations (version) VALUES (99)")
+    """Neither setup() nor use accepts the tables of a newer version that broke with this one."""
+    db.execute("INSERT INTO user_sessions_migrations (version, breaking) VALUES (99, TRUE)")
     with SessionSaver(url) as saver:
         call = saver.setup if first == "setup" else saver.sessions.count_sessions
         with pytest.raises(SessionError, match="newer"):
@@ -121,7 +121,10 @@ def test_a_purge_waits_for_no_save(
     assert saver.sessions.purge_sessions(**given) == {"purged": 1, "kept": 0}
 
 
-GUARD = "SELECT user_sessions_guard('alice', 't', TRUE, FALSE, NULL, NULL, NULL)"
+GUARD = (
+    "SELECT user_sessions_guard("
+    """'{"user_id": "alice", "thread_id": "t", "known": true}')"""
+)
 
 
 @contextmanager

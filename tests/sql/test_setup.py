@@ -83,8 +83,8 @@ def test_without_auto_setup_it_says_what_is_missing(empty_url: str, pipeline: bo
 
 
 def test_tables_from_a_newer_version_are_refused(url: str, db: psycopg.Connection[Any]) -> None:
-    """An old package does not touch tables of a newer one, and says so."""
-    db.execute("INSERT INTO user_sessions_migrations (version) VALUES (999)")
+    """An old package does not touch tables that a newer one broke with, and says so."""
+    db.execute("INSERT INTO user_sessions_migrations (version, breaking) VALUES (999, TRUE)")
     with AgentSessionManagerContext(url) as manager, pytest.raises(SessionError, match="newer"):
         manager.count_sessions()
 

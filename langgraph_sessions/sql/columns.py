@@ -1,0 +1,99 @@
+"""The columns of our tables: the one home of a column.
+
+What reads rows, lists columns, checks a database or makes rows while it is away follows from
+here. How the columns came about is in `sql.migrations`; a test holds the two together, and
+`models.COLUMNS` with them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column, in PostgreSQL's own words.
+
+    Attributes:
+        name: Its name.
+        type: Its type, as `format_type` prints it.
+        nullable: Whether it may be NULL.
+        default: Its default, as `pg_get_expr` prints it; `None`: it has none, and an INSERT
+            that leaves it out makes it NULL, or fails.
+        seen: Whether users see it: in the order of the table, these are `models.COLUMNS`.
+        in_runs: Whether a run knows it: it is in the row with which a run opens a session and
+            which its saves return. All that users see is.
+    """
+
+    name: str
+    type: str
+    nullable: bool = False
+    default: str | None = None
+    seen: bool = False
+    in_runs: bool = False
+
+    @property
+    def initial(self) -> Any:
+        """What it has in a new row where nothing else is said; `None` of what is reckoned."""
+        if self.default in ("true", "false"):
+            return self.default == "true"
+        if self.default is None or not self.default.startswith("'"):
+            return None
+        text = self.default[1:].rpartition("'::")[0]
+        return json.loads(text) if self.type == "jsonb" else text
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether a sequence numbers its rows, whatever the sequence is called."""
+        return self.default is not None and self.default.startswith("nextval(")
+
+
+def _seen(name: str, type_: str, default: str | None = None) -> Column:
+    return Column(name, type_, default=default, seen=True, in_runs=True)
+
+
+_TEXT: Final = "character varying(255)"
+_TIME: Final = "timestamp with time zone"
+
+USER_SESSIONS: Final = (
+    _seen("id", "bigint", "nextval('user_sessions_id_seq'::regclass)"),
+    _seen("user_id", _TEXT),
+    _seen("thread_id", _TEXT),
+    _seen("title", _TEXT),
+    _seen("created_at", _TIME, "CURRENT_TIMESTAMP"),
+    _seen("updated_at", _TIME, "CURRENT_TIMESTAMP"),
+    _seen("is_active", "boolean", "true"),
+    _seen("metadata", "jsonb", "'{}'::jsonb"),
+    Column("title_source", "text", default="'default'::text", in_runs=True),
+    Column("titler_called", "boolean", default="false", in_runs=True),
+    Column("last_save", "text", nullable=True, in_runs=True),
+    Column("status", "text", default="'idle'::text"),
+)
+SESSION_USERS: Final = (
+    Column("user_id", _TEXT),
+    Column("reserved_thread_id", _TEXT, nullable=True),
+    Column("preferences", "jsonb", default="'{}'::jsonb"),
+)
+USER_SESSIONS_MIGRATIONS: Final = (
+    Column("version", "integer"),
+    Column("applied_at", _TIME, default="CURRENT_TIMESTAMP"),
+    Column("breaking", "boolean", default="false"),
+)
+USER_SESSIONS_FUNCTIONS: Final = (
+    Column("version", "integer"),
+    Column("applied_at", _TIME, default="CURRENT_TIMESTAMP"),
+)
+
+TABLES: Final[Mapping[str, Sequence[Column]]] = {
+    "user_sessions": USER_SESSIONS,
+    "session_users": SESSION_USERS,
+    "user_sessions_migrations": USER_SESSIONS_MIGRATIONS,
+    "user_sessions_functions": USER_SESSIONS_FUNCTIONS,
+}
+
+# The names of a session's columns: those that users see, and those that a run knows.
+SEEN: Final = tuple(column.name for column in USER_SESSIONS if column.seen)
+IN_RUNS: Final = tuple(column.name for column in USER_SESSIONS if column.in_runs)

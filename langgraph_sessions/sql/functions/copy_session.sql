@@ -1,0 +1,66 @@
+CREATE OR REPLACE FUNCTION user_sessions_copy_session(p jsonb)
+RETURNS SETOF user_sessions LANGUAGE plpgsql AS $$
+-- Makes a new session on a copy of a thread, and returns its row; of a thread without a session,
+-- a thread without one, and no row.
+--
+-- The copy is of the source's owner. A copy that names its user, a fork, becomes current. Any
+-- other is as active as its source and stands right behind it: nobody asked for the user's next
+-- words to go there.
+--
+-- The source is locked as saves lock it, so that nobody deletes it half way, and no run saves
+-- meanwhile: the copy ends where it was asked to.
+--
+-- Raises LGS01 where the source is not the user's, LGS02 where the target is in use, LGS03 where
+-- the source has no such checkpoint. Its keys:
+--   source, target: thread ids
+--   user_id: whose the source must be; absent: it may be anybody's
+--   checkpoint_id: copy up to there; absent: all of it
+--   title: the copy's; absent: that of the source
+DECLARE
+    p_source text := p ->> 'source';
+    p_target text := p ->> 'target';
+    p_user_id text := p ->> 'user_id';
+    p_checkpoint_id text := p ->> 'checkpoint_id';
+    p_title text := p ->> 'title';
+    s user_sessions;
+    head text;
+BEGIN
+    SELECT * INTO s FROM user_sessions WHERE thread_id = p_source FOR NO KEY UPDATE;
+    IF p_user_id IS NOT NULL AND s.user_id IS DISTINCT FROM p_user_id THEN
+        RAISE EXCEPTION 'no session % of this user', p_source USING ERRCODE = 'LGS01';
+    END IF;
+    IF EXISTS (SELECT FROM checkpoints WHERE thread_id = p_target)
+    OR EXISTS (SELECT FROM user_sessions WHERE thread_id = p_target) THEN
+        RAISE EXCEPTION 'thread id % is already in use', p_target USING ERRCODE = 'LGS02';
+    END IF;
+    IF p_checkpoint_id IS NOT NULL THEN
+        SELECT checkpoint_id INTO head FROM checkpoints
+        WHERE thread_id = p_source AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT 1;
+        IF NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = p_source
+            AND checkpoint_ns = '' AND checkpoint_id = p_checkpoint_id)
+        THEN
+            RAISE EXCEPTION 'no checkpoint % in it', p_checkpoint_id USING ERRCODE = 'LGS03';
+        END IF;
+        IF head = p_checkpoint_id THEN p_checkpoint_id := NULL; END IF;
+    END IF;
+    PERFORM user_sessions_copy(p_source, p_target, p_checkpoint_id);
+    IF s.id IS NULL THEN RETURN; END IF;
+    -- What differs from the source; every other column, also one added later, is copied.
+    s.thread_id := p_target;
+    IF p_title IS NOT NULL THEN
+        s.title := p_title; s.title_source := 'user';
+    END IF;
+    s.created_at := now();
+    IF p_user_id IS NOT NULL THEN
+        s.is_active := TRUE; s.updated_at := now();
+    ELSE
+        s.updated_at := s.updated_at - interval '1 microsecond';
+    END IF;
+    s.titler_called := FALSE;
+    s.last_save := NULL;
+    s.status := user_sessions_status(p_target);
+    RETURN QUERY EXECUTE format($query$
+        INSERT INTO user_sessions (thread_id, %1$s)
+        SELECT thread_id, %1$s FROM (SELECT ($1).*) AS s RETURNING *
+    $query$, user_sessions_columns('user_sessions', NULL)) USING s;
+END $$;

@@ -1,0 +1,151 @@
+"""The tables, as the migrations that make them.
+
+Our migrations have a version table of their own: LangGraph's version is the index into its own
+list. The functions have another, since they have a number of their own, see `sql.functions`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from langgraph_sessions.models import DEFAULT_TITLE
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One version of the tables. Once it is released, it never changes: add another.
+
+    Attributes:
+        statements: What makes it of the version before.
+        finish: What needs the functions, as a back-fill or an index may: executed when the tables
+            have their newest version and the functions are made. So it must not lean on what a
+            later migration takes away; such a back-fill belongs into `statements`, without them.
+        breaking: Whether workers of the version before cannot go on beside it: they refuse the
+            database then. To drop or rename a column is breaking; to add one with a default,
+            or an index, is not.
+    """
+
+    statements: tuple[str, ...]
+    finish: tuple[str, ...] = ()
+    breaking: bool = False
+
+
+VERSION_TABLES: Final = (
+    """
+CREATE TABLE IF NOT EXISTS user_sessions_migrations (
+    version     INTEGER PRIMARY KEY,
+    applied_at  TIMESTAMPTZ NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    breaking    BOOLEAN NOT NULL DEFAULT FALSE
+)""",
+    """
+CREATE TABLE IF NOT EXISTS user_sessions_functions (
+    version     INTEGER PRIMARY KEY,
+    applied_at  TIMESTAMPTZ NOT NULL DEFAULT CURRENT_TIMESTAMP
+)""",
+)
+
+# The first seven columns are the contract's. The ALTERs bring a table of the older tool
+# (SERIAL, TIMESTAMP, nullable) to the same shape and do nothing to a new one; its naive
+# times are read in the connection's time zone, in which that tool's CURRENT_TIMESTAMP was cast:
+# the server's unless told otherwise.
+_TABLE = (
+    """
+CREATE TABLE IF NOT EXISTS user_sessions (
+    id          BIGSERIAL PRIMARY KEY,
+    user_id     VARCHAR(255) NOT NULL,
+    thread_id   VARCHAR(255) UNIQUE NOT NULL,
+    title       VARCHAR(255) NOT NULL,
+    created_at  TIMESTAMPTZ NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    updated_at  TIMESTAMPTZ NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    is_active   BOOLEAN NOT NULL DEFAULT TRUE
+)""",
+    f"""
+UPDATE user_sessions SET
+    title = coalesce(title, '{DEFAULT_TITLE}'),
+    created_at = coalesce(created_at, updated_at, CURRENT_TIMESTAMP),
+    updated_at = coalesce(updated_at, created_at, CURRENT_TIMESTAMP),
+    is_active = coalesce(is_active, TRUE)
+WHERE title IS NULL OR created_at IS NULL OR updated_at IS NULL OR is_active IS NULL""",
+    """
+ALTER TABLE user_sessions
+    ALTER id TYPE BIGINT,
+    ALTER title SET NOT NULL,
+    ALTER created_at TYPE TIMESTAMPTZ, ALTER created_at SET NOT NULL,
+    ALTER created_at SET DEFAULT CURRENT_TIMESTAMP,
+    ALTER updated_at TYPE TIMESTAMPTZ, ALTER updated_at SET NOT NULL,
+    ALTER updated_at SET DEFAULT CURRENT_TIMESTAMP,
+    ALTER is_active SET NOT NULL, ALTER is_active SET DEFAULT TRUE,
+    ADD COLUMN metadata JSONB NOT NULL DEFAULT '{}',
+    ADD COLUMN title_source TEXT NOT NULL DEFAULT 'default'
+        CHECK (title_source IN ('default', 'message', 'model', 'user')),
+    ADD COLUMN titler_called BOOLEAN NOT NULL DEFAULT FALSE,
+    ADD COLUMN last_save TEXT,
+    ADD COLUMN status TEXT NOT NULL DEFAULT 'idle'
+        CHECK (status IN ('idle', 'interrupted', 'error'))""",
+    # A sequence that only the default names becomes the column's; where there is none, one is made.
+    """
+DO $$ DECLARE sequence text := pg_get_serial_sequence('user_sessions', 'id');
+BEGIN
+    IF sequence IS NULL THEN
+        SELECT s.oid::regclass INTO sequence
+        FROM pg_attribute AS a JOIN pg_attrdef AS d ON (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
+        JOIN pg_depend AS p ON p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
+        JOIN pg_class AS s ON p.refclassid = 'pg_class'::regclass AND s.oid = p.refobjid
+            AND s.relkind = 'S'
+        WHERE a.attrelid = 'user_sessions'::regclass AND a.attname = 'id';
+        IF sequence IS NULL THEN
+            CREATE SEQUENCE user_sessions_id_seq;
+            sequence := 'user_sessions_id_seq';
+            PERFORM setval(sequence, coalesce(max(id), 0) + 1, FALSE) FROM user_sessions;
+            ALTER TABLE user_sessions ALTER id SET DEFAULT nextval('user_sessions_id_seq');
+        END IF;
+        EXECUTE format('ALTER SEQUENCE %s OWNED BY user_sessions.id', sequence);
+    END IF;
+    EXECUTE format('ALTER SEQUENCE %s AS BIGINT', sequence);
+END $$""",
+    """
+CREATE UNIQUE INDEX IF NOT EXISTS user_sessions_thread_id_key ON user_sessions (thread_id)""",
+    f"""
+UPDATE user_sessions SET title_source = 'user' WHERE title <> '{DEFAULT_TITLE}'""",
+)
+
+# A user: preferences, and the thread id set aside for the next session, see
+# `statements.open_reserved`.
+_USERS = """
+CREATE TABLE session_users (
+    user_id             VARCHAR(255) PRIMARY KEY,
+    reserved_thread_id  VARCHAR(255),
+    preferences         JSONB NOT NULL DEFAULT '{}'
+)"""
+
+# The order of every listing. The title is in the first for searches, which then need not visit
+# the rows; the current session is the first row of the second. Few sessions wait for something,
+# so that the third is small. Everybody's lists are set apart by NULLS LAST, see
+# `statements._order`: in the same order, one of their indexes would be chosen for a user with many
+# sessions, too, and read through everybody else's.
+_INDEXES = (
+    """CREATE INDEX user_sessions_user_idx ON user_sessions (user_id, updated_at DESC, id DESC)
+    INCLUDE (title, is_active)""",
+    """CREATE INDEX user_sessions_active_idx
+    ON user_sessions (user_id, is_active, updated_at DESC, id DESC)""",
+    """CREATE INDEX user_sessions_status_idx
+    ON user_sessions (user_id, status, updated_at DESC, id DESC) WHERE status <> 'idle'""",
+    """CREATE INDEX user_sessions_recent_idx
+    ON user_sessions (updated_at DESC NULLS LAST, id DESC NULLS LAST)""",
+    """CREATE INDEX user_sessions_recent_active_idx
+    ON user_sessions (is_active, updated_at DESC NULLS LAST, id DESC)""",
+    """CREATE INDEX user_sessions_recent_status_idx
+    ON user_sessions (status, updated_at DESC NULLS LAST, id DESC NULLS LAST)
+    WHERE status <> 'idle'""",
+)
+
+# Of the sessions that an older tool made, whose threads may wait for something.
+_STATUSES = """
+UPDATE user_sessions SET status = user_sessions_status(thread_id)
+WHERE user_sessions_status(thread_id) <> 'idle'"""
+
+# The position of a migration is its version, from 1.
+MIGRATIONS: Final[tuple[Migration, ...]] = (
+    Migration((*_TABLE, _USERS, *_INDEXES), finish=(_STATUSES,)),
+)
