@@ -14,6 +14,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +27,51 @@ from langgraph_sessions import AsyncSessionSaver, SessionSaver
 from langgraph_sessions.cli import main
 from langgraph_sessions.embedded import guardian
 from langgraph_sessions.embedded.server import find_binaries
-from tests import pgbouncer
+from tests import guard, pgbouncer
 from tests.operating import Done, Operate
 from tests.support import Chat, psycopg_pool_options
 
 TEMPLATE = "langgraph_sessions_template"
 URL_VARIABLE = "LANGGRAPH_SESSIONS_TEST_URL"
 
+# The fixtures that start a server or a process. A test that uses one, be it by way of another
+# fixture, is marked `server`; one that starts something without them says `pytest.mark.server`.
+STARTING = {"server", "own", "own_server", "guarded", "pair", "gemini"}
 
+
+# First, so that -m finds the marker.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Through PgBouncer, leave out what needs the server itself."""
-    if not pgbouncer.wanted():
-        return
+    """Mark what starts servers; through PgBouncer, leave out what needs the server itself."""
     for item in items:
-        for marker in item.iter_markers("direct"):
-            item.add_marker(pytest.mark.skip(reason=f"not through PgBouncer: {marker.args[0]}"))
+        if STARTING.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("server")
+        if pgbouncer.wanted():
+            for marker in item.iter_markers("direct"):
+                item.add_marker(pytest.mark.skip(reason=f"not through PgBouncer: {marker.args[0]}"))
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Without servers, use no workers: each would import LangGraph for seconds of tests."""
+    return 0 if "not server" in config.option.markexpr else None
+
+
+def _watched(item: pytest.Item) -> AbstractContextManager[None]:
+    return guard.watching() if item.get_closest_marker("server") is None else nullcontext()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Fail a test whose fixtures start something although it is not marked."""
+    with _watched(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fail a test that starts something although it is not marked."""
+    with _watched(item):
+        return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -39,6 +39,7 @@ def test_there_are_notebooks() -> None:
     assert "01_quickstart" in IDS
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=IDS)
 def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It runs in a fresh folder, and again in the same, and prints what is stored."""

@@ -62,6 +62,7 @@ def test_it_streams_words() -> None:
     assert "".join(chunks) == OfflineChatModel().invoke(TOLD).text
 
 
+@pytest.mark.server
 def test_the_graph_streams_and_remembers(tmp_path: Path) -> None:
     """In the graph, its words come one by one, and a second turn knows the first."""
     alice = RunnableConfig(configurable={"user_id": "alice"})

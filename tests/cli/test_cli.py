@@ -16,6 +16,8 @@ from langgraph_sessions import SessionSaver, __version__
 from langgraph_sessions.embedded.server import DEFAULT_PATH
 from tests.terminal import COMMAND, Program, environment, in_a_terminal, run
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

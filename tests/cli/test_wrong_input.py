@@ -12,6 +12,8 @@ from tests.catalogue import catalogue
 from tests.operating import Db, Operate, contents, talk
 from tests.terminal import run
 
+pytestmark = pytest.mark.server
+
 
 @pytest.mark.parametrize(
     ("arguments", "told"),

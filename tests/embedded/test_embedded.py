@@ -20,6 +20,8 @@ from langgraph_sessions.embedded.server import EmbeddedServer
 from tests.embedded.data_folder import is_running, postmaster
 from tests.support import python, stream, until
 
+pytestmark = pytest.mark.server
+
 USER = """
 import sys
 from langgraph_sessions import SessionSaver

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.embedded.data_folder import is_running
 from tests.families import ENDS, REFUSED, told
 from tests.support import until
+
+pytestmark = pytest.mark.server
 
 
 @ENDS

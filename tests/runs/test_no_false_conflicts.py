@@ -19,6 +19,8 @@ from langgraph_sessions import SessionSaver
 from tests.graphs import DURABILITIES, answers, chain, says
 from tests.support import Chat, config, graph_builder, texts
 
+pytestmark = pytest.mark.server
+
 OURS = config(user_id="alice", thread_id="outer")
 
 
