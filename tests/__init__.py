@@ -1,0 +1,22 @@
+"""The tests, in folders by room of the package.
+
+`cli doctor savers sessions outage database runs sql titles embedded` hold the tests of the room of
+that name; what is about the whole package, its ground or its documents lies here. Files are named
+by subject and have at most some 400 lines. Modules without `test_` are what tests share: those of
+several rooms lie here, those of one room in its folder, fixtures in a `conftest.py`.
+
+A test's name states a fact, such as `test_a_refused_run_changes_nothing`; its docstring says in one
+sentence what that means. Most take a fixture of `conftest.py`: `chat` talks to a saver, once to the
+sync and once to the async one, and `db` looks at the tables.
+
+    pytest -m "not server"    what starts no server and no process: some 15 seconds, to run always
+    pytest tests/outage       a room
+    pytest                    all but the long ones, a worker with a server of its own for each core
+    pytest -m long            the full number of rounds, before a release
+
+`server` is set by itself on what uses a fixture that starts one (`STARTING` in `conftest.py`), and
+by hand where there is none. A test without it that starts a process or connects fails: `guard.py`.
+LANGGRAPH_SESSIONS_TEST_URL names a server to be used in place of one that is started, and
+LANGGRAPH_SESSIONS_TEST_PGBOUNCER sends connections through a PgBouncer. `.ci/run` runs all that a
+change must pass.
+"""
