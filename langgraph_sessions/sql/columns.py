@@ -97,3 +97,12 @@ TABLES: Final[Mapping[str, Sequence[Column]]] = {
 # The names of a session's columns: those that users see, and those that a run knows.
 SEEN: Final = tuple(column.name for column in USER_SESSIONS if column.seen)
 IN_RUNS: Final = tuple(column.name for column in USER_SESSIONS if column.in_runs)
+
+
+def record(names: Sequence[str]) -> str:
+    """Return what these columns of a session are, for `jsonb_to_record(…) AS s (…)`.
+
+    So a statement reads the row that a function of ours returns as jsonb.
+    """
+    types = {column.name: column.type for column in USER_SESSIONS}
+    return ", ".join(f"{name} {types[name]}" for name in names)

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from langgraph_sessions.plans import Statement
+from langgraph_sessions.sql.columns import IN_RUNS, record
 from langgraph_sessions.sql.rows import SESSION_ROW
 
 
@@ -71,13 +72,14 @@ class PutSession(GuardThread):
     @property
     def sql(self) -> str:
         return f"""
-SELECT {SESSION_ROW} FROM user_sessions_put(jsonb_build_object(
+SELECT {SESSION_ROW} FROM jsonb_to_record(user_sessions_put(jsonb_build_object(
     'user_id', %(user_id)s::text, 'thread_id', %(thread_id)s::text,
     'known', %(known)s::boolean, 'first', %(first)s::boolean,
     'title', %(title)s::text, 'message_title', %(message_title)s::text,
     'is_active', %(is_active)s::boolean, 'checked', %(checked)s::boolean,
     'save', %(save)s::text, 'seen', %(seen)s::text,
-    'base', %(base)s::text, 'own', %(own)s::text, 'at', %(at)s::timestamptz))"""
+    'base', %(base)s::text, 'own', %(own)s::text, 'at', %(at)s::timestamptz)))
+    AS s ({record(IN_RUNS)})"""
 
 
 @dataclass(frozen=True)

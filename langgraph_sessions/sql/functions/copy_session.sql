@@ -1,7 +1,7 @@
 CREATE OR REPLACE FUNCTION user_sessions_copy_session(p jsonb)
-RETURNS SETOF user_sessions LANGUAGE plpgsql AS $$
--- Makes a new session on a copy of a thread, and returns its row; of a thread without a session,
--- a thread without one, and no row.
+RETURNS jsonb LANGUAGE plpgsql AS $$
+-- Makes a new session on a copy of a thread, and returns its row, as jsonb (see user_sessions_put);
+-- of a thread without a session, a thread without one, and NULL.
 --
 -- The copy is of the source's owner. A copy that names its user, a fork, becomes current. Any
 -- other is as active as its source and stands right behind it: nobody asked for the user's next
@@ -44,7 +44,7 @@ BEGIN
         IF head = p_checkpoint_id THEN p_checkpoint_id := NULL; END IF;
     END IF;
     PERFORM user_sessions_copy(p_source, p_target, p_checkpoint_id);
-    IF s.id IS NULL THEN RETURN; END IF;
+    IF s.id IS NULL THEN RETURN NULL; END IF;
     -- What differs from the source; every other column, also one added later, is copied.
     s.thread_id := p_target;
     IF p_title IS NOT NULL THEN
@@ -59,8 +59,9 @@ BEGIN
     s.titler_called := FALSE;
     s.last_save := NULL;
     s.status := user_sessions_status(p_target);
-    RETURN QUERY EXECUTE format($query$
+    EXECUTE format($query$
         INSERT INTO user_sessions (thread_id, %1$s)
         SELECT thread_id, %1$s FROM (SELECT ($1).*) AS s RETURNING *
-    $query$, user_sessions_columns('user_sessions', NULL)) USING s;
+    $query$, user_sessions_columns('user_sessions', NULL)) INTO s USING s;
+    RETURN to_jsonb(s);
 END $$;

@@ -1,6 +1,8 @@
 CREATE OR REPLACE FUNCTION user_sessions_put(p jsonb)
-RETURNS SETOF user_sessions LANGUAGE plpgsql AS $$
--- Saves the session beside a checkpoint, and returns its row.
+RETURNS jsonb LANGUAGE plpgsql AS $$
+-- Saves the session beside a checkpoint, and returns its row, as jsonb: the type of a row changes
+-- with the table, and a save that waits while a column is added would return what the statement
+-- that called it does not expect.
 --
 -- It runs after the checkpoint's statements, in their transaction, and raises to undo them:
 -- LGS01 where the thread is not the user's, LGS04 where another run has saved meanwhile.
@@ -51,7 +53,7 @@ BEGIN
             -- saved before there was a session.
             PERFORM user_sessions_check(
                 p_thread_id, p_checked, p_seen, p_save, p_seen, p_base, p_own);
-            RETURN NEXT s; RETURN;
+            RETURN to_jsonb(s);
         END IF;
     END IF;
     SELECT * INTO s FROM user_sessions WHERE thread_id = p_thread_id FOR NO KEY UPDATE;
@@ -65,7 +67,7 @@ BEGIN
     ELSIF s.title_source = 'default' AND p_message_title IS NOT NULL THEN
         s.title := p_message_title; s.title_source := 'message';
     ELSIF NOT p_first AND p_save IS NULL THEN
-        RETURN NEXT s; RETURN;
+        RETURN to_jsonb(s);
     END IF;
     UPDATE user_sessions SET
         title = s.title, title_source = s.title_source, last_save = coalesce(p_save, last_save),
@@ -74,5 +76,5 @@ BEGIN
         updated_at = CASE WHEN p_first THEN greatest(updated_at, coalesce(p_at, clock_timestamp()))
                           ELSE updated_at END
     WHERE thread_id = p_thread_id RETURNING * INTO s;
-    RETURN NEXT s;
+    RETURN to_jsonb(s);
 END $$;
