@@ -26,7 +26,7 @@ import pytest
 
 import langgraph_sessions
 from langgraph_sessions import SessionSaver
-from tests.catalogue import contents
+from tests.catalogue import catalogue
 from tests.support import PATIENCE, TABLES, graph_builder, texts
 
 Db = psycopg.Connection[Any]
@@ -241,9 +241,9 @@ def test_after_a_breaking_version_older_workers_do_not_start(
     def everything() -> list[Any]:
         return [db.execute(f"SELECT * FROM {table}".encode()).fetchall() for table in TABLES]
 
-    rows, made = everything(), contents(url)
+    rows, made = everything(), catalogue(url)
     for kind in ("sync", "async"):
         worker = start(older, kind, "g")
         assert "cannot go on with it: upgrade the package" in worker.end()
         assert (worker.process.returncode, worker.turns) == (1, [])
-    assert (everything(), contents(url)) == (rows, made)
+    assert (everything(), catalogue(url)) == (rows, made)
