@@ -22,25 +22,30 @@ Connection = psycopg.Connection[Any]
 def late_graph(chat: Chat, overtake: Callable[[], object]) -> Any:
     """Return a graph whose run calls *overtake*, once, when it has loaded and not yet saved.
 
-    It is told that it is late, by a word: a reducer sees the input before anything is saved.
+    By the time that anything of the graph is called, its reducers included, LangGraph has sent
+    off the input's checkpoint.
     """
     overtakes = iter([overtake])
+    name = "aget_tuple" if chat.is_async else "get_tuple"
+    load = getattr(chat.saver, name)
 
-    def reduce(left: Any, right: Any) -> Any:
-        if right == ["late"]:
-            next(overtakes, bool)()
-        return add_messages(left, right)
+    def overtaken(config: Any) -> Any:
+        loaded = load(config)
+        next(overtakes, bool)()
+        return loaded
 
-    state: Any = TypedDict("state", {"messages": Annotated[list[Any], reduce]})  # type: ignore[misc]
-    builder: Any = StateGraph(state)
-    builder.add_node("node", lambda state: answer(state))
-    builder.add_edge(START, "node")
-    return chat.compile(builder)
+    async def aovertaken(config: Any) -> Any:
+        loaded = await load(config)
+        await asyncio.to_thread(next(overtakes, bool))
+        return loaded
+
+    setattr(chat.saver, name, aovertaken if chat.is_async else overtaken)
+    return chat.compile(graph_builder(answer))
 
 
 def rows(db: Connection) -> list[list[str]]:
     """Return all that is saved."""
-    tables = ("checkpoints", "checkpoint_blobs", "user_sessions")
+    tables = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "user_sessions")
     statements = [f"SELECT t::text AS row FROM {table} AS t ORDER BY 1" for table in tables]
     return [[row["row"] for row in db.execute(statement)] for statement in statements]
 
