@@ -13,6 +13,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import Session
 from langgraph_sessions.runs.claim import Claim
+from langgraph_sessions.runs.making import Making
 from langgraph_sessions.runs.request import (
     INSTRUCTIONS,
     RUN_KEY,
@@ -36,6 +37,7 @@ class ActiveRun:
         saved: Whether this run has saved anything.
         words: What there is for the session's title.
         claim: By what it notices other runs of the session.
+        making: Has its saves take turns until the session is made.
     """
 
     session: Session
@@ -43,6 +45,7 @@ class ActiveRun:
     is_active: bool | None
     known: bool
     claim: Claim
+    making: Making
     saved: bool = False
     words: Words = field(default_factory=Words)
 
@@ -57,6 +60,7 @@ class ActiveRun:
             is_active=False if request.is_active is False else activate,
             known=known,
             claim=Claim(session.thread_id),
+            making=Making(over=known),
         )
 
     @property
@@ -101,7 +105,7 @@ class ActiveRun:
 
     def note_saved(self, row: Mapping[str, Any]) -> Session:
         """Take note of a save that put *row*, and return its session."""
-        self.saved = self.known = True
+        self.saved = self.known = self.making.over = True
         self.words.untitled = row["title_source"] == "default"
         self.words.unasked = not row["titler_called"] and row["title_source"] != "user"
         return Session.from_row(row)
@@ -117,6 +121,12 @@ def active_run(config: RunnableConfig) -> ActiveRun | None:
     ):
         return run
     return None
+
+
+def making(config: RunnableConfig) -> Making:
+    """Return what the saves of the run that *config* is part of go through; one alone goes on."""
+    run = active_run(config)
+    return run.making if run else Making(over=True)
 
 
 def get_session(config: RunnableConfig) -> Session:

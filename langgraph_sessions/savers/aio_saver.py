@@ -23,6 +23,7 @@ from langgraph_sessions.database.pools import POOL_SIZE
 from langgraph_sessions.database.source import Path
 from langgraph_sessions.outage import bridge
 from langgraph_sessions.outage.state import OUTAGE_LIMIT
+from langgraph_sessions.runs.active import making
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_id
 from langgraph_sessions.savers.aio_upkeep import AsyncThreadUpkeep
 from langgraph_sessions.savers.plans import SaverPlans
@@ -168,7 +169,8 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
     ) -> RunnableConfig:
         """Async version of `SessionSaver.put`."""
         plan = self._put(config, checkpoint, metadata, new_versions)
-        return await self._database.run(plan)
+        async with making(config).aturn():
+            return await self._database.run(plan)
 
     async def aput_writes(
         self,
@@ -178,7 +180,9 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
         task_path: str = "",
     ) -> None:
         """Async version of `SessionSaver.put_writes`."""
-        await self._database.run(self._put_writes(config, writes, task_id, task_path))
+        plan = self._put_writes(config, writes, task_id, task_path)
+        async with making(config).aturn():
+            await self._database.run(plan)
 
     def _start_titler(self, titler: Titler, thread_id: str) -> None:
         if self.durable:

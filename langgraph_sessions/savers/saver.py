@@ -24,6 +24,7 @@ from langgraph_sessions.database.pools import POOL_SIZE
 from langgraph_sessions.database.source import Path
 from langgraph_sessions.outage import bridge
 from langgraph_sessions.outage.state import OUTAGE_LIMIT
+from langgraph_sessions.runs.active import making
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_id
 from langgraph_sessions.savers.plans import SaverPlans
 from langgraph_sessions.savers.upkeep import ThreadUpkeep
@@ -239,7 +240,8 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
             TypeError, ValueError: As in `get_tuple`, when it is not part of a run.
         """
         plan = self._put(config, checkpoint, metadata, new_versions)
-        return self._database.run(plan)
+        with making(config).turn():
+            return self._database.run(plan)
 
     def put_writes(
         self,
@@ -249,7 +251,9 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
         task_path: str = "",
     ) -> None:
         """Save a task's writes. Raises as `put`."""
-        self._database.run(self._put_writes(config, writes, task_id, task_path))
+        plan = self._put_writes(config, writes, task_id, task_path)
+        with making(config).turn():
+            self._database.run(plan)
 
     def _start_titler(self, titler: Titler, thread_id: str) -> None:
         if self.durable:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import threading
+from typing import Any
+
 import psycopg
 import pytest
 
@@ -9,7 +14,7 @@ from langgraph_sessions import SessionNotFoundError
 from tests.graphs import ask, chain, says
 from tests.sessions.at_work import under_way
 from tests.sessions.contents import HISTORY, Connection, count, everything, mentioning, stored
-from tests.support import TABLES, Chat
+from tests.support import PATIENCE, TABLES, Chat, until
 
 
 @pytest.mark.parametrize("strategy", ["delete", "delete_all"])
@@ -108,6 +113,45 @@ async def test_a_users_first_run_under_way_brings_nothing_back(chat: Chat, db: C
     """So it is with a run that has just made its session."""
     async with under_way(chat, user_id="alice") as run:
         await chat.session("delete_user", "alice")
+    with pytest.raises(SessionNotFoundError):
+        await run
+    assert everything(db) == {table: [] for table in TABLES}
+
+
+def hold(db: Connection, table: str, key: int) -> None:
+    """Have whoever inserts into *table* wait until *key* is unlocked."""
+    create: Any = f"""
+        CREATE FUNCTION hold_{table}() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_advisory_xact_lock_shared({key}); RETURN NEW; END $$;
+        CREATE TRIGGER hold BEFORE INSERT ON {table}
+        FOR EACH ROW EXECUTE FUNCTION hold_{table}()"""
+    db.execute(create)
+    db.execute("SELECT pg_advisory_lock(%s)", [key])
+
+
+async def test_what_is_written_while_a_session_is_made_goes_with_it(
+    chat: Chat, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writes sent off beside the first checkpoint bring nothing back when they come too late."""
+    begun = threading.Event()
+    name = "aput_writes" if chat.is_async else "put_writes"
+    put_writes = getattr(chat.saver, name)
+
+    @functools.wraps(put_writes)
+    def beginning(*args: Any) -> Any:
+        begun.set()
+        return put_writes(*args)
+
+    monkeypatch.setattr(chat.saver, name, beginning)
+    hold(db, "user_sessions", 1)
+    hold(db, "checkpoint_writes", 2)
+    run = asyncio.create_task(chat.say("at work", user_id="alice"))
+    assert await asyncio.to_thread(begun.wait, PATIENCE)
+    db.execute("SELECT pg_advisory_unlock(1)")
+    made = "SELECT FROM user_sessions WHERE user_id = 'alice'"
+    await asyncio.to_thread(until, lambda: db.execute(made).fetchall())
+    assert (await chat.session("delete_user", "alice"))["sessions"] == 1
+    db.execute("SELECT pg_advisory_unlock(2)")
     with pytest.raises(SessionNotFoundError):
         await run
     assert everything(db) == {table: [] for table in TABLES}
