@@ -6,7 +6,6 @@ would be mended by the same remedy is told once.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -18,19 +17,13 @@ from psycopg_pool import ConnectionPool
 from langgraph_sessions.database.database import Database
 from langgraph_sessions.database.deeds import do
 from langgraph_sessions.database.source import Source
-from langgraph_sessions.doctor import leftovers
-from langgraph_sessions.doctor.findings import COMMAND, Finding
+from langgraph_sessions.doctor import columns, functions, indexes, leftovers, versions
+from langgraph_sessions.doctor.findings import Finding
+from langgraph_sessions.doctor.versions import LANGGRAPH_TABLES, OUR_TABLES, VERSION_TABLES
 from langgraph_sessions.plans import Fetch, Plan
-from langgraph_sessions.sql import columns, ddl, functions, migrations, schema
+from langgraph_sessions.sql.functions import load
 
 OLDEST_SERVER: Final = 14
-LANGGRAPH_TABLES: Final = (
-    "checkpoints",
-    "checkpoint_blobs",
-    "checkpoint_writes",
-    "checkpoint_migrations",
-)
-OUR_TABLES: Final = tuple(columns.TABLES)
 
 _SERVER = """
 SELECT current_setting('server_version_num')::int / 10000 AS version,
@@ -56,25 +49,17 @@ UNION ALL
 SELECT quote_ident(current_user), oid::regprocedure::text, 'EXECUTE'
 FROM pg_proc WHERE proname = ANY (%(functions)s) AND pg_function_is_visible(oid)
 AND NOT has_function_privilege(oid, 'EXECUTE')"""
-_INDEXES = """
-SELECT name AS table, c.relname AS name, i.indisprimary AS primary,
-    i.indisvalid AND i.indisready AS valid, pg_get_indexdef(i.indexrelid) AS definition
-FROM unnest(%(tables)s::text[]) AS name
-JOIN pg_index AS i ON i.indrelid = to_regclass(name)
-JOIN pg_class AS c ON c.oid = i.indexrelid"""
-_COLUMNS = """
-SELECT name || '.' || attname AS column, atthasdef OR attidentity <> '' AS has_default
-FROM unnest(%(tables)s::text[]) AS name
-JOIN pg_attribute ON attrelid = to_regclass(name) AND attnum > 0 AND NOT attisdropped"""
-# And whether they need a default.
-OUR_COLUMNS: Final = {
-    f"{table}.{column.name}": column.default is not None
-    for table, of_it in columns.TABLES.items()
-    for column in of_it
-}
-_FUNCTIONS = """
-SELECT proname AS name, prosrc AS body FROM pg_proc
-WHERE proname = ANY (%(functions)s) AND pg_function_is_visible(oid)"""
+
+
+# Who else may create in the schema of our tables than its owner and theirs.
+_CREATORS = """
+SELECT DISTINCT quote_ident(nspname) AS schema,
+    CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS role
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
+CROSS JOIN aclexplode(nspacl)
+WHERE c.oid = to_regclass('user_sessions') AND privilege_type = 'CREATE'
+AND grantee NOT IN (nspowner, relowner, (SELECT oid FROM pg_roles WHERE rolname = current_user))
+ORDER BY role"""
 
 
 def visit(database: str | None, langgraph: Sequence[str]) -> list[Finding]:
@@ -120,15 +105,23 @@ def _inside(langgraph: Sequence[str]) -> Plan[list[Finding]]:
     found = yield from _rights(tables)
     if found:
         return found
-    found, is_old = yield from _versions(langgraph, tables)
-    found += _missing_tables(tables, is_old)
+    # First those of the tables from which the versions are read.
+    found = yield from columns.find(VERSION_TABLES)
     if found:
         return found
-    found += yield from _columns()
+    known = yield from versions.find(langgraph, tables)
+    if known.has_problems:
+        return known.found
+    found = yield from columns.find_foreign(tables, langgraph)
+    if not known.tables_are_newer:  # What a newer version made of them is its own affair.
+        found += yield from columns.find(OUR_TABLES)
     if found:  # The functions, and indexes, want them.
-        return found
-    found += yield from _indexes(langgraph, tables)
-    changed = yield from _functions()
+        return known.found + found
+    found = known.found + (yield from _openness())
+    found += yield from indexes.find_partitioned(tables)
+    if not known.tables_are_newer:
+        found += yield from indexes.find(langgraph, tables)
+    changed = yield from functions.find(newer=known.functions_are_newer)
     if changed:  # The walk over the threads calls one.
         return found + changed
     return found + (yield from leftovers.find())
@@ -182,13 +175,13 @@ def _pooler(announced: int, first: int, later: int) -> Iterator[Finding]:
     )
 
 
-# --- Rights, tables and versions -----------------------------------------------------------------
+# --- Rights --------------------------------------------------------------------------------------
 
 
 def _rights(tables: Sequence[str]) -> Plan[list[Finding]]:
     if "user_sessions" not in tables:
         return []
-    params = {"tables": tables, "functions": [function.name for function in functions.load()]}
+    params = {"tables": tables, "functions": [function.name for function in load()]}
     rows = yield Fetch(_RIGHTS, params)
     if not rows:
         return []
@@ -203,126 +196,12 @@ def _grant(row: DictRow, role: str) -> str:
     return f"GRANT {row['privilege']} ON {kind}{row['of']} TO {role}"
 
 
-def _versions(
-    langgraph: Sequence[str], tables: Sequence[str]
-) -> Plan[tuple[list[Finding], dict[str, bool]]]:
-    """Compare both packages' versions; say which are too old."""
-    checkpoints, sessions = -1, 0
-    if "checkpoint_migrations" in tables:
-        (row,) = yield Fetch(schema.LANGGRAPH_VERSION)
-        checkpoints = row["version"]
-    if "user_sessions_migrations" in tables:
-        (row,) = yield Fetch(schema.SESSIONS_VERSION)
-        sessions = row["version"]
-    known, ours = len(langgraph) - 1, len(migrations.MIGRATIONS)
-    found = [
-        *_version("LangGraph", "langgraph-checkpoint-postgres", checkpoints, known),
-        *_version("langgraph-sessions", "langgraph-sessions", sessions, ours),
-    ]
-    return found, {"langgraph": checkpoints < known, "sessions": sessions < ours}
-
-
-def _version(whose: str, package: str, version: int, known: int) -> Iterator[Finding]:
-    if version > known:
-        yield Finding(
-            "schema-new",
-            f"the tables of {whose} have version {version}; what is installed knows {known}",
-            f"upgrade the package {package} here",
-        )
-    elif version < known:
-        has = f"have version {version}" if version > 0 else "are missing"
-        yield Finding(
-            "schema-old",
-            f"the tables of {whose} {has}; this version needs {known}",
-            f"call SessionSaver(url).setup() once; in a database without user_sessions, "
-            f'"{COMMAND} ddl | psql URL" does the same. Then run the doctor again',
-        )
-
-
-def _missing_tables(tables: Sequence[str], is_old: dict[str, bool]) -> list[Finding]:
-    """Tell of tables that are gone although the versions say that they were made."""
-    expected = (() if is_old["langgraph"] else LANGGRAPH_TABLES) + (
-        () if is_old["sessions"] else OUR_TABLES
-    )
-    missing = [table for table in expected if table not in tables]
-    if not missing:
+def _openness() -> Plan[list[Finding]]:
+    """Tell of those who may put something of their own in place of our functions."""
+    rows = yield Fetch(_CREATORS)
+    if not rows:
         return []
-    mend = (
-        "restore them from a backup; or make them empty: their CREATE TABLE and CREATE INDEX, "
-        f'and of user_sessions the ALTERs, are in "{COMMAND} ddl"'
-    )
-    what = "tables were made and are gone"
-    return [Finding("table-missing", what, mend, len(missing), missing)]
-
-
-# --- Columns, indexes and functions --------------------------------------------------------------
-
-
-def _columns() -> Plan[list[Finding]]:
-    rows = yield Fetch(_COLUMNS, {"tables": list(OUR_TABLES)})
-    present = {row["column"]: row["has_default"] for row in rows}
-    missing = sorted(OUR_COLUMNS.keys() - present.keys())
-    bare = [c for c, needs in OUR_COLUMNS.items() if needs and present.get(c) is False]
-    mend = f'ALTER TABLE, to what "{COMMAND} ddl" shows; what stood in a column is in a backup'
-    found = []
-    if missing:
-        found += [Finding("column", "columns are missing", mend, len(missing), missing)]
-    if bare:
-        found += [Finding("column", "columns have no default", mend, len(bare), bare)]
-    return found
-
-
-def _indexes(langgraph: Sequence[str], tables: Sequence[str]) -> Plan[list[Finding]]:
-    rows = yield Fetch(_INDEXES, {"tables": tables})
-    expected = ddl.indexes(langgraph)
-    keyed = {row["table"] for row in rows if row["primary"]}
-    return [
-        *_missing_indexes(expected, {row["name"] for row in rows}),
-        *(_missing_key(table) for table in tables if table not in keyed),
-        *(_invalid_index(row["name"]) for row in rows if not row["valid"]),
-        *(
-            _other_index(row["name"], expected[row["name"]])
-            for row in rows
-            if _bare(row["definition"]) != _bare(expected.get(row["name"], row["definition"]))
-        ),
-    ]
-
-
-def _bare(definition: str) -> str:
-    """Return what an index is, without its schema and what goes without saying."""
-    words = re.sub(r" CONCURRENTLY| IF NOT EXISTS| USING btree|(?<= ON )[^ (]+\.|;", "", definition)
-    return re.sub(r"\s+|::text|[()]", "", words).lower()
-
-
-def _missing_indexes(expected: dict[str, str], present: set[str]) -> Iterator[Finding]:
-    for name in sorted(expected.keys() - present):
-        yield Finding("index-missing", "an index is missing", expected[name], which=[name])
-
-
-def _missing_key(table: str) -> Finding:
-    mend = f'ALTER TABLE {table} ADD PRIMARY KEY (…), of the columns that "{COMMAND} ddl" shows'
-    return Finding("index-missing", "a primary key is missing", mend, which=[f"{table}_pkey"])
-
-
-def _other_index(name: str, sql: str) -> Finding:
-    what = "an index is not what its name says: other columns, or not unique"
-    return Finding(
-        "index-other", what, f"DROP INDEX {name} (or its constraint); {sql}", which=[name]
-    )
-
-
-def _invalid_index(name: str) -> Finding:
-    what = "an index is invalid: it was not built to its end, and no query uses it"
-    return Finding("index-invalid", what, f"REINDEX INDEX CONCURRENTLY {name}", which=[name])
-
-
-def _functions() -> Plan[list[Finding]]:
-    expected = {function.name: function.body for function in functions.load()}
-    rows = yield Fetch(_FUNCTIONS, {"functions": list(expected)})
-    present = {(row["name"], row["body"]) for row in rows}
-    wrong = sorted(name for name, body in expected.items() if (name, body) not in present)
-    if not wrong:
-        return []
-    what = "functions are missing, or are not those of this version"
-    mend = f"{COMMAND} ddl --functions | psql URL"
-    return [Finding("function", what, mend, len(wrong), wrong)]
+    which = [row["role"] for row in rows]
+    what = f"others may create functions in the schema {rows[0]['schema']}, also in place of ours"
+    mend = f"REVOKE CREATE ON SCHEMA {rows[0]['schema']} FROM {', '.join(which)}"
+    return [Finding("schema-open", what, mend, len(which), which, is_problem=False)]

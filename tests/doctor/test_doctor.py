@@ -32,7 +32,11 @@ BREAKAGES = [
     ("schema-old", [], "DELETE FROM user_sessions_migrations"),
     ("schema-old", [], "DROP TABLE user_sessions_migrations"),
     ("schema-old", [], "DELETE FROM checkpoint_migrations WHERE v > 4"),
-    ("schema-new", [], "INSERT INTO user_sessions_migrations (version) VALUES (999)"),
+    (
+        "schema-new",
+        [],
+        "INSERT INTO user_sessions_migrations (version, breaking) VALUES (999, TRUE)",
+    ),
     ("schema-new", [], "INSERT INTO checkpoint_migrations (v) VALUES (999)"),
     ("table-missing", ["checkpoint_writes"], "DROP TABLE checkpoint_writes"),
     ("table-missing", ["user_sessions"], "DROP TABLE user_sessions CASCADE"),
