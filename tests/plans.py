@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import psycopg
+
 from langgraph_sessions import Session
-from langgraph_sessions.plans import Done, Plan, fail, proceed
+from langgraph_sessions.database.database import Database
+from langgraph_sessions.plans import Done, Give, Plan, fail, proceed
 from langgraph_sessions.sql.columns import USER_SESSIONS
 
 Row = dict[str, Any]
@@ -62,6 +66,41 @@ def play(plan: Plan[Any], *answers: Any) -> Played:
         played.result = step.value
     assert len(played.asked) == len(answers), f"asked no more than {played.asked}"
     return played
+
+
+class Refused(psycopg.Error):
+    """What the database raises, with a code of ours or of its own."""
+
+    def __init__(self, sqlstate: str) -> None:
+        """Be refused with this code."""
+        super().__init__(sqlstate)
+        self.sqlstate = sqlstate
+
+
+class Answering(Database):
+    """A database that plays the one plan it is given with *answers*.
+
+    Attributes:
+        asked: What the plan asked.
+    """
+
+    def __init__(self, *answers: Any) -> None:
+        """Have these answers."""
+        self.asked: list[Any] = []
+        self._answers = answers
+
+    def run(self, plan: Plan[Any]) -> Any:
+        """Play *plan*; return, or raise, what it does."""
+        played = play(plan, *self._answers)
+        self.asked = played.asked
+        if played.error:
+            raise played.error
+        return played.result
+
+    def stream(self, plan: Plan[None]) -> Iterator[Any]:
+        """Play *plan*; yield what it gives, which takes answers, too."""
+        self.run(plan)
+        yield from (step.value for step in self.asked if isinstance(step, Give))
 
 
 def session_row(user_id: str = "alice", thread_id: str = "t", **columns: Any) -> Row:

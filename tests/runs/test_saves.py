@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import psycopg
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
@@ -22,19 +21,11 @@ from langgraph_sessions.runs.saving import (
 )
 from langgraph_sessions.sql.functions import CONFLICT, IN_USE, NOT_FOUND
 from langgraph_sessions.sql.saving import FindSaved, GuardThread, PutSession
-from tests.plans import play, session, session_row
+from tests.plans import Refused, play, session, session_row
 from tests.support import config
 
 SERDE = JsonPlusSerializer()
 METADATA: Any = {"source": "loop", "step": 1, "parents": {}}
-
-
-class Refused(psycopg.Error):
-    """What the database raises, with a code of ours or of its own."""
-
-    def __init__(self, sqlstate: str) -> None:
-        super().__init__(sqlstate)
-        self.sqlstate = sqlstate
 
 
 def running() -> ActiveRun:
