@@ -6,13 +6,19 @@ meanwhile, which rolls the checkpoint back with them.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from functools import partial
+from typing import ClassVar, Final
 
-from langgraph_sessions.plans import Statement
+from psycopg.types.json import Jsonb
+
+from langgraph_sessions.plans import Params, Statement
 from langgraph_sessions.sql.columns import IN_RUNS, record
 from langgraph_sessions.sql.rows import SESSION_ROW
+
+_dumps: Final = partial(json.dumps, default=datetime.isoformat)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +46,13 @@ class GuardThread(Statement):
 
     @property
     def sql(self) -> str:
-        return """
-SELECT user_sessions_guard(jsonb_build_object(
-    'user_id', %(user_id)s::text, 'thread_id', %(thread_id)s::text,
-    'known', %(known)s::boolean, 'checked', %(checked)s::boolean,
-    'save', %(save)s::text, 'seen', %(seen)s::text, 'base', %(base)s::text))"""
+        return "SELECT user_sessions_guard(%(p)s::jsonb)"
+
+    @property
+    def params(self) -> Params:
+        """One argument, so that the functions never get another: what is `None` is left out."""
+        given = {key: value for key, value in vars(self).items() if value is not None}
+        return {"p": Jsonb(given, dumps=_dumps)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +80,8 @@ class PutSession(GuardThread):
     @property
     def sql(self) -> str:
         return f"""
-SELECT {SESSION_ROW} FROM jsonb_to_record(user_sessions_put(jsonb_build_object(
-    'user_id', %(user_id)s::text, 'thread_id', %(thread_id)s::text,
-    'known', %(known)s::boolean, 'first', %(first)s::boolean,
-    'title', %(title)s::text, 'message_title', %(message_title)s::text,
-    'is_active', %(is_active)s::boolean, 'checked', %(checked)s::boolean,
-    'save', %(save)s::text, 'seen', %(seen)s::text,
-    'base', %(base)s::text, 'own', %(own)s::text, 'at', %(at)s::timestamptz)))
-    AS s ({record(IN_RUNS)})"""
+SELECT {SESSION_ROW}
+FROM jsonb_to_record(user_sessions_put(%(p)s::jsonb)) AS s ({record(IN_RUNS)})"""
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ READS_KEY = """BEGIN
     WHERE thread_id = p ->> 'thread_id' AND (p ->> 'pinned')::boolean;
 """
 FUNCTIONS, PUT = Path("sql/functions/__init__.py"), Path("sql/functions/put.sql")
-CALL = "user_sessions_put(jsonb_build_object("
+CALL = "user_sessions_put(%(p)s::jsonb"
 
 
 def copy(folder: Path) -> Path:
@@ -106,7 +106,7 @@ def alter(package: Path, *, breaking: bool) -> None:
     replace(package / FUNCTIONS, r"(?<=FUNCTIONS_VERSION: Final = )\d+", "1000")
     replace(package / PUT, r"^BEGIN\n", READS_KEY)
     (calls,) = (path for path in package.rglob("*.py") if CALL in path.read_text())
-    replace(calls, re.escape(CALL), f"{CALL}'pinned', TRUE, ")
+    replace(calls, re.escape(CALL), f"""{CALL} || '{{{{"pinned": true}}}}'""")
 
 
 def replace(path: Path, what: str, by: str) -> None:

@@ -1,30 +1,31 @@
-CREATE OR REPLACE FUNCTION user_sessions_check(
-    p_thread_id text, p_checked boolean, p_last_save text, p_save text, p_seen text,
-    p_base text, p_own text
-) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION user_sessions_check(p jsonb, p_last_save text)
+RETURNS void LANGUAGE plpgsql AS $$
 -- Raises LGS04 when another run has saved to the session since this run loaded it.
 --
--- Every save of a run has a name, `<run>.<number>`: p_save is that of the save being made, which
--- then becomes the session's last_save. p_seen was its last_save when the run began. So a run's
+-- Every save of a run has a name, `<run>.<number>`: `save` is that of the save being made, which
+-- then becomes the session's last_save; `seen` was its last_save when the run began. So a run's
 -- first save expects what the run loaded, and each later one a save of the run's own.
 --
 -- What was saved outside a run, or without this package, has no name; its checkpoint shows it.
--- p_base is the root graph's newest checkpoint when the run began, '' for none, NULL for a run
--- that started from an older one; p_own is the checkpoint being saved. Checkpoints of updates of
+-- `base` is the root graph's newest checkpoint when the run began, '' for none, absent for a run
+-- that started from an older one; `own` is the checkpoint being saved. Checkpoints of updates of
 -- the state do not count: a node of this very run may have made one, and elsewhere an update
 -- hides a run, or is hidden by it, as in LangGraph.
+--
+-- Without `checked`, nothing is an error. p_last_save is the session's, as it is now.
 --
 -- The caller holds the session's row lock: of two runs that save at once, the second sees what
 -- the first saved.
 BEGIN
-    IF NOT p_checked OR split_part(p_last_save, '.', 1) = split_part(p_save, '.', 1) THEN
+    IF NOT coalesce((p ->> 'checked')::boolean, FALSE)
+    OR split_part(p_last_save, '.', 1) = split_part(p ->> 'save', '.', 1) THEN
         RETURN;
     END IF;
-    IF p_last_save IS DISTINCT FROM p_seen OR EXISTS (
-        SELECT FROM checkpoints WHERE thread_id = p_thread_id AND checkpoint_ns = ''
-        AND checkpoint_id > p_base AND checkpoint_id IS DISTINCT FROM p_own
+    IF p_last_save IS DISTINCT FROM p ->> 'seen' OR EXISTS (
+        SELECT FROM checkpoints WHERE thread_id = p ->> 'thread_id' AND checkpoint_ns = ''
+        AND checkpoint_id > p ->> 'base' AND checkpoint_id IS DISTINCT FROM p ->> 'own'
         AND coalesce(metadata ->> 'source', '') NOT IN ('update', 'fork')
     ) THEN
-        RAISE EXCEPTION 'another run of %', p_thread_id USING ERRCODE = 'LGS04';
+        RAISE EXCEPTION 'another run of %', p ->> 'thread_id' USING ERRCODE = 'LGS04';
     END IF;
 END $$;

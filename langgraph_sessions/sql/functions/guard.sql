@@ -12,10 +12,7 @@ DECLARE
     p_user_id text := p ->> 'user_id';
     p_thread_id text := p ->> 'thread_id';
     p_known boolean := coalesce((p ->> 'known')::boolean, FALSE);
-    p_checked boolean := coalesce((p ->> 'checked')::boolean, FALSE);
     p_save text := p ->> 'save';
-    p_seen text := p ->> 'seen';
-    p_base text := p ->> 'base';
     s user_sessions;
 BEGIN
     IF p_user_id IS NOT NULL AND NOT p_known THEN
@@ -28,8 +25,7 @@ BEGIN
         RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = 'LGS01';
     END IF;
     IF s.id IS NOT NULL THEN
-        PERFORM user_sessions_check(
-            p_thread_id, p_checked, s.last_save, p_save, p_seen, p_base, NULL);
+        PERFORM user_sessions_check(p, s.last_save);
         UPDATE user_sessions SET
             last_save = coalesce(p_save, last_save), status = user_sessions_status(p_thread_id)
         WHERE thread_id = p_thread_id;

@@ -24,11 +24,7 @@ DECLARE
     p_title text := p ->> 'title';
     p_message_title text := p ->> 'message_title';
     p_is_active boolean := (p ->> 'is_active')::boolean;
-    p_checked boolean := coalesce((p ->> 'checked')::boolean, FALSE);
     p_save text := p ->> 'save';
-    p_seen text := p ->> 'seen';
-    p_base text := p ->> 'base';
-    p_own text := p ->> 'own';
     p_at timestamptz := (p ->> 'at')::timestamptz;
     s user_sessions;
 BEGIN
@@ -49,10 +45,9 @@ BEGIN
             p_save, user_sessions_status(p_thread_id))
         ON CONFLICT (thread_id) DO NOTHING RETURNING * INTO s;
         IF FOUND THEN
-            -- With p_seen in place of a last_save: it may name writes of this run, which were
+            -- With `seen` in place of a last_save: it may name writes of this run, which were
             -- saved before there was a session.
-            PERFORM user_sessions_check(
-                p_thread_id, p_checked, p_seen, p_save, p_seen, p_base, p_own);
+            PERFORM user_sessions_check(p, p ->> 'seen');
             RETURN to_jsonb(s);
         END IF;
     END IF;
@@ -60,8 +55,7 @@ BEGIN
     IF NOT FOUND OR s.user_id <> p_user_id THEN
         RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = 'LGS01';
     END IF;
-    PERFORM user_sessions_check(
-        p_thread_id, p_checked, s.last_save, p_save, p_seen, p_base, p_own);
+    PERFORM user_sessions_check(p, s.last_save);
     IF p_first AND p_title IS NOT NULL THEN
         s.title := p_title; s.title_source := 'user';
     ELSIF s.title_source = 'default' AND p_message_title IS NOT NULL THEN
