@@ -88,11 +88,10 @@ class Batch(Asked):
 
 
 class Composite(Asked, ABC):
-    """What takes several statements in PostgreSQL.
+    """What takes several statements in PostgreSQL: a plan of questions, which calls nothing.
 
     Attributes:
-        atomic: Whether they are to be one transaction. Then they are all there is: the plan
-            calls nothing.
+        atomic: Whether they are one transaction; else each commits by itself.
     """
 
     atomic: ClassVar[bool] = False

@@ -254,23 +254,29 @@ class Connections(ABC, Generic[ConnT, PipeT]):
 
     def _with_pooled(self, use: Callable[[Any], Deed[T]]) -> Deed[T]:
         """Use a connection of the pool's that is not known to be dead."""
-        pool = cast(Any, self.conn)
-        conn = yield pool.getconn
-        error = None
-        try:
-            error = yield lambda: self._trouble(conn)
-            if error is None:
-                return (yield from use(conn))
-        finally:
-            yield lambda: pool.putconn(conn)
+        error, result = yield from self._borrow(lambda conn: self._use_living(conn, use))
+        if error is None:
+            return cast(T, result)
         # So may all of them be: they are replaced, if there is still a server.
         if not (yield from self.reaches_deed(error)):
             raise error
-        fresh = yield pool.getconn
+        return (yield from self._borrow(use))
+
+    def _use_living(
+        self, conn: Any, use: Callable[[Any], Deed[T]]
+    ) -> Deed[tuple[psycopg.Error | None, T | None]]:
+        """Use *conn*, or return what is wrong with it."""
+        error = yield lambda: self._trouble(conn)
+        return (error, None) if error else (None, (yield from use(conn)))
+
+    def _borrow(self, use: Callable[[Any], Deed[T]]) -> Deed[T]:
+        """Use a connection of the pool's, as `pool.connection()` lends it."""
+        pool = cast(Any, self.conn)
+        conn = yield pool.getconn
         try:
-            return (yield from use(fresh))
+            return (yield from _committed(conn, use))
         finally:
-            yield lambda: pool.putconn(fresh)
+            yield lambda: pool.putconn(conn)
 
     def reaches_deed(self, failure: BaseException | None = None) -> Deed[bool]:
         """Say whether a new connection can be made, after *failure*.
@@ -319,6 +325,22 @@ class Connections(ABC, Generic[ConnT, PipeT]):
     def _try(self, conninfo: str, options: dict[str, Any]) -> Deed[None]:
         conn = yield lambda: self._connect(conninfo, **options)
         yield conn.close
+
+
+def _committed(conn: Any, use: Callable[[Any], Deed[T]]) -> Deed[T]:
+    """Use *conn*, and commit; after an error, roll back.
+
+    Neither sends anything, unless somebody who borrowed it before turned autocommit off.
+    """
+    try:
+        result = yield from use(conn)
+    except BaseException:
+        with suppress(psycopg.Error):
+            yield conn.rollback
+        raise
+    if not conn.closed:
+        yield conn.commit
+    return result
 
 
 def _check_autocommit(conn: Any) -> None:

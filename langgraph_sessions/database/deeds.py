@@ -20,12 +20,21 @@ Deed = Generator[Callable[[], Any], Any, T]
 def do(deed: Deed[T]) -> T:
     """Do *deed*, and return its result."""
     try:
-        step = next(deed)
+        return _do(deed)
+    except BaseException as error:
+        if inspect.getgeneratorstate(deed) == inspect.GEN_CLOSED:  # The deed's own error.
+            raise
+        return _do(deed, error)  # Ctrl-C between two steps: the deed cleans up.
+
+
+def _do(deed: Deed[T], error: BaseException | None = None) -> T:
+    try:
+        step = next(deed) if error is None else deed.throw(error)
         while True:
             try:
                 value = step()
-            except BaseException as error:
-                step = deed.throw(error)
+            except BaseException as raised:
+                step = deed.throw(raised)
             else:
                 step = deed.send(value)
     except StopIteration as done:

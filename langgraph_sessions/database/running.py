@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -70,11 +71,10 @@ class Running(Connections[ConnT, PipeT]):
             raise
         return isinstance(step, Give), step.value
 
-    def _answered(
-        self, plan: Plan[Any], step: Question | Call, answer: Answer
-    ) -> Deed[Step | Done]:
+    def _answered(self, plan: Plan[Any], step: Step, answer: Answer) -> Deed[Step | Done]:
         """Answer *step*, and return the next one."""
         try:
+            assert not isinstance(step, Give)
             if isinstance(step, Call):
                 found = yield lambda: self._call(step)
             else:
@@ -122,24 +122,22 @@ class Running(Connections[ConnT, PipeT]):
             return (yield lambda: self._execute(conn, question))
         if isinstance(question, Batch):
             return (yield lambda: self._execute_batch(conn, question))
-        deed = self.drive_deed(conn, question.plan())
         if not question.atomic:
-            return (yield from deed)
+            return (yield from self.drive_deed(conn, question.plan()))
         if self.pipe:
             yield cast(Any, self.pipe).sync
+        deed = self.drive_deed(conn, _limited(question))
         return (yield lambda: self._atomically(conn, deed))
 
     def drive_deed(self, conn: Any, plan: Plan[T]) -> Deed[T]:
         """Run a plan of questions alone on *conn*."""
-        step = proceed(plan)
-        while not isinstance(step, Done):
-            assert isinstance(step, Statement | Batch | Composite)
-            try:
-                answer = yield from self._answer_on(conn, step)
-            except psycopg.Error as error:
-                step = fail(plan, error)
-            else:
-                step = proceed(plan, answer)
+        try:
+            step = proceed(plan)
+            while not isinstance(step, Done):
+                step = yield from self._answered(plan, step, lambda it: self._answer_on(conn, it))
+        except BaseException:
+            plan.close()
+            raise
         return cast(T, step.value)
 
     def attempt_deed(self, work: Callable[[], Deed[T]]) -> Deed[T]:
@@ -166,6 +164,23 @@ class Running(Connections[ConnT, PipeT]):
                 raise failure
             yield partial(self._sleep, pause)
         raise AssertionError
+
+
+@dataclass(frozen=True)
+class LimitIdleness(Statement):
+    """Have the server end this transaction if the client leaves it idle for so long.
+
+    Else a client that is stopped, or whose machine is gone, would keep its locks.
+    """
+
+    milliseconds: str = "10000"
+
+    sql = "SELECT set_config('idle_in_transaction_session_timeout', %(milliseconds)s, TRUE)"
+
+
+def _limited(question: Composite) -> Plan[Any]:
+    yield LimitIdleness()
+    return (yield from question.plan())
 
 
 class Unrepeatable(Exception):

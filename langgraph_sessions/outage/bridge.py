@@ -102,7 +102,9 @@ class Bridging(Running[ConnT, PipeT]):
 
     # --- How it is done, sync or async -----------------------------------------------------------
 
-    _guard: threading.Lock  # Of the outage and of what is held in it; never for long.
+    # Of the outage and of what is held in it; never for long. Serializers and log handlers run
+    # under it, and may come back.
+    _guard: threading.RLock
     _settled: Any  # Not set while what was held is being written.
     _closing: Any  # Set when nobody will write any more.
 
@@ -177,6 +179,8 @@ class Bridging(Running[ConnT, PipeT]):
         if pools.endpoint(self.conn) is None or (yield from self.reaches_deed(error)):
             return False
         with self._guard:
+            if self._closing.is_set():
+                return False
             if self._outage.state == HERE:
                 self._outage.begin(error)
                 self.on_change()
@@ -272,7 +276,7 @@ class Bridge(Bridging[Any, Any], Database):
 
     def _make_locks(self) -> None:
         super()._make_locks()
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._closing = threading.Event()
         self._settled = threading.Event()
         self._settled.set()
@@ -310,7 +314,7 @@ class AsyncBridge(Bridging[Any, Any], AsyncDatabase):
 
     def _make_locks(self) -> None:
         super()._make_locks()
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._closing = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()

@@ -139,7 +139,9 @@ class HeldSessions:
                 return self._owned(question.user_id, question.thread_id)
             case HasSession():
                 return [{"count": len(self._current(question.user_id))}]
-            case CreateSession() if not isinstance(question, CreateGivenSession):
+            case CreateGivenSession():  # Nobody knows what that id has in the database.
+                raise unavailable()
+            case CreateSession():
                 return self._create(question)
             case UpdateSession():
                 return self._update(question)

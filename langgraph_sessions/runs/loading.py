@@ -73,11 +73,18 @@ class LoadHistory(Load):
 
     def plan(self) -> Plan[Mapping[str, DeltaChannelHistory]]:
         """Load it as the parent does."""
+        config = self.config
+        if not config["configurable"].get("checkpoint_id") and self.channels:
+            # What follows is read again with each page: the newest checkpoint is not.
+            newest = yield from LoadCheckpoint(self.run, config, self.serde).plan()
+            if newest is None:
+                return {channel: {"writes": []} for channel in self.channels}
+            config = newest.config
 
         def read(saver: parent.Parent) -> Mapping[str, DeltaChannelHistory]:
-            return saver.get_delta_channel_history(config=self.config, channels=self.channels)
+            return saver.get_delta_channel_history(config=config, channels=self.channels)
 
-        return parent.reading(self.serde, read)
+        return (yield from parent.reading(self.serde, read))
 
 
 def from_row(row: Row, load: LoadCheckpoint) -> Plan[CheckpointTuple | None]:

@@ -150,7 +150,8 @@ class SaverPlans:
         save = SaveCheckpoint.of(run, config, checkpoint, metadata, new_versions, self.serde)
         session = save.done((yield save))
         self._manager.cache.wrote(session, began)
-        if self._titler and not save.checkpoint_ns and run.words.wants_titler(checkpoint["id"]):
+        wants_titler = not save.checkpoint_ns and run.words.wants_titler(checkpoint["id"])
+        if self._titler is not None and wants_titler:
             self._start_titler(self._titler, run.thread_id)
         return save.saved_config
 

@@ -12,6 +12,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol, maybe_add_typed_
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from langgraph_sessions import checks
+from langgraph_sessions.database.running import Running
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import Session
 from langgraph_sessions.plans import Call, Give, Plan
@@ -35,6 +36,8 @@ class BaseManager:
         cache: Sessions that were read or written lately.
     """
 
+    _database: Running[Any, Any]
+
     def __init__(
         self,
         serde: SerializerProtocol | None,
@@ -52,7 +55,8 @@ class BaseManager:
         self, plan: Plan[Session], user_id: object, thread_id: str | None = None
     ) -> Plan[Session]:
         """Read a session by *plan*, or from the cache."""
-        return self.cache.reading(plan, checks.user_id(user_id), thread_id)
+        user, durable = checks.user_id(user_id), self._database.durable
+        return self.cache.reading(plan, user, thread_id, durable=durable)
 
     def _messages(self, thread_id: str) -> Plan[list[BaseMessage]]:
         """Return what was said in a thread."""
@@ -92,6 +96,8 @@ class BaseManager:
         """Return the title that a thread's messages suggest."""
         try:
             return reading.title((yield from self._messages(thread_id)))
+        except psycopg.Error:
+            raise
         except Exception:
             # Encrypted, of another serializer, damaged: it is the user's all the same.
             logger.warning("thread %r cannot be read for a title", thread_id, exc_info=True)

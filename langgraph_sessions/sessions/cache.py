@@ -89,10 +89,14 @@ class SessionCache:
     # --- Beside plans ------------------------------------------------------------------------
 
     def reading(
-        self, plan: Plan[Session], user_id: str, thread_id: str | None = None
+        self, plan: Plan[Session], user_id: str, thread_id: str | None = None, *, durable: bool
     ) -> Plan[Session]:
-        """Return a session that is here, else what *plan* reads, to hold it."""
-        if cached := self.get(user_id, thread_id):
+        """Return a session that is here, else what *plan* reads, to hold it.
+
+        While the database is away (not *durable*) memory knows better: what runs that began
+        before save is here with the titles and times of then.
+        """
+        if durable and (cached := self.get(user_id, thread_id)):
             plan.close()
             return cached
         began = self.now()

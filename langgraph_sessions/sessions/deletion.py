@@ -128,8 +128,10 @@ class DeleteUser(Composite):
         counts = {"sessions": len(threads)}
         threads += [row["thread_id"] for row in (yield PlainThreads(self.user_id))]
         for name, table in zip(("checkpoints", "blobs", "writes"), TABLES, strict=True):
-            ((counts[name],),) = (row.values() for row in (yield DeleteRows(table, threads)))
-        ((counts["users"],),) = (row.values() for row in (yield DeletePreferences(self.user_id)))
+            (row,) = yield DeleteRows(table, threads)
+            counts[name] = row["count"]
+        (row,) = yield DeletePreferences(self.user_id)
+        counts["users"] = row["count"]
         return counts
 
 

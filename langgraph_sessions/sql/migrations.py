@@ -111,7 +111,7 @@ UPDATE user_sessions SET title_source = 'user' WHERE title <> '{DEFAULT_TITLE}'"
 )
 
 # A user: preferences, and the thread id set aside for the next session, see
-# `statements.open_reserved`.
+# `sql.opening.OpenReserved`.
 _USERS = """
 CREATE TABLE session_users (
     user_id             VARCHAR(255) PRIMARY KEY,
@@ -122,7 +122,7 @@ CREATE TABLE session_users (
 # The order of every listing. The title is in the first for searches, which then need not visit
 # the rows; the current session is the first row of the second. Few sessions wait for something,
 # so that the third is small. Everybody's lists are set apart by NULLS LAST, see
-# `statements._order`: in the same order, one of their indexes would be chosen for a user with many
+# `listing._order`: in the same order, one of their indexes would be chosen for a user with many
 # sessions, too, and read through everybody else's.
 _INDEXES = (
     """CREATE INDEX user_sessions_user_idx ON user_sessions (user_id, updated_at DESC, id DESC)
