@@ -16,7 +16,7 @@ from langgraph_sessions.sql.columns import USER_SESSIONS
 
 Row = dict[str, Any]
 
-THEN: Final = datetime(2026, 5, 1, 12, tzinfo=UTC)
+THEN: Final = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 # What the parent's SELECT_SQL returns where there is no checkpoint.
 NO_CHECKPOINT: Final[Row] = {

@@ -1,0 +1,180 @@
+"""Who is refused in memory: the rules of `user_sessions_put` and `user_sessions_guard` there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from langgraph_sessions import (
+    ConcurrentRunError,
+    SessionNotFoundError,
+    SessionsUnavailableError,
+)
+from langgraph_sessions.outage.journal import Journal
+from langgraph_sessions.outage.sessions import STATEMENT_SIZE, HeldSessions
+from langgraph_sessions.sql.saving import PutSession
+from langgraph_sessions.sql.sessions import CreateSession, UpdateSession
+from tests.plans import Row, session_row
+
+
+def holding(row: Row | None = None, limit: int = 10 * STATEMENT_SIZE) -> HeldSessions:
+    """Return what holds alice's session of that row."""
+    held = HeldSessions(Journal(limit))
+    if row is not None:
+        held.begin(row["thread_id"])
+        held.keep(row)
+    return held
+
+
+def put(**given: Any) -> PutSession:
+    """Return what puts a save of alice's run, called b.0; it says all that guards writes, too."""
+    return PutSession(
+        **{"user_id": "alice", "thread_id": "t", "checked": True, "save": "b.0", **given}
+    )
+
+
+SAVE = pytest.mark.parametrize("save", [HeldSessions.put, HeldSessions.guard])
+
+
+# --- Another run --------------------------------------------------------------------------------
+
+# What was saved last, what the run says, and whether it is refused.
+SAVES = [
+    pytest.param(None, {}, False, id="nothing was saved"),
+    pytest.param("a.3", {"seen": "a.3"}, False, id="by what the run has seen"),
+    pytest.param("b.5", {"seen": "a.3"}, False, id="by the run itself"),
+    pytest.param("b.5", {}, False, id="by the run itself, which began before the session"),
+    pytest.param("c.0", {"seen": "a.3"}, True, id="by another run since"),
+    pytest.param("a.4", {"seen": "a.3"}, True, id="by the run that it has seen, later"),
+    pytest.param("a.3", {}, True, id="by another run, which made the session"),
+    pytest.param("bb.0", {}, True, id="by another run, whose name begins alike"),
+    pytest.param("c.0", {"seen": "a.3", "checked": False}, False, id="concurrent_runs='allow'"),
+    pytest.param("c.0", {"seen": "c.0", "save": None, "checked": False}, False, id="an update"),
+]
+
+
+@pytest.mark.parametrize(("last", "said", "refused"), SAVES)
+@SAVE
+def test_who_was_overtaken_is_refused(
+    save: Any, last: str | None, said: dict[str, Any], refused: bool
+) -> None:
+    """A save goes on from what the run has seen, or from its own; else another was faster."""
+    held = holding(session_row(last_save=last))
+    if refused:
+        with pytest.raises(ConcurrentRunError, match="'t'"):
+            save(held, put(**said))
+    else:
+        row = save(held, put(**said))
+        assert row["last_save"] == (put(**said).save or last)
+
+
+@SAVE
+def test_another_users_session_is_refused(save: Any) -> None:
+    """As in the database: there is no such session of that user."""
+    held = holding(session_row())
+    with pytest.raises(SessionNotFoundError) as caught:
+        save(held, put(user_id="bob"))
+    assert (caught.value.user_id, caught.value.thread_id) == ("bob", "t")
+
+
+def test_of_a_session_that_is_not_held_nothing_is_known() -> None:
+    """Writes of a run that began before are not refused here; a save makes a row."""
+    held = holding()
+    assert held.guard(put(known=True, seen="a.3")) is None
+    row = held.put(put())
+    assert (row["user_id"], row["thread_id"], row["last_save"]) == ("alice", "t", "b.0")
+
+
+@SAVE
+def test_what_is_refused_or_not_yet_kept_changes_nothing(save: Any) -> None:
+    """The row is the journal's to keep: what there is no room for must not be seen."""
+    row = session_row(last_save="a.3")
+    held = holding(row)
+    before = dict(row)
+    save(held, put(seen="a.3", first=True, title="New", is_active=False))
+    assert row == before
+
+
+# --- The row ------------------------------------------------------------------------------------
+
+# What the held row has, what is put, and what the row then has.
+PUTS: list[Any] = [
+    pytest.param({}, {"title": "New"}, {"title": "T"}, id="a title, not first"),
+    pytest.param({}, {"title": "New", "first": True}, {"title": "New"}, id="a title, first"),
+    pytest.param({}, {"message_title": "Said"}, {"title": "T"}, id="said, and a title was given"),
+    pytest.param(
+        {"title_source": "default"},
+        {"message_title": "Said"},
+        {"title": "Said", "title_source": "message"},
+        id="said, and there was none",
+    ),
+    pytest.param(
+        {"title_source": "message"}, {"message_title": "Said"}, {"title": "T"}, id="said again"
+    ),
+    pytest.param({}, {"is_active": False}, {"is_active": True}, id="deactivated, not first"),
+    pytest.param(
+        {}, {"is_active": False, "first": True}, {"is_active": False}, id="deactivated, first"
+    ),
+    pytest.param(
+        {"is_active": False}, {"first": True}, {"is_active": False}, id="a deactivation stands"
+    ),
+    pytest.param(
+        {"is_active": False},
+        {"is_active": True, "first": True},
+        {"is_active": True},
+        id="activated, first",
+    ),
+    pytest.param(None, {"title": "New"}, {"title": "New", "title_source": "user"}, id="made"),
+    pytest.param(
+        None, {"is_active": False}, {"is_active": False, "title": "New Chat"}, id="made inactive"
+    ),
+]
+
+
+@pytest.mark.parametrize(("has", "puts", "gets"), PUTS)
+def test_a_save_puts_the_row(
+    has: dict[str, Any] | None, puts: dict[str, Any], gets: dict[str, Any]
+) -> None:
+    """Instructions are those of a run's first save; a title that was given stays."""
+    held = holding(None if has is None else session_row(**has))
+    row = held.put(put(checked=False, **puts))
+    assert {key: row[key] for key in gets} == gets
+
+
+def test_only_a_first_save_makes_current() -> None:
+    """The others leave the time alone."""
+    then = session_row()
+    held = holding(then)
+    assert held.put(put(checked=False))["updated_at"] == then["updated_at"]
+    assert held.put(put(checked=False, first=True))["updated_at"] > then["updated_at"]
+
+
+# --- The journal --------------------------------------------------------------------------------
+
+
+def test_a_change_is_held_as_it_is_to_be_written() -> None:
+    """A session is named where the statement meant the current one, and times are those of then."""
+    held = holding()
+    create = CreateSession(user_id="alice", thread_id="t", title="T", title_source="user")
+    (row,) = held.answer(create)
+    held.answer(UpdateSession(user_id="alice", title="New"))
+    made = held._journal.first()
+    assert made is not None
+    assert made.item == CreateSession(**{**vars(create), "at": row["updated_at"]})
+    held._journal.drop_first()
+    changed = held._journal.first()
+    assert changed is not None
+    assert changed.item == UpdateSession(user_id="alice", thread_id="t", title="New")
+
+
+def test_what_there_is_no_room_for_is_not_held() -> None:
+    """The change is refused, and nothing of it is seen."""
+    held = holding(session_row(), limit=STATEMENT_SIZE)
+    rename = UpdateSession(user_id="alice", thread_id="t", title="New")
+    assert held.answer(rename)[0]["title"] == "New"
+    with pytest.raises(SessionsUnavailableError, match=f"outage_limit, {STATEMENT_SIZE} bytes"):
+        held.answer(UpdateSession(user_id="alice", thread_id="t", title="Newer"))
+    assert held.answer(UpdateSession(user_id="bob", thread_id="t", title="His")) == []
+    (row,) = (row for row in held._rows.values() if row["user_id"] == "alice")
+    assert row["title"] == "New"
