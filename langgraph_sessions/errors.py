@@ -13,7 +13,12 @@ from __future__ import annotations
 
 
 class SessionError(Exception):
-    """The root of this package's errors."""
+    """The root of this package's errors.
+
+    Raised itself where the tables are missing and `auto_setup` is off, or are newer by a breaking
+    migration; where the embedded server cannot be used; and where a saver or manager is used in a
+    process that was forked after it was opened.
+    """
 
 
 class SessionNotFoundError(SessionError, ValueError):
@@ -61,4 +66,4 @@ class ConcurrentRunError(SessionError):
 
 
 class SessionsUnavailableError(SessionError):
-    """The database is gone, and this cannot be done in memory."""
+    """The database is away, and memory cannot answer this, or has no room (`outage_limit`)."""

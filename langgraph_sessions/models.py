@@ -1,4 +1,4 @@
-"""What the session manager hands out: `Session` and `SessionPage`."""
+"""The results of the session manager: `Session` and `SessionPage`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 
-DEFAULT_TITLE: Final = "New Chat"  # What a session is called until somebody says something.
+DEFAULT_TITLE: Final = "New Chat"  # A session's title until its first message.
 STATUSES: Final = ("idle", "interrupted", "error")
 
 
@@ -48,7 +48,7 @@ class Session(Mapping[str, Any]):
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], prefix: str = "") -> Session:
-        """Make one from a database row whose columns begin with *prefix*."""
+        """For this package: make one from a database row whose columns begin with *prefix*."""
         columns = {field: row[prefix + column] for column, field in _FIELDS.items()}
         preferences = row.get("preferences") or {}
         return cls(**columns, status=row.get("status"), _preferences=preferences)
@@ -63,7 +63,7 @@ class Session(Mapping[str, Any]):
         is_active: bool = True,
         preferences: dict[str, Any] | None = None,
     ) -> Session:
-        """Return a session that is yet to be stored: its id is 0, until the database numbers it."""
+        """For this package: return a session that is yet to be stored; its id is 0."""
         now = datetime.now(UTC)
         return cls(
             id=0,

@@ -2,13 +2,13 @@
 
 A plan is a generator that yields steps and returns a result. It does no I/O, so it can be
 tested with `next()` and `send(answer)`. A `Database` runs it: it answers each step, or throws
-what went wrong into the plan.
+its error into the plan.
 
     step ── a `Statement`, one SQL statement, whose answer are its rows
          ├─ a `Batch` of them, sent together
-         ├─ a `Composite`, which is a plan of its own in PostgreSQL and none in memory
+         ├─ a `Composite`: several statements in PostgreSQL, one answer in memory
          ├─ a `Call` of a function of the caller's
-         └─ a `Give`, something for the caller while the plan goes on
+         └─ a `Give`: a value for the caller, while the plan goes on
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ Rows = list[dict[str, Any]]
 
 
 class Asked:
-    """What a plan asks of a database, or of what stands in for it while that is away.
+    """A question of a plan, which PostgreSQL answers, or memory during an outage.
 
     Attributes:
-        repeatable: Whether it does no harm, and answers the same, when it is asked again
-            because the connection broke before its answer came.
+        repeatable: Whether it may be executed twice: its connection may break after it was
+            executed and before the answer came.
     """
 
     repeatable: ClassVar[bool] = True
 
     @property
     def holdable(self) -> bool:
-        """Whether memory may stand in for the database; not for what is nobody's."""
+        """Whether memory may answer it during an outage; not without a user."""
         return True
 
 
@@ -88,7 +88,7 @@ class Batch(Asked):
 
 
 class Composite(Asked, ABC):
-    """What takes several statements in PostgreSQL: a plan of questions, which calls nothing.
+    """Several statements in PostgreSQL; its plan has no `Call` and no `Give`.
 
     Attributes:
         atomic: Whether they are one transaction; else each commits by itself.
@@ -98,7 +98,7 @@ class Composite(Asked, ABC):
 
     @abstractmethod
     def plan(self) -> Plan[Any]:
-        """Return what PostgreSQL is asked, anew for each try; what it returns is the answer."""
+        """Return its questions to PostgreSQL, anew for each try; its result is the answer."""
 
 
 class Call(NamedTuple):
@@ -116,7 +116,7 @@ class Call(NamedTuple):
 
 
 class Give(NamedTuple):
-    """Something for the caller of `Database.stream`, while the plan goes on."""
+    """A value for the caller of `Database.stream`, while the plan goes on."""
 
     value: Any
 
@@ -146,7 +146,7 @@ def proceed(plan: Plan[T], answer: Any = None) -> Step | Done:
 
 
 def fail(plan: Plan[T], error: Exception) -> Step | Done:
-    """Throw *error*, which its last step met, into *plan*, and return its next step."""
+    """Throw *error*, the answer to its last step, into *plan*, and return its next one."""
     try:
         return plan.throw(error)
     except StopIteration as done:

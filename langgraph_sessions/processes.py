@@ -8,10 +8,10 @@ from typing import Protocol
 
 
 class Forks(Protocol):
-    """Something that must know in a child that the process was forked."""
+    """An object that must know of a fork in the child."""
 
     def forked(self) -> None:
-        """Be the copy of what the parent has: called in the child, before anything else."""
+        """Called in the child first: its locks and connections are the parent's."""
 
 
 # A child has only the thread that forked: a lock that another one held stays held for ever, and

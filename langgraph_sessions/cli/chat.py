@@ -29,7 +29,7 @@ def run(user_id: str, database: str | None) -> None:
 
     Raises:
         SessionError: The model's or the database's package is not installed.
-        psycopg.Error: There is no way into the database.
+        psycopg.Error: The database cannot be opened.
     """
     console = new_console()
     model, description = chat_model()

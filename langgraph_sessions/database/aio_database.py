@@ -71,7 +71,7 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
             await cast(AsyncConnectionPool[Any], self.conn).close()
 
     def forked(self) -> None:
-        """Be of use to a forked child only if nothing was opened, or held, before."""
+        """Note a fork: unusable in the child if anything was open, or held."""
         self._loop = None
         super().forked()
 

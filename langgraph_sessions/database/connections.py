@@ -1,7 +1,7 @@
 """The way to a PostgreSQL database: opened and checked on first use, and lent.
 
-What is done is written here, as deeds; `Database` and `AsyncDatabase` say how a connection is
-made, taken, used and given back.
+Here are the steps and their order, as deeds; `Database` and `AsyncDatabase` make the calls, sync
+or async.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Connections(ABC, Generic[ConnT, PipeT]):
     # The types that `conn` may have: a connection and a pool.
     _kinds: ClassVar[tuple[type, type]]
 
-    # What keeps those apart who open, and who ask whether the server is there.
+    # Locks: one caller opens at a time, one probes the server at a time.
     _opening: Any
     _probing: Any
 
@@ -87,9 +87,9 @@ class Connections(ABC, Generic[ConnT, PipeT]):
         return True
 
     def _when_to_give_up(self) -> Callable[[], bool]:
-        """Return what says whether nobody need try to connect any more.
+        """Return a function that says whether to stop connecting.
 
-        The pool calls it, too: it must not keep this alive.
+        The pool keeps it: it must hold no reference to this.
         """
         return lambda: False
 
@@ -107,7 +107,7 @@ class Connections(ABC, Generic[ConnT, PipeT]):
 
     @abstractmethod
     def _make_locks(self) -> None:
-        """Make what guards opening and probing: anew in a child, where nobody frees them."""
+        """Make the locks; in a forked child again: nobody would release its copies."""
 
     @abstractmethod
     def _connect(self, conninfo: str, **options: Any) -> Any:
@@ -122,10 +122,10 @@ class Connections(ABC, Generic[ConnT, PipeT]):
         """Return what is wrong with an idle connection, if anything is."""
 
     def _belong_here(self) -> None:
-        """Take note of where the database is about to be opened."""
+        """Note the event loop, if any, in which the database is about to be opened."""
 
     def _belong_nowhere(self) -> None:
-        """Take note that it was not."""
+        """Forget that event loop: the opening failed."""
 
     @abstractmethod
     def refuse_others(self) -> None:
@@ -142,7 +142,7 @@ class Connections(ABC, Generic[ConnT, PipeT]):
     # --- Forks ---------------------------------------------------------------------------------
 
     def forked(self) -> None:
-        """Be of use to a forked child only if nothing was opened, or held, before."""
+        """Note a fork: unusable in the child if anything was open, or held."""
         self._make_locks()
         given: Any = self._source.given
         opened = self._is_open if given is None else not given.closed
@@ -159,7 +159,7 @@ class Connections(ABC, Generic[ConnT, PipeT]):
     # --- Opening -------------------------------------------------------------------------------
 
     def ready_deed(self) -> Deed[None]:
-        """Open what is ours and see to the tables, the first time. Raises as `Database.ready`."""
+        """On first use, open the pool and see to the tables. Raises as `Database.ready`."""
         self.refuse_others()
         if not self._is_ready:
             yield from self._alone(self._make_ready)
@@ -217,7 +217,7 @@ class Connections(ABC, Generic[ConnT, PipeT]):
         if self._source.server:
             server = self._source.server
             pool.conninfo = yield lambda: self._block(server.start)
-        # A pool keeps to itself why it cannot connect, and tries for as long as it may.
+        # Once without the pool, which hides why it cannot connect and goes on trying.
         conn = yield from self.connect_deed()
         yield conn.close
         self._is_open = True
@@ -227,8 +227,8 @@ class Connections(ABC, Generic[ConnT, PipeT]):
         """Open another connection, for the caller to close.
 
         Raises:
-            ValueError: How to is known to a function of the caller's alone.
-            psycopg.OperationalError: There is no such server or database, or no way in.
+            ValueError: The pool's conninfo or kwargs are functions.
+            psycopg.OperationalError: There is no such server or database, or it refuses the login.
         """
         found = pools.endpoint(self.conn)
         if found is None:
@@ -257,7 +257,7 @@ class Connections(ABC, Generic[ConnT, PipeT]):
         error, result = yield from self._borrow(lambda conn: self._use_living(conn, use))
         if error is None:
             return cast(T, result)
-        # So may all of them be: they are replaced, if there is still a server.
+        # The others may be dead, too: `reaches_deed` replaces them all.
         if not (yield from self.reaches_deed(error)):
             raise error
         return (yield from self._borrow(use))
@@ -265,7 +265,7 @@ class Connections(ABC, Generic[ConnT, PipeT]):
     def _use_living(
         self, conn: Any, use: Callable[[Any], Deed[T]]
     ) -> Deed[tuple[psycopg.Error | None, T | None]]:
-        """Use *conn*, or return what is wrong with it."""
+        """Use *conn*, or return its error if it is dead."""
         error = yield lambda: self._trouble(conn)
         return (error, None) if error else (None, (yield from use(conn)))
 
@@ -281,10 +281,10 @@ class Connections(ABC, Generic[ConnT, PipeT]):
     def reaches_deed(self, failure: BaseException | None = None) -> Deed[bool]:
         """Say whether a new connection can be made, after *failure*.
 
-        If so, the pool is rid of its old ones, unless that was that none was free.
+        If so, the pool replaces its old ones, unless *failure* is a `PoolTimeout`.
 
         Raises:
-            psycopg.OperationalError: A server answers, but lets nobody in.
+            psycopg.OperationalError: A server answers, but refuses the login.
         """
         found = pools.endpoint(self.conn)
         if found is None:
@@ -292,7 +292,7 @@ class Connections(ABC, Generic[ConnT, PipeT]):
         asked = time.monotonic()
         yield self._probing.acquire
         try:
-            if self._probed_at < asked:  # Else it was answered while this waited.
+            if self._probed_at < asked:  # Else another caller probed meanwhile.
                 self._reached = yield from self._probe(*found)
                 self._probed_at = time.monotonic()
                 if self._reached and self._is_open and not isinstance(failure, PoolTimeout):
@@ -305,9 +305,9 @@ class Connections(ABC, Generic[ConnT, PipeT]):
         """Say whether a connection can be made.
 
         Raises:
-            psycopg.OperationalError: A server answers, but lets nobody in.
+            psycopg.OperationalError: A server answers, but refuses the login.
         """
-        for _ in range(2):  # It may have come up between the two questions.
+        for _ in range(2):  # The server may start between the two questions.
             try:
                 yield from self._try(conninfo, options)
             except psycopg.OperationalError as error:
@@ -319,7 +319,7 @@ class Connections(ABC, Generic[ConnT, PipeT]):
         if anywhere := failures.any_server(conninfo):
             with suppress(psycopg.OperationalError):
                 yield from self._try(anywhere, options)
-                return False  # Such as a standby, before it is promoted.
+                return False  # A standby, say, before it is promoted.
         raise refusal
 
     def _try(self, conninfo: str, options: dict[str, Any]) -> Deed[None]:

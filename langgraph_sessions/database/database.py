@@ -68,14 +68,14 @@ class Database(Running[Conn, Pipeline]):
         do(self.setup_deed())
 
     def ready(self) -> None:
-        """Open what is ours and see to the tables, the first time.
+        """On first use, open the pool and see to the tables.
 
         Raises:
             SessionError: The tables are missing and `auto_setup` is off, they are newer than
                 this package, the embedded server cannot be started, or this process was
                 forked from the one that opened the connections.
             ValueError: The connection is not in autocommit mode.
-            psycopg.OperationalError: There is no such server or database, or no way in.
+            psycopg.OperationalError: There is no such server or database, or it refuses the login.
         """
         do(self.ready_deed())
 
@@ -84,10 +84,10 @@ class Database(Running[Conn, Pipeline]):
         self._closer()
 
     def forked(self) -> None:
-        """Be of use to a forked child only if nothing was opened, or held, before."""
+        """Note a fork: unusable in the child if anything was open, or held."""
         super().forked()
         if self._is_forked:
-            # What it would say good-bye to are the parent's connections.
+            # It would close the parent process's connections.
             self._closer.detach()
 
     # --- How it is done ----------------------------------------------------------------------

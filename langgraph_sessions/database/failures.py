@@ -10,7 +10,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
-# What a server says that is going, gone for the moment, or no longer the primary; the class
+# Codes of a server that is stopping, starting, or no longer the primary; the class
 # 08 is for connections. https://www.postgresql.org/docs/current/errcodes-appendix.html
 BROKEN: Final = frozenset(
     {
@@ -40,7 +40,7 @@ def is_broken(error: BaseException) -> bool:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Say whether the same statement may succeed another time: it is not what was refused."""
+    """Say whether the same statement may succeed later: the cause lies outside it."""
     sqlstate = error.sqlstate if isinstance(error, psycopg.Error) else None
     return is_broken(error) or (sqlstate is not None and sqlstate[:2] in PASSING)
 

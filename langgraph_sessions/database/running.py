@@ -61,7 +61,7 @@ class Running(Connections[ConnT, PipeT]):
         return cast(T, result)
 
     def advance_deed(self, plan: Plan[Any], answer: Answer) -> Deed[tuple[bool, Any]]:
-        """Run *plan* on to what it gives, or to its end; say which, and what that is."""
+        """Run *plan* to its next `Give` or its end; return (is it a `Give`, value)."""
         try:
             step = proceed(plan)
             while not isinstance(step, Done | Give):
@@ -87,7 +87,7 @@ class Running(Connections[ConnT, PipeT]):
         """Answer *question*; if a connection breaks, ask again, for `retry_for` seconds.
 
         Raises:
-            psycopg.Error: As the database has it.
+            psycopg.Error: Any error of the database.
             SessionError, ValueError: As `Database.ready`.
             Exception: What a `Composite` raises.
         """
@@ -101,7 +101,7 @@ class Running(Connections[ConnT, PipeT]):
         return self.attempt_deed(lambda: self._ask_once(question))
 
     def durably_deed(self, work: Callable[[], Deed[T]]) -> Deed[T]:
-        """Do *work*, of which memory can do nothing. Raises as `attempt_deed`."""
+        """Do *work* that needs the database itself. Raises as `attempt_deed`."""
         return self.attempt_deed(work)
 
     def _ask_once(self, question: Question) -> Deed[Any]:
@@ -143,13 +143,13 @@ class Running(Connections[ConnT, PipeT]):
     def attempt_deed(self, work: Callable[[], Deed[T]]) -> Deed[T]:
         """Do *work*; if a connection breaks in it, again, for `retry_for` seconds.
 
-        Raises what it raises, and at once what a server answers that lets nobody in.
+        Raises what *work* raises; at once, the error of a server that refuses the login.
         """
         self.refuse_others()
         failure: psycopg.Error | None = None
         until = 0.0
         for pause in failures.pauses():
-            # Where no server answered last time, the pool would only be waited for.
+            # After a failed probe, probe again: the pool would only time out.
             if (failure is None and self._reached) or (yield from self.reaches_deed(failure)):
                 try:
                     return (yield from work())
@@ -158,7 +158,7 @@ class Running(Connections[ConnT, PipeT]):
                         raise
                     failure = error
             failure = failure or psycopg.OperationalError("the database does not answer")
-            # From the first failure on: waiting for a free connection is none.
+            # Counted from the first failure: a wait for a free connection is none.
             until = until or time.monotonic() + self._retry_for
             if self._gives_up() or time.monotonic() + pause > until:
                 raise failure
@@ -184,20 +184,20 @@ def _limited(question: Composite) -> Plan[Any]:
 
 
 class Unrepeatable(Exception):
-    """What must not be done twice may have been done.
+    """A question that is not repeatable may have been executed: do not ask it again.
 
     Attributes:
-        error: What went wrong.
+        error: The connection's error, or the database's.
     """
 
     def __init__(self, error: psycopg.Error) -> None:
-        """Carry *error* past those who would try again."""
+        """Carry *error* past the tries of `attempt_deed`."""
         super().__init__(error)
         self.error = error
 
 
 def _unwrapped(deed: Deed[T]) -> Deed[T]:
-    """Do *deed*, and raise what it carried past those who would try again."""
+    """Do *deed*; of an `Unrepeatable`, raise the error inside."""
     try:
         return (yield from deed)
     except Unrepeatable as unrepeatable:

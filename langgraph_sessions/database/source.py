@@ -1,4 +1,4 @@
-"""Where a saver's connections come from."""
+"""The source of a saver's connections."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ URL_VARIABLE: Final = "DATABASE_URL"
 
 
 class Source:
-    """Where connections come from: given ones, or a pool of our own on some server.
+    """The source of connections: a given connection or pool, or a pool of our own.
 
     Attributes:
-        given: The caller's connection or pool, if that is what it is.
+        given: The caller's connection or pool, if there is one.
         conninfo: Of the pool of our own; empty for the embedded server until it is started.
-        server: The embedded server, if that is what it is.
+        server: The embedded server, if connections go to that.
     """
 
     def __init__(self, conn: object, path: Path | None, kinds: tuple[type, type]) -> None:
@@ -70,14 +70,14 @@ def _checked_conninfo(name: str, conninfo: str) -> str:
 
 
 def _check_autocommit(conn: Any) -> None:
-    """Refuse what would keep checkpoints in a transaction that nobody commits."""
+    """Refuse a connection that would keep checkpoints in a transaction that nobody commits."""
     if isinstance(conn, ConnectionPool | AsyncConnectionPool):
         options = conn.kwargs if isinstance(conn.kwargs, dict) else {}
         # Only True: psycopg takes any text, "false" too, for it.
         if options.get("autocommit") is True:
             return
         if callable(conn.kwargs) or getattr(conn, "_configure", None):
-            return  # What a callable does is checked on the first connection.
+            return  # The first connection of a callable is checked instead.
     elif conn.autocommit:
         return
     raise ValueError(NO_AUTOCOMMIT)

@@ -1,1 +1,1 @@
-"""What is wrong with a database, and how to mend it."""
+"""The doctor: problems of a database, and how to mend them."""

@@ -1,4 +1,4 @@
-"""What the doctor tells."""
+"""The findings of the doctor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ COMMAND: Final = "python -m langgraph_sessions sessions"
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to know about a database.
+    """A problem, or a fact, of a database.
 
     Attributes:
         check: Its kind, a word for programs.

@@ -1,4 +1,4 @@
-"""What is left over in a database: threads without a session, and rows without a thread.
+"""Leftovers in a database: threads without a session, and rows without a thread.
 
 It is for the doctor, and only reads.
 """

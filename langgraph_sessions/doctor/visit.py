@@ -1,4 +1,4 @@
-"""What is wrong with a database, and how to mend it. Everything here only reads.
+"""Problems of a database, and how to mend them. Everything here only reads.
 
 The tables may be missing or of any version: what cannot be looked at is left out, and what
 would be mended by the same remedy is told once.
@@ -67,7 +67,7 @@ def visit(database: str | None, langgraph: Sequence[str]) -> list[Finding]:
 
     Raises:
         SessionError: The embedded server cannot be started.
-        psycopg.OperationalError: There is no such server or database, or no way in.
+        psycopg.OperationalError: There is no such server or database, or it refuses the login.
     """
     source = Source(database, None, (Connection, ConnectionPool))
     try:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 POLL_SECONDS = 0.1
-ATTEMPTS = 20  # What a killed server leaves behind may be in the way for a moment.
+ATTEMPTS = 20  # A killed server's files may be in the way for a moment.
 SOCKET_PATH_BYTES = 103  # sockaddr_un.sun_path on macOS, the shortest, less the closing NUL
 UNPRIVILEGED_USER = "nobody"
 PORT = 5432  # It only names the socket.

@@ -1,1 +1,1 @@
-"""What happens while the database is away."""
+"""Outages: memory answers while the database is away."""

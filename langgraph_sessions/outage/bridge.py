@@ -1,4 +1,4 @@
-"""Databases whose outages are bridged: what cannot be asked of them is asked of memory."""
+"""Databases for which memory answers during an outage; they are written to after it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _limit(outage_limit: object) -> int:
 
 
 class Bridging(Running[ConnT, PipeT]):
-    """A database that memory stands in for while it is away."""
+    """A database for which memory answers while it is away."""
 
     _recovery: Any = None
 
@@ -84,7 +84,7 @@ class Bridging(Running[ConnT, PipeT]):
         Args:
             *args: As the base.
             limit: How many bytes may be held in memory.
-            thread_id_factory: Makes the thread ids of conversations that must go elsewhere.
+            thread_id_factory: Makes the thread ids to which overtaken runs move.
             **options: As the base.
         """
         self._outage = Outage(limit)
@@ -106,7 +106,7 @@ class Bridging(Running[ConnT, PipeT]):
     # under it, and may come back.
     _guard: threading.RLock
     _settled: Any  # Not set while what was held is being written.
-    _closing: Any  # Set when nobody will write any more.
+    _closing: Any  # Set by `close`: no recovery begins after it.
 
     @abstractmethod
     def _wait_for(self, event: Any, seconds: float) -> Any:
@@ -121,7 +121,7 @@ class Bridging(Running[ConnT, PipeT]):
         """Wait until `_recover` has ended, which it soon does."""
 
     def _recovered(self) -> None:
-        """Take note that all is written."""
+        """Note that all is written."""
 
     # --- There -----------------------------------------------------------------------------------
 
@@ -157,7 +157,7 @@ class Bridging(Running[ConnT, PipeT]):
         self.refuse_others()
         while True:
             if not self._settled.is_set():
-                # Whoever has waited long enough goes on in memory; what that adds is written, too.
+                # After `retry_for` seconds go on in memory; the recovery writes that, too.
                 yield lambda: self._wait_for(self._settled, self._retry_for)
             with self._guard:
                 if self._outage.state != HERE:
@@ -169,11 +169,11 @@ class Bridging(Running[ConnT, PipeT]):
                     raise
 
     def _goes_away(self, error: psycopg.Error) -> Deed[bool]:
-        """Say whether *error* means that the database is away; if so, it is from now on."""
+        """Say whether *error* means an outage; begin one if none is under way."""
         if not (self._is_pool and failures.is_broken(error)):
             return False
         if self._closing.is_set():
-            return False  # There is nobody left to write what would be held.
+            return False  # No recovery would write what memory held.
         if self._outage.state != HERE:
             return True
         if pools.endpoint(self.conn) is None or (yield from self.reaches_deed(error)):
@@ -190,7 +190,7 @@ class Bridging(Running[ConnT, PipeT]):
     # --- And back --------------------------------------------------------------------------------
 
     def _recover(self) -> Deed[None]:
-        """Wait for the database, and write what was said meanwhile."""
+        """Wait for the database, and write what memory holds."""
         for pause in failures.pauses():
             if (yield partial(self._wait_for, self._closing, pause)):
                 return
@@ -242,19 +242,19 @@ class Bridging(Running[ConnT, PipeT]):
                 self._outage.refused(error)
 
     def _write_or_move(self, entry: Entry) -> Deed[None]:
-        """Write *entry*. If another process went on with its thread, its run goes elsewhere."""
+        """Write *entry*; if another process saved to its thread, move its run to a new one."""
         item: Any = entry.item
         try:
             yield from self.run_deed(write(item), self.answer_once_deed)
         except ConcurrentRunError:
             move = self._outage.memory.move(item, self._thread_id_factory)
             yield from self.run_deed(move, self.answer_once_deed)
-            return  # It comes again.
+            return  # The moved entry is written next.
         with self._guard:
             self._outage.wrote()
 
     def end_deed(self) -> Deed[None]:
-        """Write what is held if that can be, and else say what is lost."""
+        """Write what memory holds if the database is back; else log how much is lost."""
         self._closing.set()
         if self._recovery is None or self._is_forked:
             return
@@ -270,7 +270,7 @@ class Bridge(Bridging[Any, Any], Database):
     _recovery: threading.Thread | None = None
 
     def close(self) -> None:
-        """Close what this opened, and nothing else; what is held is written if that can be."""
+        """Close what this opened, and nothing else; first write what memory holds, if possible."""
         do(self.end_deed())
         super().close()
 
@@ -325,7 +325,7 @@ class AsyncBridge(Bridging[Any, Any], AsyncDatabase):
         return event.is_set()
 
     def _start_recovery(self) -> None:
-        self._belong_here()  # Where what is held will be written.
+        self._belong_here()  # The recovery runs in this loop.
         self._recovery = asyncio.create_task(self._recovering())
 
     async def _recovering(self) -> None:

@@ -1,4 +1,4 @@
-"""What is to be written to the database once it is back, in order."""
+"""The changes to write to the database after an outage, in order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
 
 
 class Entry(NamedTuple):
-    """Something to be written.
+    """A change to write.
 
     Attributes:
         size: The bytes that it counts for.

@@ -1,4 +1,4 @@
-"""What is said while the database is away, and how it gets there once it is back."""
+"""Conversations during an outage, and how they are written after it."""
 
 from __future__ import annotations
 
@@ -58,18 +58,18 @@ class Memory:
         self._checkpoints = InMemorySaver()
         # Namespaces of subgraphs that were begun here, in threads that were not.
         self._begun: set[tuple[str, str]] = set()
-        # What another process overtook, and where it went: see `_mover`.
+        # New thread ids of overtaken runs, or threads (`_mover`): of moves done; of moves begun.
         self._moved: dict[str | ActiveRun, str] = {}
         self._targets: dict[str | ActiveRun, str] = {}
-        self._unanswerable: set[str] = set()  # Threads begun with an answer, to no question here.
+        self._unanswerable: set[str] = set()  # Threads begun here by a `Command(resume=…)`.
 
     def answer(self, question: Question) -> Any:
         """Answer *question* as PostgreSQL would, if it can be answered here.
 
         Raises:
-            SessionsUnavailableError: It takes the database, or there is no room.
+            SessionsUnavailableError: Only the database has the answer, or there is no room.
             ConcurrentRunError: Another run saved to the thread meanwhile.
-            psycopg.DataError: What is to be saved could never be written.
+            psycopg.DataError: The database would refuse the values.
         """
         match question:
             case LoadCheckpoint():
@@ -102,7 +102,7 @@ class Memory:
         self._begin_if_new(run)
         thread_id, checkpoint_ns = _place(load.config)
         if not checkpoint_ns:
-            self._unanswerable.discard(run.thread_id)  # Another run.
+            self._unanswerable.discard(run.thread_id)  # A new run begins.
         if not self._is_whole(load.config):
             # A subgraph's namespace ends in its task's id, unless it has a memory of its own.
             # A task of a checkpoint that the run itself made has nothing in the database.
@@ -112,7 +112,7 @@ class Memory:
         return self._with(load.serde).get_tuple(load.config)
 
     def _begin_if_new(self, run: ActiveRun) -> None:
-        """Take note that there is nothing of the run's thread in the database, if that is so."""
+        """Note the run's thread as begun here if nothing of it is in the database."""
         if not run.known and run.claim.base == "":
             self.sessions.begin(run.thread_id)
 
@@ -182,7 +182,7 @@ class Memory:
             )
 
     def _refuse_answer(self, run: ActiveRun, is_answer: bool) -> None:
-        """Refuse a run that begins a thread with an answer: the question is in the database."""
+        """Refuse `Command(resume=…)` in a new thread: its interrupt is in the database."""
         if is_answer and self.sessions.is_begun(run.thread_id) and not self._root(run.thread_id):
             self._unanswerable.add(run.thread_id)
         if run.thread_id in self._unanswerable:
@@ -207,14 +207,14 @@ class Memory:
         return entry._replace(item=moved)
 
     def _mover(self, run: ActiveRun) -> str | ActiveRun:
-        """Return what goes elsewhere if *run* must: a thread that was begun here, else it alone.
+        """Return what moves with *run*: its thread if that was begun here, else the run alone.
 
         Runs of such a thread go on from each other's checkpoints, which are nowhere else.
         """
         return run.thread_id if self.sessions.is_begun(run.thread_id) else run
 
     def move(self, item: SaveCheckpoint | SaveWrites, factory: ThreadIdFactory) -> Plan[None]:
-        """Make a session for a run, or a thread, that another process went on with meanwhile.
+        """Move *item*'s run, or thread, to a new session: another process saved to the thread.
 
         That session is a fork of the thread at the checkpoint that the run knew.
         """
@@ -223,7 +223,7 @@ class Memory:
             raise in_use(FACTORY_ID, item.config["configurable"]["thread_id"])
         before = self._targets.get(mover)
         target = before or (yield Call(new_thread_id, (factory, user_id)))
-        if target == item.run.thread_id:  # Such as one conversation for each user.
+        if target == item.run.thread_id:  # A factory may give each user one id.
             target = default_thread_id(user_id)
         self._targets[mover] = target
         if item.base:
@@ -235,7 +235,7 @@ class Memory:
                     checkpoint_id=item.base,
                 )
             except psycopg.Error as error:
-                # A try that nothing was heard of may have made it.
+                # The copy may exist: a connection may have broken after it was made.
                 if before is None or error.sqlstate != IN_USE:
                     raise
         self._moved[mover] = target

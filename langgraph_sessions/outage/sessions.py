@@ -41,14 +41,14 @@ STATEMENT_SIZE: Final = 1000  # The bytes that a change of a session counts for,
 
 
 def unavailable() -> SessionsUnavailableError:
-    """Return the error for what cannot be done, or known, without the database."""
+    """Return the error for a question that only the database can answer."""
     return SessionsUnavailableError(
         "the database is away; until it is back, only what was begun since then can be used"
     )
 
 
 def refuse() -> NoReturn:
-    """Raise that error: what is done in memory where nothing can be."""
+    """Raise `unavailable()`, where memory has no answer."""
     raise unavailable()
 
 
@@ -71,16 +71,16 @@ class HeldSessions:
         return thread_id in self._begun
 
     def begin(self, thread_id: str) -> None:
-        """Take note of a thread that nothing has."""
+        """Note a thread of which the database has nothing."""
         self._begun.add(thread_id)
 
     def answer(self, question: Question) -> list[Row]:
         """Answer *question* as PostgreSQL would, if it can be answered here.
 
         Raises:
-            SessionsUnavailableError: It takes the database.
+            SessionsUnavailableError: Only the database has the answer.
         """
-        match question:  # A kind stands before that of which it is one.
+        match question:  # Subclasses stand before their bases.
             case FindCurrent():
                 return self._find_current(question)
             case OpenCurrent():
@@ -139,7 +139,7 @@ class HeldSessions:
                 return self._owned(question.user_id, question.thread_id)
             case HasSession():
                 return [{"count": len(self._current(question.user_id))}]
-            case CreateGivenSession():  # Nobody knows what that id has in the database.
+            case CreateGivenSession():  # Only the database knows whether the id is in use.
                 raise unavailable()
             case CreateSession():
                 return self._create(question)
@@ -272,7 +272,7 @@ def _new_row(user_id: str, thread_id: str) -> Row:
 
 
 def _run_of(save: str | None) -> str | None:
-    """Return whose save it is."""
+    """Return the run in the name of a *save*."""
     return save and save.partition(".")[0]
 
 
@@ -296,7 +296,7 @@ def _unopened(thread_id: str | None) -> Row:
 
 
 def row_of(session: Session) -> Row:
-    """Return the row of *session*, with what the package keeps beside it as it is at first."""
+    """Return the row of *session*; columns hidden from users have their defaults."""
     return {
         column.name: getattr(session, column.name) if column.seen else column.initial
         for column in USER_SESSIONS

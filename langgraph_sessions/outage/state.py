@@ -16,7 +16,7 @@ OUTAGE_LIMIT: Final = 64 * 2**20
 
 HERE: Final = "here"
 AWAY: Final = "away"
-RETURNING: Final = "returning"  # What was said meanwhile is being written.
+RETURNING: Final = "returning"  # What memory holds is being written.
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class Outage:
         limit: How many bytes may be held in memory.
         state: Whether the database is here, away or returning.
         memory: What is held while it is away.
-        error: What it went away with.
+        error: The error with which the outage began, or of the last try to end it.
         written: How many saves were written of those held.
     """
 
@@ -49,19 +49,19 @@ class Outage:
         )
 
     def stay(self, error: BaseException) -> None:
-        """Stay away, for *error*: said once, if it is not that nobody answers."""
+        """Stay away, for *error*; log it once, unless it says that no server answers."""
         answers = self.state == AWAY or not is_broken(error)
         if answers and str(error) != str(self.error):
             logger.warning("the database answers, but nothing can be written yet: %s", error)
         self.state, self.error = AWAY, error
 
     def wrote(self) -> None:
-        """Take note that the first of what is held was written."""
+        """Note that the journal's first entry was written."""
         self.memory.journal.drop_first()
         self.written += 1
 
     def refused(self, error: BaseException) -> None:
-        """Drop the first of what is held: the database answered that it cannot be written."""
+        """Drop the journal's first entry: the database refused it."""
         entry = self.memory.journal.first()
         assert entry is not None
         logger.error("%s cannot be written, and is lost", _described(entry.item), exc_info=error)

@@ -1,1 +1,1 @@
-"""Where a run goes, and what it saves; no I/O."""
+"""Runs: the thread of each, and its saves; no I/O."""

@@ -35,9 +35,9 @@ class ActiveRun:
         is_active: What to set at the first save; `None` leaves it alone.
         known: Whether the session's row exists, as far as this run knows.
         saved: Whether this run has saved anything.
-        words: What there is for the session's title.
-        claim: By what it notices other runs of the session.
-        making: Has its saves take turns until the session is made.
+        words: The run's words for the session's title.
+        claim: What it knows of the session's other runs.
+        making: Lets one save at a time make the session.
     """
 
     session: Session
@@ -65,18 +65,18 @@ class ActiveRun:
 
     @property
     def user_id(self) -> str:
-        """Whose run it is."""
+        """The run's user."""
         return self.session.user_id
 
     @property
     def thread_id(self) -> str:
-        """Where it goes, to the end."""
+        """The thread to which it saves, from its start to its end."""
         return self.session.thread_id
 
     def put(
         self, name: str | None, own: str | None = None, at: datetime | None = None
     ) -> PutSession:
-        """Return what saves the session beside the checkpoint *own*, a save of that *name*."""
+        """Return the statement that saves the session beside the checkpoint *own*, as *name*."""
         return PutSession(
             **vars(self.guard(name)),
             first=not self.saved,
@@ -88,7 +88,7 @@ class ActiveRun:
         )
 
     def guard(self, name: str | None) -> GuardThread:
-        """Return what guards the save of that *name*.
+        """Return the statement that guards the save called *name*.
 
         One without a name neither notices other runs nor is noticed by them.
         """
@@ -104,7 +104,7 @@ class ActiveRun:
         )
 
     def note_saved(self, row: Mapping[str, Any]) -> Session:
-        """Take note of a save that put *row*, and return its session."""
+        """Note a save that put *row*, and return its session."""
         self.saved = self.known = self.making.over = True
         self.words.untitled = row["title_source"] == "default"
         self.words.unasked = not row["titler_called"] and row["title_source"] != "user"
@@ -124,7 +124,7 @@ def active_run(config: RunnableConfig) -> ActiveRun | None:
 
 
 def making(config: RunnableConfig) -> Making:
-    """Return what the saves of the run that *config* is part of go through; one alone goes on."""
+    """Return the `Making` of *config*'s run; outside a run, one that is over."""
     run = active_run(config)
     return run.making if run else Making(over=True)
 

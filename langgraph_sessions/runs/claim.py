@@ -1,4 +1,4 @@
-"""What a run knows of its thread's history, by which it notices other runs, and they it."""
+"""What a run knows of its thread's history, so that overlapping runs are noticed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Claim:
         seen: The name of the session's last save that the run knows of.
         checked: Whether it is an error when another run saves to the thread meanwhile.
         overtaken: Whether one did.
-        token: What the run's saves are named by; `""` for what is saved outside a run.
-        base: The root checkpoint that it goes on from, the newest that it knows of; `""` for
-            none, `None` for what is saved outside a run.
-        addressed: Whether that checkpoint was asked for, and may be an older one.
+        token: The first part of its saves' names; `""` for saves outside a run.
+        base: The root checkpoint from which it goes on, the newest that it knows of; `""` for
+            none, `None` for saves outside a run.
+        addressed: Whether the config asked for that checkpoint, which may be an older one.
         advanced: Whether the run's tasks are those of a checkpoint of its own.
     """
 
@@ -53,11 +53,11 @@ class Claim:
         self.addressed = addressed
 
     def next_name(self) -> str | None:
-        """Return the name of the run's next save; `None` for what is saved outside a run."""
+        """Return the name of the run's next save; `None` for a save outside a run."""
         return f"{self.token}.{next(self._numbers)}" if self.token else None
 
     def take(self, checkpoint_id: str) -> None:
-        """Take note of a root checkpoint of the run's, before it is saved.
+        """Note a root checkpoint of the run's, before it is saved.
 
         Raises:
             ConcurrentRunError: The checkpoint is older than what the run started from, so that
@@ -69,7 +69,7 @@ class Claim:
         self.advanced = True
 
     def saved(self, name: str | None, checkpoint_id: str | None) -> None:
-        """Take note of a save; of a root checkpoint, also of its id."""
+        """Note a save; of a root checkpoint, also its id."""
         self.seen = name
         if checkpoint_id is not None:
             self.base, self.addressed = checkpoint_id, False

@@ -1,4 +1,4 @@
-"""What runs, and whoever looks at them, load: a checkpoint, a list of them, a channel's history."""
+"""Questions that load a checkpoint, a list of them, or a channel's history."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from langgraph_sessions.runs.opening import Row
 
 @dataclass(frozen=True)
 class Load(Composite):
-    """Something to load for a run, with the parent's own code.
+    """A question that loads something for a run, by LangGraph's own code.
 
     Attributes:
-        run: The run; `None` for nobody's, or for an operator.
-        config: What the parent's method is given, settled on the run's thread.
+        run: The run; `None` for one without a user, or for an operator.
+        config: The config for LangGraph's method, settled on the run's thread.
         serde: How values are serialised.
     """
 
@@ -32,7 +32,7 @@ class Load(Composite):
 
     @property
     def holdable(self) -> bool:
-        """Whether it is somebody's."""
+        """Whether memory may answer it: it has a user."""
         return self.run is not None
 
 
@@ -50,7 +50,7 @@ class LoadList(Load):
     """Load checkpoints, newest first; all at once, so that the connection is free again.
 
     Attributes:
-        filters: What the parent's `list` is given by name.
+        filters: The keyword arguments for LangGraph's `list`.
     """
 
     filters: Mapping[str, Any] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class LoadHistory(Load):
         """Load it as the parent does."""
         config = self.config
         if not config["configurable"].get("checkpoint_id") and self.channels:
-            # What follows is read again with each page: the newest checkpoint is not.
+            # `read` starts again with each page; the newest checkpoint is read once, here.
             newest = yield from LoadCheckpoint(self.run, config, self.serde).plan()
             if newest is None:
                 return {channel: {"writes": []} for channel in self.channels}
@@ -88,10 +88,10 @@ class LoadHistory(Load):
 
 
 def from_row(row: Row, load: LoadCheckpoint) -> Plan[CheckpointTuple | None]:
-    """Return the checkpoint of a *row* that opened the thread; else *load* it.
+    """Return the checkpoint in the *row* of an opened thread; else *load* it.
 
-    It is not there in memory, which takes two questions for what PostgreSQL answers at once. One
-    before version 4 keeps its pending sends with its parent: the parent class reads them.
+    A row from memory has no checkpoint: memory is asked for it by itself. One before version 4
+    keeps its pending sends at its parent checkpoint: LangGraph's saver reads them.
     """
     if "checkpoint" not in row:
         found: CheckpointTuple | None = yield load

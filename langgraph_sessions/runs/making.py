@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 
 
 class Making:
-    """Has a run's saves take turns until one has made the session.
+    """Lets one save of a run at a time go on until one has made the session.
 
     LangGraph saves a task's writes, and a subgraph's checkpoints, beside the checkpoint that
     makes the session. A save says whether the session existed when it was sent. One sent before
@@ -17,8 +17,8 @@ class Making:
     like one for a session yet to be made, and outlive the deletion.
 
     Attributes:
-        over: Whether saves go side by side: the session is made, or a save has failed. Each of
-            the others then has the same patience with the database, not all of them together.
+        over: Whether saves may overlap: the session exists, or a save failed; the others then
+            fail side by side, not one after another.
     """
 
     def __init__(self, *, over: bool = False) -> None:

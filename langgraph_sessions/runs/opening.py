@@ -1,4 +1,4 @@
-"""Where a run goes: the plan that settles it."""
+"""Plans that open the thread of a run."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Row = Mapping[str, Any]
 
 
 class Opened(NamedTuple):
-    """Where a run goes: the run, `None` without a user, and what was found with its thread.
+    """An opened thread: its run, `None` without a user, and its row.
 
-    The row has the columns of a checkpoint, NULL where there is none, if one was asked for and
-    the database answered; what is held in memory has none of them.
+    With *select*, PostgreSQL's row has the columns of a checkpoint, NULL where there is none; a
+    row from memory never has them.
     """
 
     run: ActiveRun | None

@@ -1,4 +1,4 @@
-"""LangGraph's own saver as plans: its code runs, and whoever runs the plan does its I/O."""
+"""LangGraph's own saver as plans: its code runs here, its statements where the plan runs."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ class Wanted(Exception):
 
 
 def reading(serde: SerializerProtocol, read: Callable[[Parent], T]) -> Plan[T]:
-    """Return what *read* does.
+    """Return the result of *read*.
 
-    It begins anew with each answer: what it does before it wants the next one is little.
+    Each answer starts *read* again from its beginning, with the answers so far.
     """
     answered: list[Rows] = []
     while True:
@@ -83,7 +83,7 @@ def reading(serde: SerializerProtocol, read: Callable[[Parent], T]) -> Plan[T]:
 
 
 def saving(serde: SerializerProtocol, save: Callable[[Parent], object]) -> list[Statement]:
-    """Return the statements by which *save* saves."""
+    """Return the statements that *save* executes."""
     parent = Parent(serde)
     save(parent)
     return [

@@ -1,4 +1,4 @@
-"""What a run's configurable asks for."""
+"""The requests in runs' configurables."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class AuthorizedThreadId(str):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a configurable asks for, checked.
+    """The request in a configurable, checked.
 
     Attributes:
         user_id: Who asks; `None` for a plain LangGraph thread.

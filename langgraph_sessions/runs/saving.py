@@ -1,4 +1,4 @@
-"""What runs save: a checkpoint, or a task's writes, beside the session's row."""
+"""Questions that save a checkpoint, or a task's writes, beside the session's row."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class SaveCheckpoint(Composite):
 
     Attributes:
         run: The run.
-        config: What the parent's `put` is given: the parent checkpoint, the thread, the metadata.
+        config: The config for LangGraph's `put`: the parent checkpoint, the thread, the metadata.
         checkpoint: The checkpoint.
         metadata: What LangGraph says of it.
         new_versions: The channels that are new since the parent checkpoint.
         serde: How values are serialised.
-        name: What the save is called.
-        session: What saves the session, if that was settled when the save was held in memory;
-            else it is the run's, as things stand when it is sent.
+        name: The save's name; `None` for one outside a run.
+        session: The session's statement, as of when memory held the save; `None`: the run makes
+            it when the save is sent.
         base: The root checkpoint from which the run went on then; see `Claim`.
     """
 
@@ -57,7 +57,7 @@ class SaveCheckpoint(Composite):
         new_versions: ChannelVersions,
         serde: SerializerProtocol,
     ) -> SaveCheckpoint:
-        """Take note of what the run is about to save.
+        """Note what the run is about to save.
 
         Raises:
             ConcurrentRunError: As `Claim.take`.
@@ -75,7 +75,7 @@ class SaveCheckpoint(Composite):
         return namespace(self.config)
 
     def put_session(self) -> PutSession:
-        """Return what saves the session."""
+        """Return the statement that saves the session."""
         return self.session or self.run.put(self.name, self.checkpoint["id"])
 
     def plan(self) -> Plan[Mapping[str, Any]]:
@@ -92,7 +92,7 @@ class SaveCheckpoint(Composite):
         try:
             (row,) = yield from guarded([*saved, self.put_session()])
         except ConcurrentRunError:
-            # It may be this very save, by a try whose connection broke before the answer came.
+            # The other save may be this one: a connection may have broken after it was made.
             for row in (yield self._find_saved()):
                 return cast(Mapping[str, Any], row)
             self.run.claim.overtaken = True
@@ -104,13 +104,13 @@ class SaveCheckpoint(Composite):
         return FindSaved(self.run.user_id, thread_id, self.checkpoint_ns, self.checkpoint["id"])
 
     def done(self, row: Mapping[str, Any]) -> Session:
-        """Take note that it is saved, with the session's *row*; return the session."""
+        """Note that it is saved, with the session's *row*; return the session."""
         self.run.claim.saved(self.name, None if self.checkpoint_ns else self.checkpoint["id"])
         return self.run.note_saved(row)
 
     @property
     def saved_config(self) -> RunnableConfig:
-        """What `put` returns, with the user, so that it can be used to run again."""
+        """The result of `put`: a config with the user, so that it can be used to run again."""
         return {
             "configurable": {
                 "user_id": self.run.user_id,
@@ -133,7 +133,7 @@ class SaveWrites(Composite):
         task_path: Where it is in the graph.
         serde: How values are serialised.
         name: As in `SaveCheckpoint`.
-        session: What guards the session, as in `SaveCheckpoint`.
+        session: The guard of the session, as in `SaveCheckpoint`.
         base: As in `SaveCheckpoint`.
     """
 
@@ -157,10 +157,10 @@ class SaveWrites(Composite):
         task_path: str,
         serde: SerializerProtocol,
     ) -> SaveWrites:
-        """Take note of what a task of the run wrote, and look for words in it.
+        """Note what a task of the run wrote, and look for words in it.
 
         Raises:
-            ConcurrentRunError: That was raised before: the run is over.
+            ConcurrentRunError: It was raised before: the run is over.
         """
         run.claim.refuse_if_overtaken()
         stored, name = pin(config, run), run.claim.next_name()
@@ -175,7 +175,7 @@ class SaveWrites(Composite):
         return namespace(self.config)
 
     def guard_thread(self) -> GuardThread:
-        """Return what refuses the writes if the thread is not the run's, or was overtaken."""
+        """Return the guard: it refuses writes if the thread is not the run's, or was overtaken."""
         return self.session or self.run.guard(self.name)
 
     def plan(self) -> Plan[None]:
@@ -187,7 +187,7 @@ class SaveWrites(Composite):
         yield from guarded([*saved, self.guard_thread()])
 
     def done(self) -> None:
-        """Take note that they are saved, and look for a model's answer in them."""
+        """Note that they are saved, and look for a model's answer in them."""
         self.run.claim.saved(self.name, None)
         if not self.checkpoint_ns:
             checkpoint_id = self.config["configurable"]["checkpoint_id"]
@@ -198,7 +198,7 @@ Saved = SaveCheckpoint | SaveWrites
 
 
 def guarded(statements: Sequence[Any]) -> Plan[list[Mapping[str, Any]]]:
-    """Send *statements*, of which the last says what is refused; return its rows.
+    """Send *statements*, the last of which is the guard; return its rows.
 
     Raises:
         SessionNotFoundError: The thread is not that user's; nothing was saved.
@@ -226,11 +226,11 @@ def namespace(config: RunnableConfig) -> str:
 
 @dataclass(frozen=True)
 class SavePlain(Composite):
-    """Save a checkpoint, or writes, of nobody's run; refused where the thread is somebody's.
+    """Save a checkpoint, or writes, of a run without a user; refused on a user's thread.
 
     Attributes:
-        config: What the parent's method is given first.
-        arguments: The other things that it is given.
+        config: The first argument of LangGraph's method.
+        arguments: Its other arguments.
         serde: How values are serialised.
     """
 
@@ -240,14 +240,14 @@ class SavePlain(Composite):
 
     @property
     def holdable(self) -> bool:
-        """It is nobody's."""
+        """Memory may not answer it: it has no user."""
         return False
 
     def plan(self) -> Plan[None]:
         """Save it in one round trip.
 
         Raises:
-            SessionNotFoundError: The thread is somebody's.
+            SessionNotFoundError: The thread is a user's.
         """
         thread_id = self.config["configurable"]["thread_id"]
         saved = parent.saving(self.serde, self._save)
@@ -258,14 +258,14 @@ class SavePlain(Composite):
 
 
 class SavePlainCheckpoint(SavePlain):
-    """Save a checkpoint of nobody's run."""
+    """Save a checkpoint of a run without a user."""
 
     def _save(self, saver: parent.Parent) -> None:
         saver.put(self.config, *self.arguments)
 
 
 class SavePlainWrites(SavePlain):
-    """Save a task's writes of nobody's run."""
+    """Save a task's writes of a run without a user."""
 
     def _save(self, saver: parent.Parent) -> None:
         saver.put_writes(self.config, *self.arguments)

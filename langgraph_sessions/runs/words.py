@@ -1,4 +1,4 @@
-"""What a run has to say for its session's title."""
+"""The words of a run for its session's title."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What LangGraph calls."""
+"""The savers, which LangGraph calls."""

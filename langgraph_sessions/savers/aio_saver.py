@@ -38,6 +38,9 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
     Like its parent it also answers the synchronous methods, from threads other than the
     loop's.
 
+    It belongs to that loop: without one the constructor raises `RuntimeError`, and so do its
+    coroutines in another one.
+
     Attributes:
         sessions: The `AsyncAgentSessionManager` on the same database.
     """
@@ -115,7 +118,7 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
         await self.close()
 
     async def close(self) -> None:
-        """Async version of `SessionSaver.close`.
+        """Async version of `SessionSaver.close`; titlers that take over 5 seconds are cancelled.
 
         Raises:
             RuntimeError: This is another event loop than that which opened it.

@@ -1,4 +1,4 @@
-"""What both savers do, as plans: the way of a config to the row, and back."""
+"""The plans of both savers: from a config to the row, and back."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ class SaverPlans:
         config: RunnableConfig,
         request: Request,
     ) -> None:
-        """Have other runs notice the one that starts, and it notice them if it should.
+        """Name the saves of a run that starts, so that it and other runs notice each other.
 
-        A root graph's run, that is: subgraphs are part of it, and who only reads, or updates a
-        state, says which checkpoint it is about.
+        Only a root graph's run: a subgraph is part of one, and `get_state` and `update_state` are
+        none.
         """
         if run.claim.token or request.checkpoint_ns or RUNTIME_KEY not in config["configurable"]:
             return
@@ -128,7 +128,7 @@ class SaverPlans:
         return history
 
     def _reader(self, config: RunnableConfig) -> Plan[ActiveRun | None]:
-        """Return the run that reads *config*'s thread; one under way was let in before."""
+        """Return the run that reads *config*'s thread; one under way was checked before."""
         find = find_thread(Request.of(config))
         return active_run(config) or (yield from find)
 
@@ -141,7 +141,7 @@ class SaverPlans:
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> Plan[RunnableConfig]:
-        """Save a checkpoint, and its session's row if it is somebody's."""
+        """Save a checkpoint, and its session's row if there is a user."""
         run = yield from self._writer(config)
         if run is None:
             yield SavePlainCheckpoint(config, (checkpoint, metadata, new_versions), self.serde)
@@ -182,7 +182,7 @@ class SaverPlans:
 
 
 def _saved_config(config: RunnableConfig, checkpoint: Checkpoint) -> RunnableConfig:
-    """Return what the parent's `put` returns."""
+    """Return the result of LangGraph's `put`."""
     configurable = config["configurable"]
     return {
         "configurable": {

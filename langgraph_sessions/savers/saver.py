@@ -46,6 +46,11 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
     Without a `user_id` it does what `PostgresSaver` does. It also answers the async methods,
     in threads; `AsyncSessionSaver` is the native one for servers.
 
+    Besides what they name, all methods raise errors of the database as psycopg's own, and
+    `SessionError` as `setup` does. While the database is away (see `on_outage`), they raise
+    `SessionsUnavailableError` for what memory cannot answer; as a rule `psycopg.OperationalError`
+    with `on_outage="raise"`, on a single connection, and for runs without a `user_id`.
+
     Attributes:
         sessions: The `AgentSessionManager` on the same database.
     """
@@ -83,13 +88,15 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
             thread_id_factory: Makes a new thread id from a user id; by default
                 `<user_id>_<uuid>`.
             cache_size: The most sessions that `sessions` keeps in memory; 0 for none.
-            cache_ttl: For how many seconds; 0 turns that off.
+            cache_ttl: Seconds that a session stays there; 0 turns the cache off.
             on_outage: What happens while the database is away. `"memory"`: conversations go on
                 in memory, with one warning, and are written when it is back. `"raise"`: its
                 errors are raised.
-            outage_limit: How many bytes may be held in memory meanwhile.
-            retry_for: For how many seconds an operation whose connection broke is tried again
-                before the database counts as away.
+            outage_limit: Bytes that may be held in memory meanwhile; beyond it saves raise
+                `SessionsUnavailableError`.
+            retry_for: Seconds for which a statement, or transaction, whose connection broke is
+                tried again before the database counts as away. Each has its own, so that a method
+                of several may take longer.
             titler: From a conversation's messages to a title, sync or async, called in the
                 background once for a session, after its first answer; never over a title
                 that somebody gave. `langgraph_sessions.titler(model)` makes one.
@@ -144,6 +151,9 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
             conn_string: A conninfo string or URL.
             pipeline: Use one connection at a time, instead of up to 10.
             serde: How values are serialised.
+
+        Raises:
+            TypeError, ValueError: As the constructor.
         """
         # A pool of one, not a lone connection: that could not be replaced. Saves are sent as a
         # pipeline anyway.
@@ -165,7 +175,11 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
         self.close()
 
     def close(self) -> None:
-        """Close the pool and leave the embedded server that this opened, and nothing else."""
+        """Close the pool and leave the embedded server that this opened; leave what was given open.
+
+        It first waits up to 5 seconds for titlers under way. What memory holds of an outage is
+        written if the database is back; else it is logged how many changes are lost.
+        """
         self._background.close()
         self._database.close()
 
@@ -179,7 +193,7 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
             SessionError: The tables are newer than this package, the embedded server cannot be
                 started, or this process was forked from the one that opened the connections.
             ValueError: The connection is not in autocommit mode.
-            psycopg.Error: As the database has it, such as missing rights.
+            psycopg.Error: Any error of the database, such as missing rights.
         """
         self._database.setup()
 
@@ -194,9 +208,12 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
         """Return the checkpoint that *config* asks for; a run starts with this.
 
         Raises:
-            SessionNotFoundError: The thread is another user's.
+            SessionNotFoundError: The thread is another user's, or a user's and no `user_id` was
+                given, or `user_id` is not who is signed in on the Agent Server.
             TypeError: A key of the configurable has the wrong type.
-            ValueError: A key is out of range, or one does not go with another.
+            ValueError: A key is out of range, or one does not go with another; or
+                `thread_id_factory` returned an id that is in use.
+            KeyError: There is neither a `user_id` nor a `thread_id`.
         """
         return self._database.run(self._get_tuple(config))
 
@@ -208,9 +225,14 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        """Yield checkpoints, newest first, as the parent does. Raises as `get_tuple`.
+        """Yield checkpoints, newest first, as the parent does.
 
         Without *config* it goes through all threads of all users: an operator's call.
+
+        Raises:
+            SessionNotFoundError: As `get_tuple`; or the user has no current session, and no
+                `thread_id` was given. This and all else is raised by the first `next`.
+            TypeError, ValueError, KeyError: As `get_tuple`.
         """
         plan = self._list(config, filter=filter, before=before, limit=limit)
         yield from self._database.run(plan)
@@ -218,7 +240,7 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Return what rebuilds delta channels, as the parent does. Raises as `get_tuple`."""
+        """Return what rebuilds delta channels, as the parent does. Raises as `list`, at once."""
         return self._database.run(self._history(config, channels))
 
     # --- Saving ------------------------------------------------------------------------------
@@ -237,7 +259,9 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
                 while the run was under way; nothing was saved.
             ConcurrentRunError: Another run saved to the session since this one loaded it;
                 nothing was saved.
-            TypeError, ValueError: As in `get_tuple`, when it is not part of a run.
+            SessionsUnavailableError: The database is away, and `outage_limit` is reached, or
+                memory cannot answer.
+            TypeError, ValueError, KeyError: As in `get_tuple`, when it is not part of a run.
         """
         plan = self._put(config, checkpoint, metadata, new_versions)
         with making(config).turn():

@@ -1,4 +1,4 @@
-"""What an operator does to whole threads by way of `SessionSaver`: delete, prune and copy."""
+"""An operator's calls on whole threads: delete, prune and copy."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ class ThreadUpkeep(InThreads):
             TypeError: *thread_ids* is a single string.
             ValueError: *strategy* is unknown.
             NotImplementedError: `"keep_latest"`, and a thread uses a `DeltaChannel`.
+            psycopg.errors.SerializationFailure: Another transaction changed a thread's rows while
+                `"keep_latest"` pruned it; threads before it are pruned.
+            psycopg.errors.DeadlockDetected: Likewise, by another prune of the thread.
         """
         if not deletion.deletes(thread_ids, strategy):
             prune = partial(super().prune, thread_ids, strategy=strategy)
@@ -39,9 +42,13 @@ class ThreadUpkeep(InThreads):
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread, in the database; its session, if it has one, for the same user.
 
+        Where the source has neither checkpoints nor a session, nothing is copied, and no error
+        raised.
+
         Raises:
             TypeError: A thread id is not a `str`.
-            ValueError: *target_thread_id* is in use.
+            ValueError: *target_thread_id* is in use, or a thread id is blank or over 255
+                characters.
         """
         plan = upkeep.copy_thread(source_thread_id, target_thread_id)
         self._database.run(self.sessions.cache.forgetting(plan))

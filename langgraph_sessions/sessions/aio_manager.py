@@ -26,7 +26,11 @@ from langgraph_sessions.sessions.listing import Listing
 
 
 class AsyncAgentSessionManager(AsyncManagerUpkeep):
-    """Async version of `AgentSessionManager`: the same methods as coroutines."""
+    """Async version of `AgentSessionManager`: the same methods as coroutines.
+
+    It belongs to the event loop in which it was first used: those that ask the database raise
+    `RuntimeError` in another one.
+    """
 
     def __init__(
         self,

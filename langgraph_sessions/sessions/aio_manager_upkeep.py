@@ -43,7 +43,10 @@ class AsyncManagerUpkeep(BaseManager):
         batch_size: int = 100,
         on_progress: Callable[[Mapping[str, int]], object] | None = None,
     ) -> dict[str, int]:
-        """Async version of `AgentSessionManager.purge_sessions`."""
+        """Async version of `AgentSessionManager.purge_sessions`.
+
+        *on_progress* may be a coroutine function, which is awaited.
+        """
         checks.optional_function("on_progress", on_progress)
         purge = Purge(idle_for, older_than, active, interrupted, dry_run, batch_size)
         return await self._database.run(self._purge(purge, on_progress))
@@ -60,7 +63,10 @@ class AsyncManagerUpkeep(BaseManager):
         batch_size: int = 100,
         on_progress: Callable[[Mapping[str, int]], object] | None = None,
     ) -> dict[str, int]:
-        """Async version of `AgentSessionManager.backfill`."""
+        """Async version of `AgentSessionManager.backfill`.
+
+        *on_progress* may be a coroutine function, which is awaited.
+        """
         checks.optional_function("on_progress", on_progress)
         walk = upkeep.Backfill(batch_size)
         return await self._database.run(self._backfill(walk, on_progress))

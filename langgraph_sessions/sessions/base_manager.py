@@ -1,4 +1,4 @@
-"""What the sync and the async session manager are made of: plans, and the cache beside them."""
+"""The plans of both session managers, and the cache beside them."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class BaseManager:
         except psycopg.Error:
             raise
         except Exception:
-            # Encrypted, of another serializer, damaged: it is the user's all the same.
+            # An encrypted or damaged thread, or one of another serializer, is adopted all the same.
             logger.warning("thread %r cannot be read for a title", thread_id, exc_info=True)
             return None
 

@@ -14,7 +14,7 @@ from langgraph_sessions.plans import Plan, T
 
 Key = tuple[str, str | None]  # user id and thread id; no thread id: the current session
 
-STRIPES: Final = 256  # So that one user's write does not keep another's read out.
+STRIPES: Final = 256  # Enough that one user's write seldom drops another's read.
 
 
 def _stripe(user_id: str) -> int:
@@ -24,13 +24,13 @@ def _stripe(user_id: str) -> int:
 class SessionCache:
     """Sessions read or written lately, for at most *ttl* seconds and *size* of them.
 
-    It only ever holds what the database said: a write goes to the database and then here.
-    A read says when it began, so that one that was overtaken by a write is not kept, and
-    so that the time to live counts from before the database was asked.
+    A write goes to the database and then here. An outage empties it when it begins and when it
+    ends. A read says when it began, so that one that was overtaken by a write is not kept, and so
+    that the time to live counts from before the database was asked.
     """
 
     def __init__(self, size: int, ttl: float) -> None:
-        """Hold *size* sessions for *ttl* seconds; 0 of either turns it off."""
+        """Keep *size* sessions for *ttl* seconds; 0 of either turns it off."""
         size = checks.number("cache_size", size, 0)
         ttl = checks.seconds("cache_ttl", ttl)
         self._lock = threading.Lock()
@@ -58,7 +58,7 @@ class SessionCache:
         return time.monotonic()
 
     def keep(self, session: Session, began: float, *, current: bool = False) -> None:
-        """Hold a *session* that a read begun at *began* returned."""
+        """Keep a *session* that a read begun at *began* returned."""
         with self._lock:
             if began > self._written[_stripe(session.user_id)] and self._entries.maxsize:
                 self._entries[session.user_id, session.thread_id] = (began, session)
@@ -66,7 +66,7 @@ class SessionCache:
                     self._entries[session.user_id, None] = (began, session)
 
     def wrote(self, session: Session, began: float) -> None:
-        """Hold *session*, which a write begun at *began* returned, unless another overlapped.
+        """Keep *session*, which a write begun at *began* returned, unless another overlapped.
 
         Which session is the current one may have changed with it, so that is forgotten.
         """
@@ -91,10 +91,10 @@ class SessionCache:
     def reading(
         self, plan: Plan[Session], user_id: str, thread_id: str | None = None, *, durable: bool
     ) -> Plan[Session]:
-        """Return a session that is here, else what *plan* reads, to hold it.
+        """Return the cached session, else what *plan* reads, and cache it.
 
-        While the database is away (not *durable*) memory knows better: what runs that began
-        before save is here with the titles and times of then.
+        During an outage (not *durable*) nothing is read from the cache: rows of runs that began
+        before it have the titles and times of their start.
         """
         if durable and (cached := self.get(user_id, thread_id)):
             plan.close()
@@ -105,7 +105,7 @@ class SessionCache:
         return session
 
     def writing(self, plan: Plan[Session]) -> Plan[Session]:
-        """Return the session that *plan* writes, and hold it."""
+        """Return the session that *plan* writes, and cache it."""
         began = self.now()
         session = yield from plan
         self.wrote(session, began)
@@ -114,7 +114,7 @@ class SessionCache:
     def forgetting(self, plan: Plan[T], user_id: str | None = None) -> Plan[T]:
         """Do what *plan* does, and drop the user's sessions, or all.
 
-        Also where it failed: it may have been done, and the answer lost.
+        Also after an error: its connection may have broken after it was executed.
         """
         try:
             return (yield from plan)
@@ -128,7 +128,7 @@ class SessionCache:
             self._entries.clear()
 
     def __len__(self) -> int:
-        """Count the sessions held."""
+        """Count the cached sessions."""
         with self._lock:
             self._entries.expire()
             return len({key for key in self._entries if key[1] is not None})

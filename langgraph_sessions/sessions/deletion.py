@@ -78,7 +78,7 @@ def delete_sessions(thread_ids: Sequence[str], user_id: str | None = None) -> Pl
 
 
 def _forget(deleted: Sequence[dict[str, Any]]) -> Plan[list[str]]:
-    """Reserve no thread of a *deleted* session for its user's next one; return the threads."""
+    """Clear reservations of *deleted* sessions' threads, and return these threads."""
     threads = [row["thread_id"] for row in deleted]
     yield ForgetReserved([row["user_id"] for row in deleted], threads)
     return threads

@@ -38,7 +38,7 @@ class Turn:
         self._factory = factory
 
     def take_deed(self, database: Running[Any, Any]) -> Deed[tuple[Any, Session]]:
-        """Wait for the session; return it, and the connection that holds it, for as long as open.
+        """Wait for the session; return the connection, whose end frees it, and the session.
 
         Raises:
             SessionNotFoundError: The thread is another user's.
@@ -79,10 +79,10 @@ class Turn:
         """Lock *session*, in a transaction begun for it.
 
         Raises:
-            TimeoutError: It took too long.
+            TimeoutError: It was not free in time.
         """
         left = 0 if self._until is None else max(1, int((self._until - time.monotonic()) * 1000))
-        yield Execute("ROLLBACK")  # What was locked turned out to be another session.
+        yield Execute("ROLLBACK")  # Release the lock on the session before, if any.
         yield Execute("BEGIN")
         yield SetLockTimes(f"{left}ms")
         try:

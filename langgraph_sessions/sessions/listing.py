@@ -116,7 +116,7 @@ class Listing:
     def _place(self, cursor: str) -> dict[str, Any] | None:
         try:
             text = base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
-        except ValueError:  # What base64 and UTF-8 complain with.
+        except ValueError:  # The error of both base64 and UTF-8.
             return None
         digest, place = text[:_DIGEST_LENGTH], text[_DIGEST_LENGTH:]
         if digest != _digest(self._fingerprint + place):

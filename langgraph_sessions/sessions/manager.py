@@ -33,7 +33,10 @@ class AgentSessionManager(ManagerUpkeep):
     an `int` or `UUID` as its `str`.
 
     Each method raises `TypeError` or `ValueError`, naming the argument, for what is not
-    allowed, before anything is written; and `psycopg.Error` as the database has it.
+    allowed, before anything is written; any error of the database as psycopg's own; and
+    `SessionError` as `SessionSaver.setup` does. While the database is away (see `on_outage` of
+    `SessionSaver`), it raises `SessionsUnavailableError` for what memory cannot answer; as a rule
+    `psycopg.OperationalError` with `on_outage="raise"`, or on a single connection.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class AgentSessionManager(ManagerUpkeep):
         self._database.on_change = self.cache.clear
 
     def close(self) -> None:
-        """Close what this opened, and nothing else."""
+        """Close what this opened, as `SessionSaver.close` does; nothing of a saver's manager."""
         if self._owns_database:
             self._database.close()
 
@@ -94,7 +97,7 @@ class AgentSessionManager(ManagerUpkeep):
             metadata: The application's own data, a JSON object.
 
         Raises:
-            ValueError: *thread_id* is in use.
+            ValueError: *thread_id*, or the id that `thread_id_factory` returned, is in use.
         """
         factory = self.thread_id_factory
         return self._database.run(
@@ -102,7 +105,11 @@ class AgentSessionManager(ManagerUpkeep):
         )
 
     def get_or_create_user_session(self, user_id: UserId, title: str = DEFAULT_TITLE) -> Session:
-        """Return the current session; if there is none, create one called *title*."""
+        """Return the current session; if there is none, create one called *title*.
+
+        Raises:
+            ValueError: The id that `thread_id_factory` returned is in use.
+        """
         return self._database.run(
             self.cache.writing(operations.get_or_create(user_id, title, self.thread_id_factory))
         )
@@ -245,7 +252,8 @@ class AgentSessionManager(ManagerUpkeep):
 
         Raises:
             SessionNotFoundError: The user has no such session.
-            ValueError: *checkpoint_id* is not in it.
+            ValueError: *checkpoint_id* is not in it, or the id that `thread_id_factory` returned
+                is in use.
         """
         factory = self.thread_id_factory
         plan = upkeep.fork(user_id, thread_id, checkpoint_id, title, factory)
@@ -273,7 +281,10 @@ class AgentSessionManager(ManagerUpkeep):
         Raises:
             TimeoutError: It was not free in time.
             SessionNotFoundError: The thread is another user's.
-            SessionsUnavailableError: The database is away.
+            SessionsUnavailableError: The database is away, with `on_outage="memory"`.
+            psycopg.OperationalError: Likewise, with `"raise"`; or no connection can be made.
+            ValueError: *conn* is a pool whose conninfo or kwargs are functions; or the id that
+                `thread_id_factory` returned is in use.
         """
         turn = Turn(user_id, thread_id, timeout, self.thread_id_factory)
         conn, session = do(turn.take_deed(self._database))

@@ -1,4 +1,4 @@
-"""What an operator needs of the session manager: whole users, threads and databases."""
+"""The session manager's methods for operators: whole users, threads and databases."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ManagerUpkeep(BaseManager):
         session, `{"record": "session", …}` with its columns, and `{"record": "message", …}` with
         `thread_id`, `role`, `content` and the whole `message`, in the order they were said. Last
         come threads without a session that are the user's (see `backfill`), as
-        `{"record": "thread", …}`.
+        `{"record": "thread", …}`. Errors are raised by `next`, not by the call.
         """
         yield from self._database.stream(self._export(checks.user_id(user_id)))
 
@@ -64,11 +64,12 @@ class ManagerUpkeep(BaseManager):
         somebody, of whatever age: for an answer to an interrupt, or, with tasks to come and no
         error, for a run that goes on, as at a static breakpoint. A run that has saved nothing
         since it began (`durability="exit"`, a run tried again after an error, an answer where
-        *interrupted* is given) cannot be seen. Stopped half way, call it again.
+        *interrupted* is given) cannot be seen. After an error, what was purged stays purged: call
+        it again.
 
         Args:
-            idle_for: Not used for this long.
-            older_than: Created this long ago.
+            idle_for: Only sessions not used for at least this long.
+            older_than: Only sessions created at least this long ago.
             active: Only active ones, or only others.
             interrupted: Also those that wait for somebody.
             dry_run: Only count.
@@ -134,7 +135,7 @@ class ManagerUpkeep(BaseManager):
 
         Raises:
             TypeError: *titler* is no function, or does not return a `str`.
-            Exception: Whatever the titler raises.
+            Exception: Whatever the titler raises; it is not called again for the session.
         """
         checks.function("titler", titler)
         self._database.run(self._call_titler(by_model.ask_now, titler, thread_id))

@@ -92,7 +92,7 @@ class PurgeBatch(Composite):
     atomic = True
 
     def plan(self) -> Plan[tuple[int, int, int] | None]:
-        """Lock what can be locked, look at it once it is, and delete."""
+        """Lock the sessions that can be locked, look at them then, and delete."""
         found = yield OldSessions(
             idle_for=self.idle_for,
             older_than=self.older_than,
@@ -141,8 +141,8 @@ def waits(state: Mapping[str, Any]) -> bool:
 def lock_whole(thread_ids: Sequence[str]) -> Plan[list[str]]:
     """Lock threads of which every row can be locked at once; return those.
 
-    A save that holds one of the others' rows will want the session, which is locked by now:
-    whoever waited here would wait for ever.
+    A save that holds a row of another thread waits for its session, which is locked here: to wait
+    for that row would be a deadlock.
     """
     whole = list(thread_ids)
     for table in ("checkpoint_writes", "checkpoints"):

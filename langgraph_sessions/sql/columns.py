@@ -1,8 +1,8 @@
 """The columns of our tables: the one home of a column.
 
-What reads rows, lists columns, checks a database or makes rows while it is away follows from
-here. How the columns came about is in `sql.migrations`; a test holds the two together, and
-`models.COLUMNS` with them.
+The row types, the lists of columns, the doctor's checks and the rows of an outage follow from
+here. How the columns came about is in `sql.migrations`; a test compares the two, and
+`models.COLUMNS`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Column:
 
     @property
     def initial(self) -> Any:
-        """What it has in a new row where nothing else is said; `None` of what is reckoned."""
+        """Its default in Python; `None` for an expression such as CURRENT_TIMESTAMP."""
         if self.default in ("true", "false"):
             return self.default == "true"
         if self.default is None or not self.default.startswith("'"):
@@ -100,7 +100,7 @@ IN_RUNS: Final = tuple(column.name for column in USER_SESSIONS if column.in_runs
 
 
 def record(names: Sequence[str]) -> str:
-    """Return what these columns of a session are, for `jsonb_to_record(…) AS s (…)`.
+    """Return these columns of a session with their types, for `jsonb_to_record(…) AS s (…)`.
 
     So a statement reads the row that a function of ours returns as jsonb.
     """

@@ -1,4 +1,4 @@
-"""What deletes threads: with a session, of a user, of runs; each a part of a transaction.
+"""Statements that delete threads: with a session, of a user, of runs; parts of transactions.
 
 The order of locks is that of saves: a thread's special writes, its session, all else.
 """
@@ -14,7 +14,7 @@ from langgraph_sessions.plans import Statement
 
 @dataclass(frozen=True)
 class OwnedThreads(Statement):
-    """Return those of some threads whose sessions are a user's."""
+    """Return the threads, of these, whose sessions are a user's."""
 
     thread_ids: Sequence[str]
     user_id: str
@@ -89,7 +89,7 @@ DELETE FROM user_sessions WHERE user_id = %(user_id)s RETURNING thread_id"""
 
 @dataclass(frozen=True)
 class ForgetReserved(Statement):
-    """Reserve none of these threads for their users' next sessions any more."""
+    """Clear these threads' reservations for their users' next sessions."""
 
     user_ids: Sequence[str]
     thread_ids: Sequence[str]
@@ -117,7 +117,7 @@ WITH deleted AS (
 
 @dataclass(frozen=True)
 class DeletePreferences(Statement):
-    """Delete what is kept of a user across sessions; count it."""
+    """Delete a user's preferences and reservation; count the rows."""
 
     user_id: str
 
@@ -141,7 +141,7 @@ SELECT DISTINCT thread_id FROM checkpoints WHERE metadata ->> 'run_id' = ANY (%(
 
 @dataclass(frozen=True)
 class RunsBelowOthers(Statement):
-    """Say, by a count of 1 or 0, whether later runs of the threads saved what stays."""
+    """Say, by a count of 1 or 0, whether checkpoints of other runs come after these runs'."""
 
     thread_ids: Sequence[str]
     run_ids: Sequence[str]
@@ -158,7 +158,7 @@ SELECT EXISTS (
 
 @dataclass(frozen=True)
 class DeleteCheckpoints(Statement):
-    """Delete the checkpoints of runs; return what they were."""
+    """Delete the checkpoints of runs; return their ids and parents."""
 
     run_ids: Sequence[str]
 
@@ -169,7 +169,7 @@ RETURNING thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id"""
 
 @dataclass(frozen=True)
 class _Deleted(Statement):
-    """Something about deleted checkpoints: their threads, namespaces, ids and parents."""
+    """A statement on deleted checkpoints, by their threads, namespaces, ids and parents."""
 
     threads: Sequence[str]
     namespaces: Sequence[str]
@@ -193,10 +193,10 @@ AND w.checkpoint_id = d.checkpoint_id"""
 
 @dataclass(frozen=True)
 class DeleteAnswers(_Deleted):
-    """Delete the writes on a parent that stays that led to nothing else.
+    """Delete the writes on a parent checkpoint that has no child any more.
 
-    Those are answers and outputs, by which the next run would go where the deleted one went.
-    What the parent asked stays, and waits again.
+    Those are answers and outputs, with which the next run would repeat the deleted one. Its
+    interrupts stay, and wait again.
     """
 
     sql: ClassVar[str] = """
@@ -211,7 +211,7 @@ AND NOT EXISTS (SELECT FROM checkpoints AS c WHERE c.thread_id = d.thread_id
 
 @dataclass(frozen=True)
 class UnlinkChildren(_Deleted):
-    """Leave no checkpoint with a deleted parent."""
+    """Set the parent of checkpoints whose parent was deleted to NULL."""
 
     sql: ClassVar[str] = """
 UPDATE checkpoints AS c SET parent_checkpoint_id = NULL
@@ -238,7 +238,7 @@ DELETE FROM checkpoint_blobs AS b WHERE b.thread_id = ANY (%(thread_ids)s) AND N
 
 @dataclass(frozen=True)
 class DeleteEmptySessions(Statement):
-    """Delete those sessions of threads that have no checkpoint any more."""
+    """Delete the sessions of threads without a checkpoint."""
 
     thread_ids: Sequence[str]
 

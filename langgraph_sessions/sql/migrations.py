@@ -17,10 +17,10 @@ class Migration:
     """One version of the tables. Once it is released, it never changes: add another.
 
     Attributes:
-        statements: What makes it of the version before.
-        finish: What needs the functions, as a back-fill or an index may: executed when the tables
-            have their newest version and the functions are made. So it must not lean on what a
-            later migration takes away; such a back-fill belongs into `statements`, without them.
+        statements: Statements that make it of the version before.
+        finish: Statements that call our functions, such as back-fills or indexes: executed after
+            all migrations and after the functions. A back-fill of what a later migration drops
+            belongs into `statements`, without the functions.
         breaking: Whether workers of the version before cannot go on beside it: they refuse the
             database then. To drop or rename a column is breaking; to add one with a default,
             or an index, is not.
@@ -111,7 +111,7 @@ UPDATE user_sessions SET title_source = 'user' WHERE title <> '{DEFAULT_TITLE}'"
 )
 
 # A user: preferences, and the thread id set aside for the next session, see
-# `sql.opening.OpenReserved`.
+# `sql.opening._RESERVE`.
 _USERS = """
 CREATE TABLE session_users (
     user_id             VARCHAR(255) PRIMARY KEY,
@@ -140,7 +140,7 @@ _INDEXES = (
     WHERE status <> 'idle'""",
 )
 
-# Of the sessions that an older tool made, whose threads may wait for something.
+# The statuses of sessions that an older tool made: their threads may wait for something.
 _STATUSES = """
 UPDATE user_sessions SET status = user_sessions_status(thread_id)
 WHERE user_sessions_status(thread_id) <> 'idle'"""

@@ -1,4 +1,4 @@
-"""Where a run goes.
+"""Statements that open the thread of a run.
 
 One statement finds the session and loads its checkpoint, so that a run's start costs the round
 trip that the parent's does. `select` is the parent's own SELECT_SQL, never a copy; `None` finds
@@ -45,7 +45,7 @@ class _Open(Statement):
         user_id: Who asks; `None` for a run without a user.
         checkpoint_ns: A subgraph's namespace; `""` for the root graph.
         checkpoint_id: A certain checkpoint; `None` for the newest.
-        select: What loads the checkpoint.
+        select: LangGraph's query that loads the checkpoint; `None` loads none.
     """
 
     user_id: str | None
@@ -135,7 +135,7 @@ class ContinueThread(OpenThread):
 
 @dataclass(frozen=True, kw_only=True)
 class OpenNew(OpenThread):
-    """Open a thread with an id that was just made up, and may be in use all the same."""
+    """Open a thread with a new id, which may be in use all the same."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a purge asks: which sessions are old enough, which are in use, which can be locked."""
+"""Statements of a purge: find sessions that are old enough, unlocked and not in use."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ ORDER BY id LIMIT %(limit)s"""
 
 @dataclass(frozen=True, kw_only=True)
 class LockOldSessions(Statement):
-    """Lock those of some sessions that can be locked at once, and are still old enough.
+    """Lock the sessions, of these, that can be locked at once, and are still old enough.
 
-    What is locked is being saved to, or is another purge's.
+    Others are being saved to, or belong to another purge.
     """
 
     ids: Sequence[int]
@@ -48,7 +48,7 @@ FOR UPDATE SKIP LOCKED"""
 
 @dataclass(frozen=True)
 class ThreadStates(Statement):
-    """Say of each thread how it stands.
+    """Return the state of each thread.
 
     - `status`: as it is kept with the session.
     - `tasks`: how many nodes its newest checkpoint has yet to run: those that a value in a

@@ -1,4 +1,4 @@
-"""What the statements return of a session."""
+"""The columns and rows of sessions that statements return."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from langgraph_sessions.sql.columns import IN_RUNS, SEEN
 
 SESSION: Final = ", ".join(SEEN)
-# With what the package keeps beside it and shows to nobody.
+# With the columns that are hidden from users.
 SESSION_ROW: Final = ", ".join(IN_RUNS)
 
 # The current session: the active one used last. One index scan of one row.

@@ -1,6 +1,6 @@
-"""What is sent beside a checkpoint, or writes.
+"""Statements that are sent beside a checkpoint, or writes.
 
-Both statements raise when the thread is not the user's, and when another run has saved
+Both raise when the thread is not the user's, and when another run has saved
 meanwhile, which rolls the checkpoint back with them.
 """
 
@@ -26,12 +26,12 @@ class GuardThread(Statement):
     """Refuse writes if the thread is not the run's, or another run saved to it.
 
     Attributes:
-        user_id: Whose run it is; `None` for a run without a user.
-        thread_id: Where it saves.
+        user_id: The run's user; `None` for a run without one.
+        thread_id: The thread to which it saves.
         known: Whether the session existed when the run began.
         checked: Whether another run's saves are an error.
-        save: What the save is called; `None` for what is saved outside a run.
-        seen: What the last save was called that the run knows of.
+        save: The save's name; `None` for a save outside a run.
+        seen: The name of the last save that the run knows of.
         base: The newest root checkpoint when the run began; `""` for none, `None` for a run
             that started from an older one.
     """
@@ -86,7 +86,7 @@ FROM jsonb_to_record(user_sessions_put(%(p)s::jsonb)) AS s ({record(IN_RUNS)})""
 
 @dataclass(frozen=True)
 class FindSaved(Statement):
-    """Find the session whose checkpoint was saved by a try whose connection broke."""
+    """Return the session's row if the checkpoint is saved, as by a try whose connection broke."""
 
     user_id: str
     thread_id: str

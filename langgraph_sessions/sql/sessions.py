@@ -46,7 +46,7 @@ RETURNING {SESSION}"""
 class CreateGivenSession(CreateSession):
     """Insert a session on a thread id that the caller chose.
 
-    Memory cannot stand in: while the database is away, nobody knows what that id has there.
+    Memory cannot answer it: only the database knows whether the id is in use.
     """
 
 
@@ -171,10 +171,10 @@ RETURNING {SESSION}"""
 
 @dataclass(frozen=True)
 class SetLockTimes(Statement):
-    """Say, for this transaction alone, how long a session's lock is waited for, and held.
+    """Set, for this transaction alone, the time-outs of a session's lock.
 
-    The server ends a transaction whose client's machine is gone within a minute, and none for
-    being idle: its holder's run may take long.
+    The server ends the transaction within a minute if the client's machine is gone, and never
+    because it is idle: the run that holds the lock may take long.
     """
 
     milliseconds: str

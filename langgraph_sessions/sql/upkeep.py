@@ -16,7 +16,7 @@ from langgraph_sessions.sql.rows import SESSION
 
 @dataclass(frozen=True, kw_only=True)
 class CopySession(Statement):
-    """Copy a thread, and its session: for *user_id*, who must own it, or for its owner."""
+    """Copy a thread, and its session, for the owner; refuse another *user_id*, if given."""
 
     repeatable = False
 
@@ -112,7 +112,7 @@ WHERE threads.thread_id IS NOT NULL ORDER BY threads.thread_id"""
 
 @dataclass(frozen=True)
 class ThreadOwner(Statement):
-    """Return whom a thread's checkpoints name; no row: there is no such thread."""
+    """Return the user whom a thread's checkpoints name; no row: there is no such thread."""
 
     thread_id: str
 

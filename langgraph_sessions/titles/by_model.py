@@ -26,7 +26,8 @@ PROMPT: Final = (
 def titler(model: BaseChatModel) -> Titler:
     """Return a titler over a LangChain chat model, for the savers' `titler` argument.
 
-    It asks the model for a title of at most six words, from the first few messages.
+    It asks the model for a title of at most six words, from the first six messages of humans and
+    the model. What the model raises is logged by the savers, and raised by `call_titler`.
     """
 
     # Sync, and so called in a thread that no program waits for: a model's own async call may well

@@ -1,4 +1,4 @@
-"""What was said: the one reader of messages in channels' values, for titles and exports alike."""
+"""The one reader of messages in channels' values, for titles and exports alike."""
 
 from __future__ import annotations
 

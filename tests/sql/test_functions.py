@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "adfce075cebe316b5713258d801a1e232bb5baf7387eb7b7fb3bb397c23aefd0"
+DIGEST = "10bda87242a5ce134dc0330077cd1d042da8e8bd8ba91bfdcb9c414aa1765753"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"

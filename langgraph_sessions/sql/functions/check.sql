@@ -6,7 +6,7 @@ RETURNS void LANGUAGE plpgsql AS $$
 -- then becomes the session's last_save; `seen` was its last_save when the run began. So a run's
 -- first save expects what the run loaded, and each later one a save of the run's own.
 --
--- What was saved outside a run, or without this package, has no name; its checkpoint shows it.
+-- A save outside a run, or without this package, has no name; its checkpoint shows it.
 -- `base` is the root graph's newest checkpoint when the run began, '' for none, absent for a run
 -- that started from an older one; `own` is the checkpoint being saved. Checkpoints of updates of
 -- the state do not count: a node of this very run may have made one, and elsewhere an update

@@ -1,7 +1,7 @@
 CREATE OR REPLACE FUNCTION user_sessions_owner(p_metadata jsonb)
 RETURNS text LANGUAGE sql IMMUTABLE AS $$
--- Whose run saved a checkpoint, by the metadata that LangGraph copies from the configurable: text
--- or a whole number, as a run's user_id may be.
+-- The user whose run saved a checkpoint, by the metadata that LangGraph copies from the
+-- configurable: text or a whole number, as a run's user_id may be.
     SELECT CASE
         WHEN jsonb_typeof(owner) = 'string' THEN owner #>> '{}'
         WHEN jsonb_typeof(owner) = 'number' AND owner #>> '{}' !~ '[.eE]' THEN owner #>> '{}'
