@@ -89,7 +89,12 @@ class SessionCache:
     # --- Beside plans ------------------------------------------------------------------------
 
     def reading(
-        self, plan: Plan[Session], user_id: str, thread_id: str | None = None, *, durable: bool
+        self,
+        plan: Plan[Session],
+        user_id: str,
+        thread_id: str | None = None,
+        *,
+        durable: bool = True,
     ) -> Plan[Session]:
         """Return the cached session, else what *plan* reads, and cache it.
 

@@ -47,6 +47,13 @@ def test_a_session_is_asked_for_once(cache: SessionCache) -> None:
     assert (played.asked, played.result) == ([], session())
 
 
+def test_while_the_database_is_away_memory_is_asked(cache: SessionCache) -> None:
+    """What a run that began before the outage put here may be older than what others saved."""
+    play(cache.reading(get(), "alice", "t"), [session_row()])
+    played = play(cache.reading(get(), "alice", "t", durable=False), [session_row()])
+    assert played.asked == [GET]
+
+
 def test_the_current_session_is_held_as_that_and_by_its_thread(cache: SessionCache) -> None:
     """Reading it spares the question for both; reading one by its thread only that."""
     play(cache.reading(current(), "alice"), [session_row()])

@@ -96,6 +96,18 @@ async def test_a_session_is_titled_after_its_first_answer(
     assert model.asked[0][:2] == ["human: Plan a trip", "ai: 1 so far"]
 
 
+async def test_a_titler_that_is_falsy_is_one_all_the_same(open_chat: Open, db: Connection) -> None:
+    """An object that can be called and is empty, such as a list of rules, is called."""
+
+    class Empty(Titler):
+        def __len__(self) -> int:
+            return 0
+
+    async with open_chat(Empty()) as chat:
+        await chat.say("Hello", user_id="alice")
+    assert title(db) == ("By the model", "model")
+
+
 async def test_each_session_is_titled(open_chat: Open) -> None:
     """Two sessions of a user, and one of another's, call the titler once each."""
     model = Titler()
