@@ -31,6 +31,10 @@ SELECT coalesce(max(version), 0) AS version,
 FROM user_sessions_migrations"""
 FUNCTIONS_VERSION: Final = """
 SELECT coalesce(max(version), 0) AS version FROM user_sessions_functions"""
+_VERSIONS = f"""
+SELECT sessions.*, checkpoints.version AS langgraph, made.version AS functions
+FROM ({LANGGRAPH_VERSION}) AS checkpoints, ({SESSIONS_VERSION}) AS sessions,
+    ({FUNCTIONS_VERSION}) AS made"""
 # Held to the end of the transaction, never by the connection: behind a pooler in
 # transaction mode, a lock of the connection would be somebody else's a moment later.
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('langgraph_sessions.migrations'))::text"
@@ -49,14 +53,12 @@ def is_current(langgraph: Sequence[str]) -> Plan[bool]:
     (tables,) = yield Fetch(_TABLES)
     if not tables["are_there"]:
         return False
-    (checkpoints,) = yield Fetch(LANGGRAPH_VERSION)
-    (sessions,) = yield Fetch(SESSIONS_VERSION)
-    (made,) = yield Fetch(FUNCTIONS_VERSION)
-    _see_newer(sessions)
+    (versions,) = yield Fetch(_VERSIONS)
+    _see_newer(versions)
     return bool(
-        checkpoints["version"] >= len(langgraph) - 1
-        and sessions["version"] >= len(migrations.MIGRATIONS)
-        and made["version"] >= functions.FUNCTIONS_VERSION
+        versions["langgraph"] >= len(langgraph) - 1
+        and versions["version"] >= len(migrations.MIGRATIONS)
+        and versions["functions"] >= functions.FUNCTIONS_VERSION
     )
 
 

@@ -69,7 +69,9 @@ def test_absent_keys_have_defaults_and_unknown_ones_are_ignored(db: Db) -> None:
     (made,) = (found["row"] for found in db.execute(put.encode()))
     assert (made["title"], made["title_source"], made["is_active"]) == ("New Chat", "default", True)
     db.execute(f"SELECT user_sessions_guard('{{{where}, \"new\": [1]}}')".encode())
-    copied = """SELECT user_sessions_copy_session('{"source": "t", "target": "u"}') AS row"""
+    copied = (
+        """SELECT user_sessions_copy_session('{"source": "t", "target": "u", "x": 1}') AS row"""
+    )
     (copy,) = (found["row"] for found in db.execute(copied))
     assert (copy["user_id"], copy["thread_id"]) == ("alice", "u")
 

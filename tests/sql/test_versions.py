@@ -118,7 +118,7 @@ def test_the_versions_differ(empty_url: str, monkeypatch: pytest.MonkeyPatch) ->
     assert changed == [{"columns", "indexes", "functions"}, {"columns", "constraints", "indexes"}]
 
 
-@pytest.mark.parametrize("first", ["setup", "use"])
+@pytest.mark.parametrize("first", ["setup", "use", "use without setup"])
 def test_newer_tables_are_used_with_one_warning(
     first: str, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -130,7 +130,7 @@ def test_newer_tables_are_used_with_one_warning(
     monkeypatch.setattr(schema, "_told", {})
     with caplog.at_level(logging.WARNING, "langgraph_sessions"):
         for turn in (1, 2):
-            with SessionSaver(url) as saver:
+            with SessionSaver(url, auto_setup=first != "use without setup") as saver:
                 if first == "setup":
                     saver.setup()
                 graph = graph_builder().compile(checkpointer=saver)
