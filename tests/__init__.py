@@ -7,7 +7,8 @@ several rooms lie here, those of one room in its folder, fixtures in a `conftest
 
 A test's name states a fact, such as `test_a_refused_run_changes_nothing`; its docstring says in one
 sentence what that means. Most take a fixture of `conftest.py`: `chat` talks to a saver, once to the
-sync and once to the async one, and `db` looks at the tables.
+sync and once to the async one, and `db` looks at the tables. Plans are played without any of that:
+`plans.play` gives one its answers, and says what it asked, returned or raised.
 
     pytest -m "not server"    what starts no server and no process: some 15 seconds, to run always
     pytest tests/outage       a room

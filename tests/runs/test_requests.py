@@ -80,6 +80,12 @@ def test_none_counts_as_not_given(key: str) -> None:
     assert asked(user_id="u", **{key: None}) == asked(user_id="u")
 
 
+@pytest.mark.parametrize("key", INSTRUCTIONS)
+def test_none_needs_no_user_beside_it(key: str) -> None:
+    """Nobody's run may leave an instruction empty."""
+    assert asked(**{"thread_id": "t", key: None}) == asked(thread_id="t")
+
+
 @pytest.mark.parametrize("key", ["checkpoint_ns", "checkpoint_id"])
 @pytest.mark.parametrize("empty", [None, ""])
 def test_an_empty_place_is_the_root_graphs_newest_checkpoint(key: str, empty: str | None) -> None:

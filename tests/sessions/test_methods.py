@@ -24,7 +24,7 @@ from langgraph_sessions.sql.sessions import (
     UpdateSession,
 )
 from langgraph_sessions.sql.upkeep import CopySession
-from tests.plans import Refused, opened, session_row
+from tests.plans import Answering, Refused, opened, session_row
 from tests.sessions.methods import ASKS_FACTORY, HERS, ROW, SESSION, Method, call, case, uncovered
 
 OPEN, GET = OpenCurrent(user_id="alice"), GetSession("alice", "t")
@@ -187,6 +187,14 @@ def test_every_method_of_a_users_sessions_has_its_case() -> None:
     """Of those without a plan of their own, `exclusive` and the cache's have tests elsewhere."""
     elsewhere = {"close", "exclusive", "clear_memory_cache", "get_session_count"}
     assert uncovered(DOES, AgentSessionManager) == elsewhere
+
+
+def test_the_memory_cache_is_counted_and_emptied() -> None:
+    """It holds what was read; after that, nothing."""
+    sessions = AgentSessionManager(Answering([ROW]))
+    assert (sessions.get_session("alice", "t"), sessions.get_session_count()) == (SESSION, 1)
+    sessions.clear_memory_cache()
+    assert sessions.get_session_count() == 0
 
 
 # --- When there is none -------------------------------------------------------------------------
