@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, cast
 
 import psycopg
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    get_serializable_checkpoint_metadata,
+)
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
@@ -77,6 +84,14 @@ def writes(
     """Return *given* with the values dumped, and the bytes of these."""
     dumped = [(channel, Dumped(*serde.dumps_typed(value))) for channel, value in given]
     return dumped, sum(len(value.data) for _, value in dumped)
+
+
+def check_metadata(config: RunnableConfig, metadata: CheckpointMetadata) -> None:
+    """Raise `psycopg.DataError` for metadata that cannot be stored as JSONB."""
+    try:
+        json.dumps(get_serializable_checkpoint_metadata(config, metadata), allow_nan=False)
+    except ValueError as error:
+        raise psycopg.DataError(f"metadata: {error}") from None
 
 
 def _check_jsonb(channel: str, value: object) -> None:

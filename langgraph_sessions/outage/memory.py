@@ -109,17 +109,23 @@ class Memory:
             if not run.claim.advanced or ":" not in checkpoint_ns.rpartition("|")[2]:
                 raise unavailable()
             self._begun.add((thread_id, checkpoint_ns))
-        return self._with(load.serde).get_tuple(load.config)
+        found = self._with(load.serde).get_tuple(load.config)
+        return found and found._replace(config=_own_config(found.config))
 
     def _begin_if_new(self, run: ActiveRun) -> None:
         """Note the run's thread as begun here if nothing of it is in the database."""
         if not run.known and run.claim.base == "":
-            self.sessions.begin(run.thread_id)
+            self.sessions.begin(run.user_id, run.thread_id)
 
     def _list(self, load: LoadList) -> Sequence[CheckpointTuple]:
         if not self._is_whole(load.config):
             raise unavailable()
-        return [*self._with(load.serde).list(load.config, **load.filters)]
+        filters = dict(load.filters)
+        wanted, limit = filters.pop("filter", None) or {}, filters.pop("limit", None)
+        listed = self._with(load.serde).list(load.config, **filters)
+        found = [each for each in listed if _contains(each.metadata, wanted)]
+        found.sort(key=lambda each: each.checkpoint["id"], reverse=True)
+        return [each._replace(config=_own_config(each.config)) for each in found[:limit]]
 
     def _load_history(self, load: LoadHistory) -> Mapping[str, DeltaChannelHistory]:
         if not self._is_whole(load.config):
@@ -143,6 +149,7 @@ class Memory:
         else:
             row = _row_of(run)
         # Not the live objects, which the run's nodes may yet change.
+        dumped.check_metadata(save.config, save.metadata)
         checkpoint, size = dumped.checkpoint(save.checkpoint, save.new_versions, save.serde)
         held = replace(
             save,
@@ -154,7 +161,7 @@ class Memory:
         )
         self.journal.append(Entry(ENTRY_SIZE + size, held))
         if begins:
-            self.sessions.begin(thread_id)
+            self.sessions.begin(run.user_id, thread_id)
         if self.sessions.is_begun(thread_id):
             self.sessions.keep(row)
         if self._is_whole(save.config):
@@ -255,6 +262,25 @@ def write(item: Statement | SaveCheckpoint | SaveWrites) -> Plan[None]:
     if isinstance(item, CreateSession) and (yield GetSession(item.user_id, item.thread_id)):
         return
     raise SessionError("the session is gone, or its thread id is in use")
+
+
+def _contains(value: Any, wanted: Any) -> bool:
+    """Say whether *value* contains *wanted*, as PostgreSQL's `@>` does for JSONB."""
+    if isinstance(wanted, Mapping):
+        return isinstance(value, Mapping) and all(
+            key in value and _contains(value[key], item) for key, item in wanted.items()
+        )
+    if isinstance(wanted, list | tuple):
+        return isinstance(value, list | tuple) and all(
+            any(_contains(each, item) for each in value) for item in wanted
+        )
+    return bool(value == wanted)
+
+
+def _own_config(config: RunnableConfig) -> RunnableConfig:
+    """Return the config of a checkpoint: `InMemorySaver` may give that which asked for it."""
+    keys = ("thread_id", "checkpoint_ns", "checkpoint_id")
+    return {"configurable": {key: config["configurable"][key] for key in keys}}
 
 
 def _is_save(item: object) -> bool:

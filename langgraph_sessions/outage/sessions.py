@@ -64,15 +64,15 @@ class HeldSessions:
         self._journal = journal
         self._rows: dict[str, Row] = {}
         self._reserved: dict[str, str] = {}
-        self._begun: set[str] = set()
+        self._begun: dict[str, str] = {}  # Threads, and whose they are.
 
     def is_begun(self, thread_id: str) -> bool:
         """Say whether a thread was begun here: all that there is of it is here."""
         return thread_id in self._begun
 
-    def begin(self, thread_id: str) -> None:
+    def begin(self, user_id: str, thread_id: str) -> None:
         """Note a thread of which the database has nothing."""
-        self._begun.add(thread_id)
+        self._begun.setdefault(thread_id, user_id)
 
     def answer(self, question: Question) -> list[Row]:
         """Answer *question* as PostgreSQL would, if it can be answered here.
@@ -111,12 +111,19 @@ class HeldSessions:
         return [_opened(self._known(asked.thread_id))]
 
     def _open_new(self, asked: OpenNew) -> list[Row]:
+        assert asked.user_id is not None
         assert asked.thread_id is not None
-        return self._begin_new(asked.thread_id)
+        return self._begin_new(asked.user_id, asked.thread_id)
 
-    def _begin_new(self, thread_id: str) -> list[Row]:
-        self.begin(thread_id)
-        return [_unopened(thread_id)]
+    def _begin_new(self, user_id: str, thread_id: str) -> list[Row]:
+        """Begin a thread, unless a session, or somebody's first run, has that id here."""
+        if row := self._rows.get(thread_id):
+            return [_opened(row)]
+        self.begin(user_id, thread_id)
+        unopened = _unopened(thread_id)
+        if (owner := self._begun[thread_id]) == user_id:
+            return [unopened]
+        return [{**unopened, "newest_thread_id": thread_id, "newest_user_id": owner}]
 
     def _open_reserved(self, asked: OpenReserved) -> list[Row]:
         """Open the thread of the user's next session: the same for two runs at once."""
@@ -127,7 +134,7 @@ class HeldSessions:
             return [_opened(row)]
         if reserved is None or row is not None or reserved == asked.taken:
             reserved = self._reserved[asked.user_id] = asked.thread_id
-        return self._begin_new(reserved)
+        return self._begin_new(asked.user_id, reserved)
 
     # --- The session manager -----------------------------------------------------------------
 
@@ -262,7 +269,7 @@ class HeldSessions:
 
     def _change(self, statement: Statement, row: Row) -> Row:
         self._journal.append(Entry(STATEMENT_SIZE, statement))
-        self.begin(row["thread_id"])
+        self.begin(row["user_id"], row["thread_id"])
         self.keep(row)
         return row
 

@@ -208,12 +208,17 @@ def guarded(statements: Sequence[Any]) -> Plan[list[Mapping[str, Any]]]:
     try:
         rows: list[Mapping[str, Any]] = yield Batch(statements)
     except psycopg.Error as error:
-        if error.sqlstate == NOT_FOUND:
-            raise SessionNotFoundError(guard.user_id, guard.thread_id) from None
-        if error.sqlstate == CONFLICT:
-            raise ConcurrentRunError(guard.thread_id) from None
-        raise
+        raise refusal(error, guard) from None
     return rows
+
+
+def refusal(error: psycopg.Error, guard: GuardThread) -> Exception:
+    """Return our error for what *guard* refused; any other *error* as it is."""
+    if error.sqlstate == NOT_FOUND:
+        return SessionNotFoundError(guard.user_id, guard.thread_id)
+    if error.sqlstate == CONFLICT:
+        return ConcurrentRunError(guard.thread_id)
+    return error
 
 
 def namespace(config: RunnableConfig) -> str:

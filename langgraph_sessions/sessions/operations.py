@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+import psycopg
+
 from langgraph_sessions import checks
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import DEFAULT_TITLE, Session
 from langgraph_sessions.plans import Call, Plan, Statement
 from langgraph_sessions.runs.opening import open_run
 from langgraph_sessions.runs.request import Request
+from langgraph_sessions.runs.saving import refusal
 from langgraph_sessions.runs.thread_ids import FACTORY_ID, ThreadIdFactory, in_use, new_thread_id
 from langgraph_sessions.sql.sessions import (
     ClaimTitle,
@@ -83,7 +86,11 @@ def _get_or_create(asked: Request, title: str, factory: ThreadIdFactory) -> Plan
         return replace(run.session, _preferences={})
     run.title = title if _title_source(title) == "user" else None
     # Not as a run's first save: of a session that a run made meanwhile, nothing changes.
-    (row,) = yield replace(run.put(None), first=False)
+    put = replace(run.put(None), first=False)
+    try:
+        (row,) = yield put
+    except psycopg.Error as error:
+        raise refusal(error, put) from None
     return Session.from_row(row)
 
 

@@ -262,6 +262,47 @@ def what_no_database_can_hold_is_refused() -> Sequence[Step]:
     ]
 
 
+def a_checkpoint_that_was_asked_for_has_a_config_of_its_own() -> Sequence[Step]:
+    """Its config names it, and does not hold the run that asked."""
+    run = starts("mine")
+    where = {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": "c1"}
+    return [
+        Step(saves(run, checkpoint("c1", topic="x")), {"thread_id": "t"}),
+        Step(loads(run, checkpoint_id="c1"), {"config": {"configurable": where}}),
+    ]
+
+
+def a_filter_finds_what_contains_it() -> Sequence[Step]:
+    """Metadata that have what a filter has, and more, are found."""
+    run = starts("mine")
+    return [
+        Step(saves(run, checkpoint("c1", topic="x"), tags={"a": 1, "b": 2}), {"thread_id": "t"}),
+        Step(lists(run, filter={"tags": {"a": 1}}), [{"checkpoint_id": "c1"}]),
+    ]
+
+
+def a_list_of_all_namespaces_is_newest_first() -> Sequence[Step]:
+    """Checkpoints of all namespaces stand in one order."""
+    run = starts("mine")
+    return [
+        Step(saves(run, checkpoint("c1", topic="x")), {"thread_id": "t"}),
+        Step(saves(run, checkpoint("c2", topic="x"), ns="sub:1"), {"thread_id": "t"}),
+        Step(saves(run, checkpoint("c3", 2, topic="x"), "c1"), {"thread_id": "t"}),
+        Step(
+            lists(run, {"checkpoint_ns": None}),
+            [{"checkpoint_id": name} for name in ("c3", "c2", "c1")],
+        ),
+    ]
+
+
+def metadata_that_no_database_can_hold_are_refused() -> Sequence[Step]:
+    """They are refused at once, not when the database is back."""
+    run = starts("mine")
+    return [
+        Step(saves(run, checkpoint("c1", topic="x"), temperature=float("nan")), psycopg.DataError)
+    ]
+
+
 CASES: list[Case] = [
     what_was_saved_is_loaded,
     what_was_saved_is_listed,
@@ -280,4 +321,8 @@ CASES: list[Case] = [
     who_allows_it_is_not_refused,
     an_update_of_the_state_refuses_nobody,
     what_no_database_can_hold_is_refused,
+    a_checkpoint_that_was_asked_for_has_a_config_of_its_own,
+    a_filter_finds_what_contains_it,
+    a_list_of_all_namespaces_is_newest_first,
+    metadata_that_no_database_can_hold_are_refused,
 ]

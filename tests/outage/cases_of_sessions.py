@@ -232,6 +232,30 @@ def a_first_save_makes_current() -> Sequence[Step]:
     ]
 
 
+def a_new_session_is_not_on_another_users_thread() -> Sequence[Step]:
+    """A thread id that the factory gives two users stays the first one's."""
+    return [
+        made(),
+        Step(OpenNew(user_id="bob", thread_id="t"), [{"session_user_id": "alice"}]),
+    ]
+
+
+def a_first_session_is_not_on_another_users_thread() -> Sequence[Step]:
+    """So it is where the second one has no session yet."""
+    return [
+        made(),
+        Step(OpenReserved(user_id="bob", thread_id="t"), [{"session_user_id": "alice"}]),
+    ]
+
+
+def a_new_session_is_not_on_a_thread_that_the_user_has() -> Sequence[Step]:
+    """A thread id that the factory gives twice is in use: no new session goes on in the old one."""
+    return [
+        made(),
+        Step(OpenNew(user_id="alice", thread_id="t"), [{"session_user_id": "alice"}]),
+    ]
+
+
 CASES: list[Case] = [
     a_session_is_made_once,
     a_session_is_found_by_its_user_alone,
@@ -246,4 +270,7 @@ CASES: list[Case] = [
     a_session_is_put_with_its_title,
     only_a_first_save_activates,
     a_first_save_makes_current,
+    a_new_session_is_not_on_another_users_thread,
+    a_first_session_is_not_on_another_users_thread,
+    a_new_session_is_not_on_a_thread_that_the_user_has,
 ]

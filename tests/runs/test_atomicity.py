@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from langgraph_sessions import SessionNotFoundError
+from langgraph_sessions import SessionNotFoundError, SessionSaver
 from tests.support import TABLES, Chat, graph_builder
 
 Connection = psycopg.Connection[Any]
@@ -108,12 +108,15 @@ async def test_a_run_keeps_to_its_thread_whatever_happens_meanwhile(
     assert await chat.history(session) == ["one", "from the node", "from the subgraph"]
 
 
-async def test_a_session_deleted_during_a_run_stays_deleted(chat: Chat, db: Connection) -> None:
+async def test_a_session_deleted_during_a_run_stays_deleted(
+    chat: Chat, db: Connection, url: str
+) -> None:
     """The rest of the run is refused and leaves not one row behind."""
     await chat.say("one", user_id="alice", thread_id="mine")
 
     def node(state: Any) -> dict[str, Any]:
-        db.execute("SELECT user_sessions_delete('{mine}', 'alice')")
+        with SessionSaver(url) as other:
+            other.sessions.delete_session("alice", "mine")
         return {"messages": ["too late"]}
 
     graph = chat.compile(graph_builder(node))
