@@ -96,7 +96,8 @@ def test_what_is_watched_are_unmarked_tests_and_their_fixtures(tmp_path: Path) -
     """Who uses a fixture that starts a server, or says so, may start; the others fail."""
     (tmp_path / "test_some.py").write_text(TESTS)
     root = Path(__file__).parents[1]
-    options = ["-c", str(root / "pyproject.toml"), "-p", "tests.conftest", "-n", "0", "-rA"]
+    options = ["-c", str(root / "pyproject.toml"), "-p", "tests.conftest", "-p", "no:cacheprovider"]
+    options += ["-n", "0", "-rA"]
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(tmp_path)],
         cwd=root,
