@@ -74,10 +74,10 @@ class DeleteThreads(Composite):
 def delete_sessions(thread_ids: Sequence[str], user_id: str | None = None) -> Plan[list[str]]:
     """Delete the sessions of threads; return the threads of those that there were."""
     yield LockWrites(thread_ids)
-    return (yield from _forget((yield DeleteSessions(thread_ids, user_id))))
+    return (yield from forget((yield DeleteSessions(thread_ids, user_id))))
 
 
-def _forget(deleted: Sequence[dict[str, Any]]) -> Plan[list[str]]:
+def forget(deleted: Sequence[dict[str, Any]]) -> Plan[list[str]]:
     """Clear reservations of *deleted* sessions' threads, and return these threads."""
     threads = [row["thread_id"] for row in deleted]
     yield ForgetReserved([row["user_id"] for row in deleted], threads)
@@ -191,7 +191,7 @@ class DeleteRuns(Composite):
         yield DeleteAnswers(*of_saved)
         yield UnlinkChildren(*of_saved)
         yield DeleteUnreferencedBlobs(touched)
-        yield from _forget((yield DeleteEmptySessions(touched)))
+        yield from forget((yield DeleteEmptySessions(touched)))
         yield SetStatuses(touched)
 
     def _refuse_below_deltas(self, threads: list[str]) -> Plan[None]:

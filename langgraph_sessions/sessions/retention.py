@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
 from langgraph_sessions import checks
 from langgraph_sessions.plans import Composite, Plan
-from langgraph_sessions.sessions.deletion import delete_rows, delete_sessions
+from langgraph_sessions.sessions.deletion import delete_rows, forget
+from langgraph_sessions.sql.deletion import DeleteSessions
 from langgraph_sessions.sql.retention import (
-    CountRows,
     LockOldSessions,
-    LockRows,
+    LockWhole,
     OldSessions,
     ThreadStates,
 )
@@ -107,8 +107,8 @@ class PurgeBatch(Composite):
         states = yield ThreadStates([row["thread_id"] for row in locked])
         threads = [state["thread_id"] for state in states if self._may_go(state)]
         if not self.dry_run:
-            threads = yield from lock_whole(threads)
-            yield from delete_sessions(threads)
+            threads = [row["thread_id"] for row in (yield LockWhole(threads))]
+            yield from forget((yield DeleteSessions(threads)))
             yield from delete_rows(threads)
         return ids[-1], len(threads), len(ids) - len(threads)
 
@@ -136,21 +136,3 @@ def waits(state: Mapping[str, Any]) -> bool:
     """
     goes_on = state["status"] == "idle" and state["tasks"] > 0
     return bool(goes_on or state["status"] == "interrupted")
-
-
-def lock_whole(thread_ids: Sequence[str]) -> Plan[list[str]]:
-    """Lock threads of which every row can be locked at once; return those.
-
-    A save that holds a row of another thread waits for its session, which is locked here: to wait
-    for that row would be a deadlock.
-    """
-    whole = list(thread_ids)
-    for table in ("checkpoint_writes", "checkpoints"):
-        locked = _counts((yield LockRows(table, whole)))
-        present = _counts((yield CountRows(table, whole)))
-        whole = [thread for thread in whole if locked.get(thread) == present.get(thread)]
-    return whole
-
-
-def _counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    return {row["thread_id"]: row["count"] for row in rows}

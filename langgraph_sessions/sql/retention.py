@@ -104,33 +104,33 @@ CROSS JOIN LATERAL (
 
 
 @dataclass(frozen=True)
-class LockRows(Statement):
-    """Lock all rows of threads in one of LangGraph's tables that can be locked at once.
+class LockWhole(Statement):
+    """Lock the threads of which every row can be locked at once; return those.
 
-    Counts them by thread.
+    A save that holds a row of another thread waits for its session, which is locked by now: to
+    wait for that row would be a deadlock.
     """
 
-    table: str
     thread_ids: Sequence[str]
 
-    @property
-    def sql(self) -> str:
-        return f"""
-SELECT thread_id, count(*) AS count FROM (
-    SELECT thread_id FROM {self.table} WHERE thread_id = ANY (%(thread_ids)s)
-    FOR UPDATE SKIP LOCKED) AS locked
-GROUP BY thread_id"""
-
-
-@dataclass(frozen=True)
-class CountRows(Statement):
-    """Count the rows of threads in one of LangGraph's tables, by thread."""
-
-    table: str
-    thread_ids: Sequence[str]
-
-    @property
-    def sql(self) -> str:
-        return f"""
-SELECT thread_id, count(*) AS count FROM {self.table}
-WHERE thread_id = ANY (%(thread_ids)s) GROUP BY thread_id"""
+    sql: ClassVar[str] = """
+WITH writes AS (
+    SELECT thread_id FROM checkpoint_writes WHERE thread_id = ANY (%(thread_ids)s)
+    FOR UPDATE SKIP LOCKED
+), saved AS (
+    SELECT thread_id FROM checkpoints WHERE thread_id = ANY (%(thread_ids)s)
+    FOR UPDATE SKIP LOCKED
+), locked AS (
+    SELECT thread_id, count(*) AS number FROM (
+        SELECT thread_id FROM writes UNION ALL SELECT thread_id FROM saved) AS rows
+    GROUP BY thread_id
+), present AS (
+    SELECT thread_id, count(*) AS number FROM (
+        SELECT thread_id FROM checkpoint_writes WHERE thread_id = ANY (%(thread_ids)s)
+        UNION ALL
+        SELECT thread_id FROM checkpoints WHERE thread_id = ANY (%(thread_ids)s)) AS rows
+    GROUP BY thread_id
+)
+SELECT t.thread_id FROM unnest(%(thread_ids)s::text[]) AS t (thread_id)
+LEFT JOIN locked USING (thread_id) LEFT JOIN present USING (thread_id)
+WHERE locked.number IS NOT DISTINCT FROM present.number"""

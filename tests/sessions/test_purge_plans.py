@@ -8,17 +8,15 @@ from typing import Any
 import pytest
 
 from langgraph_sessions.sessions.deletion import TABLES
-from langgraph_sessions.sessions.retention import Purge, PurgeBatch, is_in_use, lock_whole, waits
+from langgraph_sessions.sessions.retention import Purge, PurgeBatch, is_in_use, waits
 from langgraph_sessions.sql.deletion import (
     DeleteRows,
     DeleteSessions,
     ForgetReserved,
-    LockWrites,
 )
 from langgraph_sessions.sql.retention import (
-    CountRows,
     LockOldSessions,
-    LockRows,
+    LockWhole,
     OldSessions,
     ThreadStates,
 )
@@ -80,35 +78,6 @@ def test_who_is_at_work_and_who_waits(stands: Row, in_use: bool, waiting: bool) 
     assert (is_in_use(stands), waits(stands)) == (in_use, waiting)
 
 
-# --- Locks --------------------------------------------------------------------------------------
-
-
-def counts(**numbers: int) -> list[Row]:
-    """Return numbers of rows, by thread."""
-    return [{"thread_id": thread, "count": number} for thread, number in numbers.items()]
-
-
-def test_a_thread_of_which_a_row_is_locked_is_left_alone() -> None:
-    """Whoever waited for it would wait for ever; the rest is looked at in the next table."""
-    played = play(
-        lock_whole(["a", "b", "c"]),
-        *(counts(a=2, b=1), counts(a=2, b=2)),
-        *(counts(a=5), counts(a=5, c=1)),
-    )
-    assert played.asked == [
-        LockRows("checkpoint_writes", ["a", "b", "c"]),
-        CountRows("checkpoint_writes", ["a", "b", "c"]),
-        LockRows("checkpoints", ["a", "c"]),
-        CountRows("checkpoints", ["a", "c"]),
-    ]
-    assert played.result == ["a"]
-
-
-def test_a_thread_without_rows_is_whole() -> None:
-    """There is nothing that somebody else could hold."""
-    assert play(lock_whole(["a"]), [], [], [], []).result == ["a"]
-
-
 # --- A batch ------------------------------------------------------------------------------------
 
 
@@ -123,18 +92,17 @@ LOCK = LockOldSessions(ids=[6, 8, 9], idle_for=DAY, active=None)
 FOUND = [{"id": 6}, {"id": 8}, {"id": 9}]
 LOCKED = [{"thread_id": "a"}, {"thread_id": "b"}]
 STATES_OF_LOCKED = [state(thread_id="a"), state(thread_id="b", status="interrupted")]
-NO_LOCKS: list[Any] = [[], [], [], []]
-DELETED = [[], [{"thread_id": "a", "user_id": "alice"}], [], []]
+WHOLE = [{"thread_id": "a"}]
+DELETED = [[{"thread_id": "a", "user_id": "alice"}], [], []]
 
 
 def test_a_batch_locks_looks_and_deletes_in_the_order_of_saves() -> None:
-    """Sessions that can be locked, how they stand then, their rows; then writes, sessions, all."""
-    played = play(batch().plan(), FOUND, LOCKED, STATES_OF_LOCKED, *NO_LOCKS, *DELETED)
+    """Sessions that can be locked, how they stand then, their rows; then sessions, and all."""
+    played = play(batch().plan(), FOUND, LOCKED, STATES_OF_LOCKED, WHOLE, *DELETED)
     find, lock, look, *rest = played.asked
     assert (find, lock, look) == (OLD, LOCK, ThreadStates(["a", "b"]))
-    *locks, writes, sessions, reserved, rows = rest
-    assert [type(each) for each in locks] == [LockRows, CountRows] * 2
-    assert (writes, sessions) == (LockWrites(["a"]), DeleteSessions(["a"], None))
+    whole, sessions, reserved, rows = rest
+    assert (whole, sessions) == (LockWhole(["a"]), DeleteSessions(["a"], None))
     assert reserved == ForgetReserved(["alice"], ["a"])
     assert rows.statements == [DeleteRows(table, ["a"]) for table in TABLES]
     assert played.result == (9, 1, 2)
