@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, cast
 
 import psycopg
@@ -106,6 +106,7 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
     def _make_locks(self) -> None:
         self._opening = asyncio.Lock()
         self._probing = asyncio.Lock()
+        self._giving: set[asyncio.Task[None]] = set()
 
     async def _connect(self, conninfo: str, **options: Any) -> AsyncConnection[Any]:
         return await AsyncConnection.connect(conninfo, **options)
@@ -115,6 +116,33 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
 
     async def _trouble(self, conn: AsyncConnection[Any]) -> psycopg.Error | None:
         return await pools.async_trouble(conn)
+
+    async def _take(self, pool: AsyncConnectionPool[Any]) -> AsyncConnection[Any]:
+        # A caller that is cancelled at the moment in which the pool hands it a connection, or
+        # takes one back, would lose that for good.
+        taking = asyncio.ensure_future(pool.getconn())
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            taking.add_done_callback(lambda taken: self._never_mind(pool, taken))
+            raise
+
+    def _never_mind(
+        self, pool: AsyncConnectionPool[Any], taken: asyncio.Future[AsyncConnection[Any]]
+    ) -> None:
+        """Give back what came too late."""
+        if not taken.cancelled() and taken.exception() is None:
+            self._keep(pool.putconn(taken.result()))
+
+    async def _give_back(self, pool: AsyncConnectionPool[Any], conn: AsyncConnection[Any]) -> None:
+        await asyncio.shield(self._keep(pool.putconn(conn)))
+
+    def _keep(self, giving: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start *giving*, and hold the task to its end, as the loop does not."""
+        task = asyncio.get_running_loop().create_task(giving)
+        self._giving.add(task)
+        task.add_done_callback(self._giving.discard)
+        return task
 
     async def _sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -121,6 +121,14 @@ class Connections(ABC, Generic[ConnT, PipeT]):
     def _trouble(self, conn: Any) -> Any:
         """Return what is wrong with an idle connection, if anything is."""
 
+    @abstractmethod
+    def _take(self, pool: Any) -> Any:
+        """Take a connection out of *pool*."""
+
+    @abstractmethod
+    def _give_back(self, pool: Any, conn: Any) -> Any:
+        """Give *conn* back to *pool*."""
+
     def _belong_here(self) -> None:
         """Note the event loop, if any, in which the database is about to be opened."""
 
@@ -272,11 +280,11 @@ class Connections(ABC, Generic[ConnT, PipeT]):
     def _borrow(self, use: Callable[[Any], Deed[T]]) -> Deed[T]:
         """Use a connection of the pool's, as `pool.connection()` lends it."""
         pool = cast(Any, self.conn)
-        conn = yield pool.getconn
+        conn = yield lambda: self._take(pool)
         try:
             return (yield from _committed(conn, use))
         finally:
-            yield lambda: pool.putconn(conn)
+            yield lambda: self._give_back(pool, conn)
 
     def reaches_deed(self, failure: BaseException | None = None) -> Deed[bool]:
         """Say whether a new connection can be made, after *failure*.

@@ -109,6 +109,12 @@ class Database(Running[Conn, Pipeline]):
     def _trouble(self, conn: Connection[Any]) -> psycopg.Error | None:
         return pools.trouble(conn)
 
+    def _take(self, pool: ConnectionPool[Any]) -> Connection[Any]:
+        return cast(Connection[Any], pool.getconn())
+
+    def _give_back(self, pool: ConnectionPool[Any], conn: Connection[Any]) -> None:
+        pool.putconn(conn)
+
     def _sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 

@@ -39,6 +39,16 @@ def is_broken(error: BaseException) -> bool:
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | PoolTimeout)
 
 
+# Of a transaction that met another one, under stricter isolation levels or in a deadlock: it was
+# rolled back whole, and the server asks for another try.
+ROLLED_BACK: Final = frozenset({"40001", "40P01"})
+
+
+def is_rolled_back(error: psycopg.Error) -> bool:
+    """Say whether nothing of the transaction was done, and it may succeed at once."""
+    return error.sqlstate in ROLLED_BACK
+
+
 def is_passing(error: BaseException) -> bool:
     """Say whether the same statement may succeed later: the cause lies outside it."""
     sqlstate = error.sqlstate if isinstance(error, psycopg.Error) else None

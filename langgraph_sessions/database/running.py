@@ -111,7 +111,7 @@ class Running(Connections[ConnT, PipeT]):
             try:
                 return (yield from self._answer_on(conn, question))
             except psycopg.Error as error:
-                if not question.repeatable:
+                if not question.repeatable and not failures.is_rolled_back(error):
                     raise Unrepeatable(error) from error
                 raise
 
@@ -143,18 +143,24 @@ class Running(Connections[ConnT, PipeT]):
     def attempt_deed(self, work: Callable[[], Deed[T]]) -> Deed[T]:
         """Do *work*; if a connection breaks in it, again, for `retry_for` seconds.
 
+        So it is if the server rolled back its transaction because of another one.
+
         Raises what *work* raises; at once, the error of a server that refuses the login.
         """
         self.refuse_others()
         failure: psycopg.Error | None = None
+        rolled_back = False
         until = 0.0
         for pause in failures.pauses():
             # After a failed probe, probe again: the pool would only time out.
-            if (failure is None and self._reached) or (yield from self.reaches_deed(failure)):
+            is_there = rolled_back or (failure is None and self._reached)
+            if is_there or (yield from self.reaches_deed(failure)):
                 try:
                     return (yield from work())
                 except psycopg.Error as error:
-                    if not self._is_pool or not failures.is_broken(error):
+                    rolled_back = failures.is_rolled_back(error)
+                    is_broken = self._is_pool and failures.is_broken(error)
+                    if not rolled_back and not is_broken:
                         raise
                     failure = error
             failure = failure or psycopg.OperationalError("the database does not answer")

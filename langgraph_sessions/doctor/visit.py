@@ -146,8 +146,8 @@ def _server(row: DictRow) -> Iterator[Finding]:
     if row["isolation"] != "read committed":
         yield Finding(
             "isolation",
-            f"default_transaction_isolation is {row['isolation']}: runs side by side would fail "
-            "with serialization errors",
+            f"default_transaction_isolation is {row['isolation']}: saves side by side meet "
+            "serialization errors, and are tried again",
             "ALTER DATABASE … SET default_transaction_isolation = 'read committed', and look for "
             "it among the settings of the role and the options of the URL",
         )

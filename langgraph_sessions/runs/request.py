@@ -13,6 +13,7 @@ from langgraph_sessions.errors import SessionNotFoundError
 
 INSTRUCTIONS: Final = ("title", "new_session", "is_active")
 AUTH_USER_ID: Final = "langgraph_auth_user_id"
+AUTH_USER: Final = "langgraph_auth_user"
 # LangGraph keeps keys with this prefix out of stream events, and those that begin with two
 # underscores out of checkpoint metadata. Subgraphs inherit it with the rest.
 RUN_KEY: Final = "__pregel_langgraph_sessions_run"
@@ -85,8 +86,9 @@ class Request:
         given = [key for key in INSTRUCTIONS if configurable.get(key) is not None]
         if user_id is None and given:
             raise ValueError(f"{given[0]} needs a user_id beside it in the configurable")
-        # Without a user it is as in the parent, to the KeyError.
-        thread_id = configurable.get("thread_id") if user_id else configurable["thread_id"]
+        thread_id = configurable.get("thread_id")
+        if user_id is None and "thread_id" not in configurable:
+            raise _no_thread(configurable)
         if user_id is None and checkpoint_ns and isinstance(thread_id, AuthorizedThreadId):
             user_id = thread_id.user_id
         if user_id is not None and thread_id is not None:
@@ -112,14 +114,31 @@ class Request:
 
 def _user_id(configurable: Mapping[str, Any]) -> str | None:
     """Return whose run it is: the signed-in user, whom a client cannot choose, comes first."""
-    given = {
-        key: checks.user_id(configurable[key], key)
-        for key in (AUTH_USER_ID, "user_id")
-        if key in configurable
-    }
-    if len(set(given.values())) > 1:
-        raise SessionNotFoundError(given["user_id"], configurable.get("thread_id"))
-    return next(iter(given.values()), None)
+    named = {key: configurable[key] for key in (AUTH_USER_ID, "user_id") if key in configurable}
+    if named.get(AUTH_USER_ID) == "":  # Nobody is signed in: a server without authentication.
+        del named[AUTH_USER_ID]
+    if (identity := _identity(configurable.get(AUTH_USER))) not in (None, ""):
+        named = {AUTH_USER: identity, **named}
+    users = {key: checks.user_id(value, key) for key, value in named.items()}
+    if len(set(users.values())) > 1:
+        asked = users.get("user_id") or users[AUTH_USER_ID]
+        raise SessionNotFoundError(asked, configurable.get("thread_id"))
+    return next(iter(users.values()), None)
+
+
+def _no_thread(configurable: Mapping[str, Any]) -> KeyError:
+    """Return the parent's error, with the keys that were found: one of them may be misspelt."""
+    found = sorted(key for key in configurable if not key.startswith("__"))
+    error = KeyError("thread_id")
+    error.add_note(f"neither user_id nor thread_id is in the configurable, which has {found}")
+    return error
+
+
+def _identity(user: object) -> object:
+    """Return the identity of the Agent Server's signed-in user, an object or a mapping."""
+    if isinstance(user, Mapping):
+        return user.get("identity")
+    return getattr(user, "identity", None)
 
 
 def _refuse_inside(configurable: Mapping[str, Any], user_id: str | None) -> None:

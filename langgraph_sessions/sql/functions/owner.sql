@@ -5,5 +5,6 @@ RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE
         WHEN jsonb_typeof(owner) = 'string' THEN owner #>> '{}'
         WHEN jsonb_typeof(owner) = 'number' AND owner #>> '{}' !~ '[.eE]' THEN owner #>> '{}'
-    END FROM coalesce(p_metadata -> 'langgraph_auth_user_id', p_metadata -> 'user_id') AS owner
+    END FROM coalesce(
+    nullif(p_metadata -> 'langgraph_auth_user_id', '""'), p_metadata -> 'user_id') AS owner
 $$;
