@@ -22,7 +22,7 @@ def holding(row: Row | None = None, limit: int = 10 * STATEMENT_SIZE) -> HeldSes
     """Return what holds alice's session of that row."""
     held = HeldSessions(Journal(limit))
     if row is not None:
-        held.begin(row["thread_id"])
+        held.begin(row["user_id"], row["thread_id"])
         held.keep(row)
     return held
 
