@@ -43,7 +43,7 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
 
     async def attempt(self, function: Callable[[], Awaitable[T]]) -> T:
         """Async version of `Database.attempt`."""
-        return await ado(self.attempt_deed(lambda: self._ready_and(function)))
+        return await ado(self.durably_deed(lambda: self._ready_and(function)))
 
     def _ready_and(self, function: Callable[[], Awaitable[T]]) -> Deed[T]:
         yield from self.ready_deed()

@@ -57,7 +57,7 @@ class Database(Running[Conn, Pipeline]):
 
     def attempt(self, function: Callable[[], T]) -> T:
         """Call *function*, which does its own I/O; again while connections break in it."""
-        return do(self.attempt_deed(lambda: self._ready_and(function)))
+        return do(self.durably_deed(lambda: self._ready_and(function)))
 
     def _ready_and(self, function: Callable[[], T]) -> Deed[T]:
         yield from self.ready_deed()

@@ -21,6 +21,7 @@ from langgraph_sessions.plans import Plan
 from langgraph_sessions.runs.active import ActiveRun, active_run, owned, pin
 from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory, LoadList, from_row
 from langgraph_sessions.runs.opening import Opened, continue_thread, find_thread, open_run
+from langgraph_sessions.runs.parent import Parent
 from langgraph_sessions.runs.request import RUNTIME_KEY, Request
 from langgraph_sessions.runs.saving import (
     SaveCheckpoint,
@@ -42,7 +43,6 @@ class SaverPlans:
     """
 
     serde: SerializerProtocol
-    SELECT_SQL: str
     _manager: BaseManager
 
     def _set_up(
@@ -86,8 +86,8 @@ class SaverPlans:
         """
         run = active_run(config)
         if run is None or request.instructs:
-            return open_run(request, self._thread_id_factory, self.SELECT_SQL)
-        return continue_thread(request, run, self.SELECT_SQL)
+            return open_run(request, self._thread_id_factory, Parent.SELECT_SQL)
+        return continue_thread(request, run, Parent.SELECT_SQL)
 
     def _start(
         self,

@@ -126,7 +126,9 @@ async def test_what_takes_the_database_says_that_it_is_away(
     assert await conversations(place) == [["before", "1 so far"]]
 
 
-@pytest.mark.parametrize("method", ["delete_for_runs", "delete_thread", "exclusive", "export"])
+@pytest.mark.parametrize(
+    "method", ["delete_for_runs", "delete_thread", "exclusive", "export", "prune"]
+)
 async def test_the_first_to_notice_says_the_same(chat: Chat, server: Server, method: str) -> None:
     """Whatever is called first after the server stopped raises `SessionsUnavailableError`."""
     await chat.say("before", user_id="alice")
@@ -136,6 +138,7 @@ async def test_the_first_to_notice_says_the_same(chat: Chat, server: Server, met
         "export": lambda: _export(chat),
         "delete_thread": lambda: chat.call(chat.saver, method, "thread"),
         "delete_for_runs": lambda: chat.call(chat.saver, method, ["run"]),
+        "prune": lambda: chat.call(chat.saver, method, ["thread"]),
     }
     with pytest.raises(SessionsUnavailableError):
         await calls[method]()
