@@ -1,0 +1,18 @@
+"""The measures, by the names under which `--only` runs them; the most important ones first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from tests.benchmark.bench import Bench
+from tests.benchmark.measures import cpu
+from tests.benchmark.tables import Table
+
+MEASURES: Final[dict[str, Callable[[Bench], Table]]] = {
+    "calls": cpu.calls,
+    "turns": cpu.turns,
+    "readme": cpu.readme,
+    "no-user": cpu.no_user,
+}
+QUICK: Final = ("calls", "turns", "readme", "no-user")
