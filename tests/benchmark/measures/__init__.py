@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.benchmark.bench import Bench
-from tests.benchmark.measures import cpu
+from tests.benchmark.measures import cpu, footprint
 from tests.benchmark.tables import Table
 
 MEASURES: Final[dict[str, Callable[[Bench], Table]]] = {
@@ -14,5 +14,8 @@ MEASURES: Final[dict[str, Callable[[Bench], Table]]] = {
     "turns": cpu.turns,
     "readme": cpu.readme,
     "no-user": cpu.no_user,
+    "wal": footprint.wal,
+    "trips": footprint.trips,
+    "versions": footprint.versions,
 }
-QUICK: Final = ("calls", "turns", "readme", "no-user")
+QUICK: Final = ("calls", "turns", "readme", "no-user", "wal", "trips")
