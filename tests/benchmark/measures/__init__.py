@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.benchmark.bench import Bench
-from tests.benchmark.measures import cpu, footprint
+from tests.benchmark.measures import cpu, distance, footprint
 from tests.benchmark.tables import Table
 
 MEASURES: Final[dict[str, Callable[[Bench], Table]]] = {
@@ -16,6 +16,7 @@ MEASURES: Final[dict[str, Callable[[Bench], Table]]] = {
     "no-user": cpu.no_user,
     "wal": footprint.wal,
     "trips": footprint.trips,
+    "distance": distance.distance,
     "versions": footprint.versions,
 }
-QUICK: Final = ("calls", "turns", "readme", "no-user", "wal", "trips")
+QUICK: Final = ("calls", "turns", "readme", "no-user", "wal", "trips", "distance")
