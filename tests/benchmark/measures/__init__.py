@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.benchmark.bench import Bench
-from tests.benchmark.measures import cpu, distance, footprint
+from tests.benchmark.measures import ages, cpu, distance, footprint, locks
 from tests.benchmark.tables import Table
 
 MEASURES: Final[dict[str, Callable[[Bench], Table]]] = {
@@ -18,5 +18,8 @@ MEASURES: Final[dict[str, Callable[[Bench], Table]]] = {
     "trips": footprint.trips,
     "distance": distance.distance,
     "versions": footprint.versions,
+    "locks": locks.locks,
+    "history": ages.history,
+    "scale": ages.scale,
 }
 QUICK: Final = ("calls", "turns", "readme", "no-user", "wal", "trips", "distance")
