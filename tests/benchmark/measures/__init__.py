@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.benchmark.bench import Bench
-from tests.benchmark.measures import ages, cpu, distance, footprint, locks
+from tests.benchmark.measures import ages, cold, cpu, distance, footprint, locks, starts
 from tests.benchmark.tables import Table
 
 MEASURES: Final[dict[str, Callable[[Bench], Table]]] = {
@@ -18,8 +18,11 @@ MEASURES: Final[dict[str, Callable[[Bench], Table]]] = {
     "trips": footprint.trips,
     "distance": distance.distance,
     "versions": footprint.versions,
+    "reads": starts.reads,
+    "imports": starts.imports,
     "locks": locks.locks,
+    "cold": cold.cold,
     "history": ages.history,
     "scale": ages.scale,
 }
-QUICK: Final = ("calls", "turns", "readme", "no-user", "wal", "trips", "distance")
+QUICK: Final = ("calls", "turns", "readme", "no-user", "wal", "trips", "distance", "reads")
