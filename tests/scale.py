@@ -27,7 +27,6 @@ from langgraph_sessions.embedded.server import EmbeddedServer
 from langgraph_sessions.plans import Plan, Statement
 from langgraph_sessions.sessions import operations
 from langgraph_sessions.sessions.listing import Listing
-from tests.benchmark import wait_for_end
 from tests.support import config, graph_builder, psycopg_pool_options
 
 Connection = psycopg.Connection[Any]
@@ -324,6 +323,12 @@ def main() -> int:
         finally:
             server.release()
             wait_for_end(Path(folder) / "data/data/postmaster.pid")
+
+
+def wait_for_end(pid_file: Path) -> None:
+    """Wait until the server, which another process stops, has removed *pid_file*."""
+    while pid_file.exists():
+        time.sleep(0.05)
 
 
 def measured(conninfo: str, asked: argparse.Namespace) -> int:

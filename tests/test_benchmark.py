@@ -1,0 +1,59 @@
+"""The benchmark's command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+
+from tests.benchmark.rounds import Ratio, interleave, ratio
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_measure_prints_a_table_and_writes_it(server: str, tmp_path: Path) -> None:
+    """`--quick --only trips` prints what its JSON file says, and leaves no database behind."""
+    file = tmp_path / "found.json"
+    command = [sys.executable, "-m", "tests.benchmark", "--quick", "--only", "trips"]
+    command += ["--limit", "600"]  # On a busy machine, too.
+    done = subprocess.run(
+        [*command, "--json", str(file), "--database", server],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=300,
+    )
+    found = json.loads(file.read_text())
+    (table,) = found["tables"]
+    assert table["columns"] == ["", "parent", "ours", "by hand"]
+    assert found["packages"].keys() >= {"langgraph", "psycopg"}
+    assert found["skipped"] == []
+    name, *trips = table["rows"][0]
+    assert all(isinstance(trip, int) and trip > 0 for trip in trips)
+    (shown,) = [line for line in done.stdout.splitlines() if line.strip().startswith(name)]
+    assert shown.split()[-3:] == [str(trip) for trip in trips]
+    with psycopg.connect(server) as conn:
+        left = conn.execute("SELECT datname FROM pg_database WHERE datname LIKE 'bench%'")
+        assert left.fetchall() == []
+
+
+def test_entrants_take_turns() -> None:
+    """Each round measures everybody once, and each second one the other way round."""
+    measured: list[str] = []
+
+    def measure(entrant: str) -> int:
+        measured.append(entrant)
+        return len(measured)
+
+    found = interleave("ab", measure, seconds=0)
+    assert measured == ["a", "b", "b", "a", "a", "b"]
+    assert found == {"a": [1, 4, 5], "b": [2, 3, 6]}
+
+
+def test_a_ratio_is_of_the_same_rounds() -> None:
+    """A round in which the machine was slow to both says as much as any other."""
+    assert ratio([2, 20, 2], [1, 10, 1]) == Ratio(median=2, error=0)
