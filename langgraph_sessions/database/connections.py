@@ -17,8 +17,9 @@ from langgraph.checkpoint.postgres.base import MIGRATIONS as LANGGRAPH_MIGRATION
 from psycopg_pool import PoolTimeout
 
 from langgraph_sessions import checks, processes
-from langgraph_sessions.database import failures, pools
+from langgraph_sessions.database import pools
 from langgraph_sessions.database.deeds import Deed, T
+from langgraph_sessions.database.probing import probe
 from langgraph_sessions.database.source import NO_AUTOCOMMIT, Path, Source
 from langgraph_sessions.errors import SessionError
 from langgraph_sessions.plans import Plan
@@ -301,38 +302,13 @@ class Connections(ABC, Generic[ConnT, PipeT]):
         yield self._probing.acquire
         try:
             if self._probed_at < asked:  # Else another caller probed meanwhile.
-                self._reached = yield from self._probe(*found)
+                self._reached = yield from probe(self._connect, self._block, *found)
                 self._probed_at = time.monotonic()
                 if self._reached and self._is_open and not isinstance(failure, PoolTimeout):
                     yield cast(Any, self.conn).drain
             return self._reached
         finally:
             self._probing.release()
-
-    def _probe(self, conninfo: str, options: dict[str, Any]) -> Deed[bool]:
-        """Say whether a connection can be made.
-
-        Raises:
-            psycopg.OperationalError: A server answers, but refuses the login.
-        """
-        for _ in range(2):  # The server may start between the two questions.
-            try:
-                yield from self._try(conninfo, options)
-            except psycopg.OperationalError as error:
-                refusal = error
-            else:
-                return True
-            if not (yield lambda: self._block(lambda: failures.is_up(conninfo))):
-                return False
-        if anywhere := failures.any_server(conninfo):
-            with suppress(psycopg.OperationalError):
-                yield from self._try(anywhere, options)
-                return False  # A standby, say, before it is promoted.
-        raise refusal
-
-    def _try(self, conninfo: str, options: dict[str, Any]) -> Deed[None]:
-        conn = yield lambda: self._connect(conninfo, **options)
-        yield conn.close
 
 
 def _committed(conn: Any, use: Callable[[Any], Deed[T]]) -> Deed[T]:

@@ -116,7 +116,7 @@ class Threads(Lane):
         if self.over == "readme":
             # Ours is a context manager itself.
             ours = hasattr(saver, "close")
-            made: Any = enter(saver(url) if ours else saver.from_conn_string(url))  # type: ignore
+            made: Any = enter(saver(url) if ours else saver.from_conn_string(url))  # type: ignore[arg-type]
         elif self.over == "pool":
             made = saver(enter(_pool(ConnectionPool, url)))
         else:
@@ -185,7 +185,7 @@ class Tasks(Lane):
         enter, saver = self._opened.enter_async_context, entrant.twin
         if self.over == "readme":
             ours = hasattr(saver, "close")
-            made: Any = await enter(saver(url) if ours else saver.from_conn_string(url))  # type: ignore
+            made: Any = await enter(saver(url) if ours else saver.from_conn_string(url))  # type: ignore[arg-type]
         elif self.over == "pool":
             made = saver(await enter(_pool(AsyncConnectionPool, url)))
         else:
