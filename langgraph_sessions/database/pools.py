@@ -13,8 +13,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 # Seconds to wait for a server that may never answer; libpq's default is for ever.
 CONNECT_TIMEOUT: Final = 5
-# Not prepared: behind a pooler that knows nothing of prepared statements, one client's
-# could answer another's query.
+# Not prepared, until `_PREPARE` has said that it is safe.
 CONNECTION_OPTIONS: Final[dict[str, Any]] = {"autocommit": True, "prepare_threshold": None}
 # libpq's, where the conninfo does not say otherwise: a server that vanished, and a network that
 # swallows everything, are noticed within half a minute.
@@ -36,6 +35,27 @@ RECONNECT: Final = 4.0
 PSYCOPG_OPTIONS: Final = frozenset(
     {"autocommit", "prepare_threshold", "context", "row_factory", "cursor_factory"}
 )
+
+# A server's process is not that of which its pooler told the client: behind one, another client's
+# statement of the same name could be executed. Without one, the connection is ours alone, and
+# READ COMMITTED, for which the locks are made, whatever the database's default.
+_PREPARE: Final = """
+SELECT pg_backend_pid() = %(pid)s AS is_ours, CASE
+    WHEN pg_backend_pid() = %(pid)s
+        AND current_setting('default_transaction_isolation') <> 'read committed'
+    THEN set_config('default_transaction_isolation', 'read committed', FALSE) END"""
+
+
+def _prepare(conn: Connection[Any]) -> None:
+    """Have a new connection of ours prepare statements, if none of them can be another's."""
+    row = conn.execute(_PREPARE, {"pid": conn.info.backend_pid}).fetchone()
+    conn.prepare_threshold = 0 if row and row[0] else None
+
+
+async def _aprepare(conn: AsyncConnection[Any]) -> None:
+    """Async version of `_prepare`."""
+    row = await (await conn.execute(_PREPARE, {"pid": conn.info.backend_pid})).fetchone()
+    conn.prepare_threshold = 0 if row and row[0] else None
 
 
 def _options(conninfo: str, size: int) -> dict[str, Any]:
@@ -98,7 +118,9 @@ def pool(conninfo: str, size: int, gives_up: Callable[[], bool]) -> ConnectionPo
         if not gives_up():
             pool.check()
 
-    return ConnectionPool[Any](conninfo, reconnect_failed=begin_again, **_options(conninfo, size))
+    return ConnectionPool[Any](
+        conninfo, configure=_prepare, reconnect_failed=begin_again, **_options(conninfo, size)
+    )
 
 
 def async_pool(conninfo: str, size: int, gives_up: Callable[[], bool]) -> AsyncConnectionPool[Any]:
@@ -109,7 +131,7 @@ def async_pool(conninfo: str, size: int, gives_up: Callable[[], bool]) -> AsyncC
             await pool.check()
 
     return AsyncConnectionPool[Any](
-        conninfo, reconnect_failed=begin_again, **_options(conninfo, size)
+        conninfo, configure=_aprepare, reconnect_failed=begin_again, **_options(conninfo, size)
     )
 
 

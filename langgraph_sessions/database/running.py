@@ -119,6 +119,8 @@ class Running(Connections[ConnT, PipeT]):
 
     def _answer_on(self, conn: Any, question: Question) -> Deed[Any]:
         if isinstance(question, Statement):
+            if self.pipe:  # What is not ended by a sync is not committed.
+                return (yield lambda: self._execute_batch(conn, Batch([question])))
             return (yield lambda: self._execute(conn, question))
         if isinstance(question, Batch):
             return (yield lambda: self._execute_batch(conn, question))

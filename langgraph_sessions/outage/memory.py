@@ -33,6 +33,7 @@ from langgraph_sessions.runs.thread_ids import (
     new_thread_id,
 )
 from langgraph_sessions.sql.functions import IN_USE
+from langgraph_sessions.sql.saving import PutSession
 from langgraph_sessions.sql.sessions import CreateSession, GetSession
 from langgraph_sessions.sql.upkeep import CopySession
 
@@ -151,15 +152,8 @@ class Memory:
         # Not the live objects, which the run's nodes may yet change.
         dumped.check_metadata(save.config, save.metadata)
         checkpoint, size = dumped.checkpoint(save.checkpoint, save.new_versions, save.serde)
-        held = replace(
-            save,
-            checkpoint=checkpoint,
-            metadata=copy.deepcopy(save.metadata),
-            serde=dumped.AsDumped(save.serde),
-            session=session,
-            base=run.claim.base,
-        )
-        self.journal.append(Entry(ENTRY_SIZE + size, held))
+        held = replace(save, checkpoint=checkpoint, metadata=copy.deepcopy(save.metadata))
+        self._hold(held, session, size)
         if begins:
             self.sessions.begin(run.user_id, thread_id)
         if self.sessions.is_begun(thread_id):
@@ -170,23 +164,29 @@ class Memory:
             )
         return row
 
-    def _save_writes(self, save: SaveWrites) -> None:
-        """Hold the writes, values dumped."""
+    def _save_writes(self, save: SaveWrites) -> Row | None:
+        """Hold the writes, values dumped; return the session's row if it is here."""
         run = save.run
         self._begin_if_new(run)
         self._refuse_answer(run, any(channel == RESUME for channel, _ in save.writes))
-        session = save.guard_thread()
-        row = self.sessions.guard(session)
+        session = replace(save.put_session(), at=datetime.now(UTC))
+        is_begun = self.sessions.is_begun(run.thread_id)
+        row = self.sessions.put(session) if is_begun else None
         values, size = dumped.writes(save.writes, save.serde)
-        serde, base = dumped.AsDumped(save.serde), run.claim.base
-        held = replace(save, writes=values, serde=serde, session=session, base=base)
-        self.journal.append(Entry(ENTRY_SIZE + size, held))
+        self._hold(replace(save, writes=values), session, size)
         if row is not None:
             self.sessions.keep(row)
         if self._is_whole(save.config):
             self._with(save.serde).put_writes(
                 save.config, save.writes, save.task_id, save.task_path
             )
+        return row
+
+    def _hold(self, save: SaveCheckpoint | SaveWrites, session: PutSession, size: int) -> None:
+        """Append *save*, whose values are dumped, to the journal."""
+        serde, base = dumped.AsDumped(save.serde), save.run.claim.base
+        held = replace(save, serde=serde, session=session, base=base)
+        self.journal.append(Entry(ENTRY_SIZE + size, held))
 
     def _refuse_answer(self, run: ActiveRun, is_answer: bool) -> None:
         """Refuse `Command(resume=…)` in a new thread: its interrupt is in the database."""
@@ -299,6 +299,7 @@ def _row_of(run: ActiveRun) -> Row:
         "title": run.title or run.session.title,
         "title_source": "default" if run.words.untitled else "user",
         "titler_called": not run.words.unasked,
+        "status": run.status,
         "last_save": run.claim.seen,
     }
 

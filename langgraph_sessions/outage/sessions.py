@@ -23,7 +23,7 @@ from langgraph_sessions.sql.opening import (
     OpenReserved,
     OpenThread,
 )
-from langgraph_sessions.sql.saving import GuardThread, PutSession
+from langgraph_sessions.sql.saving import PutSession
 from langgraph_sessions.sql.sessions import (
     CreateGivenSession,
     CreateSession,
@@ -215,8 +215,8 @@ class HeldSessions:
             ConcurrentRunError: Another run saved to it meanwhile.
         """
         old = self._rows.get(put.thread_id)
-        new = {**_new_row(put.user_id, put.thread_id), "last_save": put.save}
-        row = self.guard(put) or new
+        row = _new_row(put.user_id, put.thread_id) if old is None else self._checked(put, old)
+        row["last_save"] = put.save or row["last_save"]
         if old is None or put.first:
             if put.is_active is not None:
                 row["is_active"] = put.is_active
@@ -227,20 +227,14 @@ class HeldSessions:
             row["title"], row["title_source"] = put.message_title, "message"
         return row
 
-    def guard(self, guard: GuardThread) -> Row | None:
-        """Return the row of a session as writes leave it: what `user_sessions_guard` does.
-
-        Raises as `put`.
-        """
-        row = self._rows.get(guard.thread_id)
-        if row is None:
-            return None
-        if row["user_id"] != guard.user_id:
-            raise SessionNotFoundError(guard.user_id, guard.thread_id)
+    def _checked(self, put: PutSession, row: Row) -> Row:
+        """Return a copy of *row*, if *put* may be saved: what `user_sessions_check` does."""
+        if row["user_id"] != put.user_id:
+            raise SessionNotFoundError(put.user_id, put.thread_id)
         last = row["last_save"]
-        if guard.checked and last != guard.seen and _run_of(last) != _run_of(guard.save):
-            raise ConcurrentRunError(guard.thread_id)
-        return {**row, "last_save": guard.save or last}
+        if put.checked and last != put.seen and _run_of(last) != _run_of(put.save):
+            raise ConcurrentRunError(put.thread_id)
+        return dict(row)
 
     def keep(self, row: Row) -> None:
         """Hold the *row* of a session that was saved to."""
@@ -275,7 +269,7 @@ class HeldSessions:
 
 
 def _new_row(user_id: str, thread_id: str) -> Row:
-    return row_of(Session.draft(user_id, thread_id))
+    return {**row_of(Session.draft(user_id, thread_id)), "last_save": None}
 
 
 def _run_of(save: str | None) -> str | None:
@@ -285,7 +279,8 @@ def _run_of(save: str | None) -> str | None:
 
 def _opened(row: Row) -> Row:
     """Return *row* as the statements that open a thread do."""
-    return {**_unopened(row["thread_id"]), **{f"session_{key}": row[key] for key in row}}
+    session = {f"session_{key}": value for key, value in row.items()}
+    return {**_unopened(row["thread_id"]), **session, "last_save": row["last_save"]}
 
 
 def _unopened(thread_id: str | None) -> Row:
@@ -298,7 +293,8 @@ def _unopened(thread_id: str | None) -> Row:
         "session_user_id": None,
         "session_is_active": None,
         "session_titler_called": None,
-        "session_last_save": None,
+        "session_status": None,
+        "last_save": None,
     }
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
@@ -13,7 +12,6 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import Session
 from langgraph_sessions.runs.claim import Claim
-from langgraph_sessions.runs.making import Making
 from langgraph_sessions.runs.request import (
     INSTRUCTIONS,
     RUN_KEY,
@@ -21,11 +19,14 @@ from langgraph_sessions.runs.request import (
     AuthorizedThreadId,
     Request,
 )
+from langgraph_sessions.runs.turns import Turns
 from langgraph_sessions.runs.words import Words
 from langgraph_sessions.sql.saving import GuardThread, PutSession
 
+IDLE: Final = "idle"
 
-@dataclass(slots=True, eq=False)
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class ActiveRun:
     """A run on its session: settled when the run starts, shared by all its saves.
 
@@ -37,7 +38,9 @@ class ActiveRun:
         saved: Whether this run has saved anything.
         words: The run's words for the session's title.
         claim: What it knows of the session's other runs.
-        making: Lets one save at a time make the session.
+        status: What the session waits for, as far as this run knows.
+        is_stopped: Whether somebody stopped it.
+        turns: Lets its saves go one at a time.
     """
 
     session: Session
@@ -45,9 +48,11 @@ class ActiveRun:
     is_active: bool | None
     known: bool
     claim: Claim
-    making: Making
     saved: bool = False
+    status: str = IDLE
+    is_stopped: bool = False
     words: Words = field(default_factory=Words)
+    turns: Turns = field(default_factory=Turns)
 
     @classmethod
     def start(cls, request: Request, session: Session, *, known: bool) -> ActiveRun:
@@ -60,7 +65,6 @@ class ActiveRun:
             is_active=False if request.is_active is False else activate,
             known=known,
             claim=Claim(session.thread_id),
-            making=Making(over=known),
         )
 
     @property
@@ -73,27 +77,18 @@ class ActiveRun:
         """The thread to which it saves, from its start to its end."""
         return self.session.thread_id
 
-    def put(
-        self, name: str | None, own: str | None = None, at: datetime | None = None
-    ) -> PutSession:
-        """Return the statement that saves the session beside the checkpoint *own*, as *name*."""
-        return PutSession(
-            **vars(self.guard(name)),
-            first=not self.saved,
-            title=self.title,
-            message_title=self.words.title,
-            is_active=self.is_active,
-            own=own,
-            at=at,
-        )
+    @property
+    def is_settled(self) -> bool:
+        """Whether its saves may leave the session alone: it is made, and titled if it can be."""
+        return self.saved and not (self.words.untitled and self.words.title is not None)
 
-    def guard(self, name: str | None) -> GuardThread:
-        """Return the statement that guards the save called *name*.
+    def put(self, name: str | None, **save: Any) -> PutSession:
+        """Return the statement that saves the session beside the *save* called *name*.
 
         One without a name neither notices other runs nor is noticed by them.
         """
         claim = self.claim
-        return GuardThread(
+        return PutSession(
             user_id=self.user_id,
             thread_id=self.thread_id,
             known=self.known,
@@ -101,11 +96,32 @@ class ActiveRun:
             save=name,
             seen=claim.seen,
             base=None if claim.addressed else claim.base,
+            first=not self.saved,
+            title=self.title,
+            message_title=self.words.title,
+            is_active=self.is_active,
+            **save,
         )
 
-    def note_saved(self, row: Mapping[str, Any]) -> Session:
-        """Note a save that put *row*, and return its session."""
-        self.saved = self.known = self.making.over = True
+    def guard(self, name: str | None, *, named: bool = True) -> GuardThread:
+        """Return the statement that guards the save called *name* and leaves the session alone.
+
+        Without *named* the save notices other runs, and is not noticed by them.
+        """
+        return GuardThread(
+            user_id=self.user_id,
+            thread_id=self.thread_id,
+            checked=self.claim.checked,
+            save=name,
+            named=named,
+        )
+
+    def note_saved(self, row: Mapping[str, Any] | None) -> Session | None:
+        """Note a save; return the session if its *row* was touched."""
+        if row is None:
+            return None
+        self.saved = self.known = True
+        self.status = row["status"]
         self.words.untitled = row["title_source"] == "default"
         self.words.unasked = not row["titler_called"] and row["title_source"] != "user"
         return Session.from_row(row)
@@ -121,12 +137,6 @@ def active_run(config: RunnableConfig) -> ActiveRun | None:
     ):
         return run
     return None
-
-
-def making(config: RunnableConfig) -> Making:
-    """Return the `Making` of *config*'s run; outside a run, one that is over."""
-    run = active_run(config)
-    return run.making if run else Making(over=True)
 
 
 def get_session(config: RunnableConfig) -> Session:

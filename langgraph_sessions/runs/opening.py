@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypedDict
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import DEFAULT_TITLE, Session
 from langgraph_sessions.plans import Call, Plan
-from langgraph_sessions.runs.active import ActiveRun
+from langgraph_sessions.runs.active import IDLE, ActiveRun
 from langgraph_sessions.runs.request import Request
 from langgraph_sessions.runs.thread_ids import FACTORY_ID, ThreadIdFactory, in_use, new_thread_id
 from langgraph_sessions.sql.opening import (
@@ -141,7 +141,8 @@ def _opened(request: Request, row: Row) -> Opened:
     run = ActiveRun.start(request, session, known=known)
     run.words.untitled = not known or row["session_title_source"] == "default"
     run.words.unasked = not row["session_titler_called"]
-    run.claim.seen = row["session_last_save"]
+    run.claim.seen = row["last_save"]
+    run.status = row["session_status"] or IDLE
     return Opened(run, row)
 
 

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
 
 import psycopg
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 
 from langgraph_sessions.errors import ConcurrentRunError, SessionNotFoundError
 from langgraph_sessions.models import Session
-from langgraph_sessions.plans import Batch, Composite, Plan
+from langgraph_sessions.plans import Batch, Composite, Plan, Statement
 from langgraph_sessions.runs import parent
-from langgraph_sessions.runs.active import ActiveRun, for_storage, pin
+from langgraph_sessions.runs.active import IDLE, ActiveRun, for_storage, pin
+from langgraph_sessions.sql import saving
 from langgraph_sessions.sql.functions import CONFLICT, NOT_FOUND
-from langgraph_sessions.sql.saving import FindSaved, GuardThread, PutSession
+from langgraph_sessions.sql.saving import (
+    Beside,
+    FindSaved,
+    Guard,
+    GuardPlainThread,
+    GuardThread,
+    LockThread,
+    PutSession,
+)
+
+Row = Mapping[str, Any]
+STOPPED: Final = (asyncio.CancelledError, concurrent.futures.CancelledError)
 
 
 @dataclass(frozen=True)
-class SaveCheckpoint(Composite):
-    """Save a checkpoint of a user's run beside its session; the answer is the session's row.
+class Save(Composite):
+    """What a user's run saves to its thread; the answer is the session's row, if it was touched.
 
     Attributes:
         run: The run.
-        config: The config for LangGraph's `put`: the parent checkpoint, the thread, the metadata.
-        checkpoint: The checkpoint.
-        metadata: What LangGraph says of it.
-        new_versions: The channels that are new since the parent checkpoint.
+        config: The config for LangGraph's method, settled on the run's thread.
         serde: How values are serialised.
         name: The save's name; `None` for one outside a run.
         session: The session's statement, as of when memory held the save; `None`: the run makes
@@ -39,13 +52,53 @@ class SaveCheckpoint(Composite):
 
     run: ActiveRun
     config: RunnableConfig
+    serde: SerializerProtocol
+    name: str | None
+    session: PutSession | None = field(default=None, kw_only=True)
+    base: str | None = field(default=None, kw_only=True)
+
+    @property
+    def checkpoint_ns(self) -> str:
+        """A subgraph's namespace; `""` for the root graph."""
+        return str(self.config["configurable"].get("checkpoint_ns") or "")
+
+    @abstractmethod
+    def put_session(self) -> PutSession:
+        """Return the statement that saves the session beside it."""
+
+    @abstractmethod
+    def guard_thread(self) -> GuardThread | None:
+        """Return the statement that saves without touching the session, where that will do."""
+
+    @abstractmethod
+    def saved(self) -> list[Statement]:
+        """Return LangGraph's statements."""
+
+    def plan(self) -> Plan[Row | None]:
+        """Save it in one round trip.
+
+        Raises:
+            SessionNotFoundError: The thread is another user's, or the session is gone.
+            ConcurrentRunError: Another run saved to the thread since this one loaded it.
+        """
+        guard = self.session or self.guard_thread() or self.put_session()
+        rows = yield from guarded(guard, self.saved())
+        return rows[0] if isinstance(guard, PutSession) else None
+
+
+@dataclass(frozen=True)
+class SaveCheckpoint(Save):
+    """Save a checkpoint.
+
+    Attributes:
+        checkpoint: The checkpoint.
+        metadata: What LangGraph says of it.
+        new_versions: The channels that are new since the parent checkpoint.
+    """
+
     checkpoint: Checkpoint
     metadata: CheckpointMetadata
     new_versions: ChannelVersions
-    serde: SerializerProtocol
-    name: str | None
-    session: PutSession | None = None
-    base: str | None = None
 
     @classmethod
     def of(
@@ -63,49 +116,50 @@ class SaveCheckpoint(Composite):
             ConcurrentRunError: As `Claim.take`.
         """
         stored, name = for_storage(config, run), run.claim.next_name()
-        save = cls(run, stored, checkpoint, metadata, new_versions, serde, name)
+        save = cls(run, stored, serde, name, checkpoint, metadata, new_versions)
         if not save.checkpoint_ns:
             run.claim.take(checkpoint["id"])
             run.words.in_checkpoint(checkpoint)
         return save
 
     @property
-    def checkpoint_ns(self) -> str:
-        """A subgraph's namespace; `""` for the root graph."""
-        return namespace(self.config)
+    def _own(self) -> str | None:
+        return None if self.checkpoint_ns else self.checkpoint["id"]
 
     def put_session(self) -> PutSession:
-        """Return the statement that saves the session."""
-        return self.session or self.run.put(self.name, self.checkpoint["id"])
+        """As `Save.put_session`."""
+        return self.run.put(self.name, own=self._own)
 
-    def plan(self) -> Plan[Mapping[str, Any]]:
-        """Save it in one round trip.
+    def guard_thread(self) -> GuardThread | None:
+        """As `Save.guard_thread`: a new checkpoint ends what the session waited for."""
+        run = self.run
+        return run.guard(self.name) if run.is_settled and run.status == IDLE else None
 
-        Raises:
-            SessionNotFoundError: The thread is another user's, or the session is gone.
-            ConcurrentRunError: Another run saved to the session since this one loaded it.
-        """
-        saved = parent.saving(
+    def saved(self) -> list[Statement]:
+        """As `Save.saved`."""
+        return parent.saving(
             self.serde,
             lambda saver: saver.put(self.config, self.checkpoint, self.metadata, self.new_versions),
         )
+
+    def plan(self) -> Plan[Row | None]:
+        """As `Save.plan`."""
         try:
-            (row,) = yield from guarded([*saved, self.put_session()])
+            return (yield from super().plan())
         except ConcurrentRunError:
             # The other save may be this one: a connection may have broken after it was made.
             for row in (yield self._find_saved()):
-                return cast(Mapping[str, Any], row)
+                return cast(Row, row)
             self.run.claim.overtaken = True
             raise
-        return row
 
     def _find_saved(self) -> FindSaved:
         thread_id = self.config["configurable"]["thread_id"]
         return FindSaved(self.run.user_id, thread_id, self.checkpoint_ns, self.checkpoint["id"])
 
-    def done(self, row: Mapping[str, Any]) -> Session:
-        """Note that it is saved, with the session's *row*; return the session."""
-        self.run.claim.saved(self.name, None if self.checkpoint_ns else self.checkpoint["id"])
+    def done(self, row: Row | None) -> Session | None:
+        """Note that it is saved; return the session if its *row* was touched."""
+        self.run.claim.saved(self.name, self._own)
         return self.run.note_saved(row)
 
     @property
@@ -122,30 +176,18 @@ class SaveCheckpoint(Composite):
 
 
 @dataclass(frozen=True)
-class SaveWrites(Composite):
-    """Save what a task of a user's run wrote.
+class SaveWrites(Save):
+    """Save what a task wrote.
 
     Attributes:
-        run: The run.
-        config: The checkpoint whose task it was.
         writes: Channels and values.
         task_id: The task.
         task_path: Where it is in the graph.
-        serde: How values are serialised.
-        name: As in `SaveCheckpoint`.
-        session: The guard of the session, as in `SaveCheckpoint`.
-        base: As in `SaveCheckpoint`.
     """
 
-    run: ActiveRun
-    config: RunnableConfig
     writes: Sequence[tuple[str, Any]]
     task_id: str
     task_path: str
-    serde: SerializerProtocol
-    name: str | None
-    session: GuardThread | None = None
-    base: str | None = None
 
     @classmethod
     def of(
@@ -162,68 +204,105 @@ class SaveWrites(Composite):
         Raises:
             ConcurrentRunError: It was raised before: the run is over.
         """
+        stored = pin(config, run)
+        name = None if _is_stop(writes) else run.claim.next_name()
+        wrote = cls(run, stored, serde, name, writes, task_id, task_path)
+        if wrote.is_stop:
+            return wrote
         run.claim.refuse_if_overtaken()
-        stored, name = pin(config, run), run.claim.next_name()
-        wrote = cls(run, stored, writes, task_id, task_path, serde, name)
         if not wrote.checkpoint_ns:
             run.words.in_writes(writes)
         return wrote
 
     @property
-    def checkpoint_ns(self) -> str:
-        """As in `SaveCheckpoint`."""
-        return namespace(self.config)
+    def is_stop(self) -> bool:
+        """Whether it says that the run was stopped in the task.
 
-    def guard_thread(self) -> GuardThread:
-        """Return the guard: it refuses writes if the thread is not the run's, or was overtaken."""
-        return self.session or self.run.guard(self.name)
+        LangGraph saves that after all else, when the next run may have begun: it is to disturb
+        nobody, and is as much as to say that nothing is under way.
+        """
+        return _is_stop(self.writes)
 
-    def plan(self) -> Plan[None]:
-        """Save them in one round trip. Raises as `SaveCheckpoint.plan`."""
-        saved = parent.saving(
+    @property
+    def _checkpoint_id(self) -> str:
+        return str(self.config["configurable"]["checkpoint_id"])
+
+    def put_session(self) -> PutSession:
+        """As `Save.put_session`."""
+        if self.checkpoint_ns:
+            return self.run.put(self.name)
+        channels = [channel for channel, _ in self.writes]
+        return self.run.put(
+            self.name, own=self._checkpoint_id, task=self.task_id, channels=channels
+        )
+
+    def guard_thread(self) -> GuardThread | None:
+        """As `Save.guard_thread`: a question, or an error, is what a session waits for.
+
+        Other runs need not notice outputs: the next checkpoint is checked, and has them.
+        """
+        run = self.run
+        if self.is_stop:
+            return run.guard(None)
+        waits = any(channel in (INTERRUPT, ERROR) for channel, _ in self.writes)
+        answers = run.status != IDLE and not run.claim.advanced
+        if not run.is_settled or (not self.checkpoint_ns and (waits or answers)):
+            return None
+        return run.guard(self.name, named=waits)
+
+    def saved(self) -> list[Statement]:
+        """As `Save.saved`."""
+        return parent.saving(
             self.serde,
             lambda saver: saver.put_writes(self.config, self.writes, self.task_id, self.task_path),
         )
-        yield from guarded([*saved, self.guard_thread()])
 
-    def done(self) -> None:
-        """Note that they are saved, and look for a model's answer in them."""
-        self.run.claim.saved(self.name, None)
+    def plan(self) -> Plan[Row | None]:
+        """As `Save.plan`; of a run that was stopped before its session was made, nothing."""
+        try:
+            return (yield from super().plan())
+        except SessionNotFoundError:
+            if self.is_stop:
+                return None
+            raise
+
+    def done(self, row: Row | None) -> Session | None:
+        """Note that they are saved, and look for a model's answer in them; as `SaveCheckpoint`."""
+        if row is not None:
+            self.run.claim.saved(self.name, None)
         if not self.checkpoint_ns:
-            checkpoint_id = self.config["configurable"]["checkpoint_id"]
-            self.run.words.in_saved_writes(self.writes, checkpoint_id)
+            self.run.words.in_saved_writes(self.writes, self._checkpoint_id)
+        return self.run.note_saved(row)
 
 
-Saved = SaveCheckpoint | SaveWrites
+def _is_stop(writes: Sequence[tuple[str, Any]]) -> bool:
+    return any(channel == ERROR and isinstance(value, STOPPED) for channel, value in writes)
 
 
-def guarded(statements: Sequence[Any]) -> Plan[list[Mapping[str, Any]]]:
-    """Send *statements*, the last of which is the guard; return its rows.
+def guarded(guard: Guard, saved: Sequence[Statement]) -> Plan[list[Row]]:
+    """Send what is *saved* with its *guard*; return that one's rows.
 
     Raises:
         SessionNotFoundError: The thread is not that user's; nothing was saved.
         ConcurrentRunError: Another run saved to it meanwhile; nothing was saved.
     """
-    guard: GuardThread = statements[-1]
+    whole: Beside | Batch = Beside(guard, saved)
+    if not saving.fits(saved):
+        whole = Batch([LockThread(guard.thread_id), *saved, Beside(guard, ())])
     try:
-        rows: list[Mapping[str, Any]] = yield Batch(statements)
+        rows: list[Row] = yield whole
     except psycopg.Error as error:
         raise refusal(error, guard) from None
     return rows
 
 
-def refusal(error: psycopg.Error, guard: GuardThread) -> Exception:
+def refusal(error: psycopg.Error, guard: Guard) -> Exception:
     """Return our error for what *guard* refused; any other *error* as it is."""
     if error.sqlstate == NOT_FOUND:
         return SessionNotFoundError(guard.user_id, guard.thread_id)
     if error.sqlstate == CONFLICT:
         return ConcurrentRunError(guard.thread_id)
     return error
-
-
-def namespace(config: RunnableConfig) -> str:
-    """Return the namespace of *config*: a subgraph's; `""` for the root graph."""
-    return str(config["configurable"].get("checkpoint_ns") or "")
 
 
 # --- Without a user ----------------------------------------------------------------------------
@@ -254,9 +333,8 @@ class SavePlain(Composite):
         Raises:
             SessionNotFoundError: The thread is a user's.
         """
-        thread_id = self.config["configurable"]["thread_id"]
         saved = parent.saving(self.serde, self._save)
-        yield from guarded([*saved, GuardThread(user_id=None, thread_id=thread_id)])
+        yield from guarded(GuardPlainThread(str(self.config["configurable"]["thread_id"])), saved)
 
     def _save(self, saver: parent.Parent) -> None:
         raise NotImplementedError

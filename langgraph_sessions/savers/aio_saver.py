@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, cast
@@ -23,7 +25,6 @@ from langgraph_sessions.database.pools import POOL_SIZE
 from langgraph_sessions.database.source import Path
 from langgraph_sessions.outage import bridge
 from langgraph_sessions.outage.state import OUTAGE_LIMIT
-from langgraph_sessions.runs.active import making
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_id
 from langgraph_sessions.savers.aio_upkeep import AsyncThreadUpkeep
 from langgraph_sessions.savers.plans import SaverPlans
@@ -124,6 +125,7 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
             RuntimeError: This is another event loop than that which opened it.
         """
         self._database.refuse_other_loop()
+        await self._under_way.end()
         await self._background.close()
         await self._database.close()
 
@@ -172,8 +174,7 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
     ) -> RunnableConfig:
         """Async version of `SessionSaver.put`."""
         plan = self._put(config, checkpoint, metadata, new_versions)
-        async with making(config).aturn():
-            return await self._database.run(plan)
+        return await self._under_way.asave(config, lambda: self._database.run(plan))
 
     async def aput_writes(
         self,
@@ -184,8 +185,11 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
     ) -> None:
         """Async version of `SessionSaver.put_writes`."""
         plan = self._put_writes(config, writes, task_id, task_path)
-        async with making(config).aturn():
-            await self._database.run(plan)
+        await self._under_way.asave(config, lambda: self._database.run(plan))
+
+    async def _await_saves(self, saves: Sequence[Future[None]]) -> None:
+        if saves:
+            await asyncio.wait([asyncio.wrap_future(save) for save in saves])
 
     def _start_titler(self, titler: Titler, thread_id: str) -> None:
         if self.durable:

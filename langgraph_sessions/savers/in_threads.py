@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from typing import Any
+import contextvars
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -16,9 +19,27 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.postgres import PostgresSaver
 
+from langgraph_sessions.database.database import Database
+from langgraph_sessions.runs.underway import UnderWay
+
+T = TypeVar("T")
+
 
 class InThreads(PostgresSaver):
-    """A `PostgresSaver` whose async methods are its sync ones, in threads."""
+    """A `PostgresSaver` whose async methods are its sync ones, in threads.
+
+    However wide a run fans out, its saves take one thread at a time. They have threads of their
+    own: the event loop's may all wait for saves that are under way.
+    """
+
+    _database: Database
+    _under_way: UnderWay
+    _saving: ThreadPoolExecutor
+
+    async def _save_in_thread(self, save: Callable[[], T]) -> T:
+        self._database.refuse_others()  # In a forked child these threads do not run.
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+        return await loop.run_in_executor(self._saving, partial(context.run, save))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Async version of `get_tuple`, in a thread."""
@@ -48,7 +69,8 @@ class InThreads(PostgresSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Async version of `put`, in a thread."""
-        return await asyncio.to_thread(self.put, config, checkpoint, metadata, new_versions)
+        put = partial(self.put, config, checkpoint, metadata, new_versions)
+        return await self._under_way.asave(config, lambda: self._save_in_thread(put))
 
     async def aput_writes(
         self,
@@ -58,7 +80,8 @@ class InThreads(PostgresSaver):
         task_path: str = "",
     ) -> None:
         """Async version of `put_writes`, in a thread."""
-        await asyncio.to_thread(self.put_writes, config, writes, task_id, task_path)
+        put_writes = partial(self.put_writes, config, writes, task_id, task_path)
+        await self._under_way.asave(config, lambda: self._save_in_thread(put_writes))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Async version of `delete_thread`, in a thread."""

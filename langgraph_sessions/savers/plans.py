@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
@@ -17,7 +18,8 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_sessions import checks
-from langgraph_sessions.plans import Plan
+from langgraph_sessions.models import Session
+from langgraph_sessions.plans import Call, Plan
 from langgraph_sessions.runs.active import ActiveRun, active_run, owned, pin
 from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory, LoadList, from_row
 from langgraph_sessions.runs.opening import Opened, continue_thread, find_thread, open_run
@@ -30,6 +32,7 @@ from langgraph_sessions.runs.saving import (
     SaveWrites,
 )
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory
+from langgraph_sessions.runs.underway import TRIES, UnderWay
 from langgraph_sessions.sessions.base_manager import BaseManager
 from langgraph_sessions.titles.by_model import Titler
 
@@ -55,11 +58,16 @@ class SaverPlans:
         """Check the arguments that are not the database's."""
         checks.optional_function("titler", titler)
         self._manager = manager
+        self._under_way = UnderWay()
         self._thread_id_factory = thread_id_factory
         self._titler = titler
         self._rejects = (
             checks.one_of("concurrent_runs", concurrent_runs, CONCURRENT_RUNS) == "reject"
         )
+
+    @abstractmethod
+    def _await_saves(self, saves: Sequence[Future[None]]) -> Any:
+        """Wait until *saves* are over."""
 
     @abstractmethod
     def _start_titler(self, titler: Titler, thread_id: str) -> None:
@@ -70,7 +78,9 @@ class SaverPlans:
     def _get_tuple(self, config: RunnableConfig) -> Plan[CheckpointTuple | None]:
         """Load the checkpoint that *config* asks for; a run starts with this."""
         request = Request.of(config)
-        opened = yield from self._open(config, request)
+        begins = RUNTIME_KEY in config["configurable"] and active_run(config) is None
+        open_ = self._begin if begins and not request.checkpoint_ns else self._open
+        opened = yield from open_(config, request)
         run = opened.run
         given = config if run is None else pin(config, run)
         found = yield from from_row(opened.row, LoadCheckpoint(run, given, self.serde))
@@ -78,6 +88,21 @@ class SaverPlans:
             return found
         self._start(run, found, config, request)
         return owned(found, run.user_id) if found else None
+
+    def _begin(self, config: RunnableConfig, request: Request) -> Plan[Opened]:
+        """Open the thread of a run that begins, when nothing is being saved to it in this saver."""
+        for _ in range(TRIES):
+            with self._under_way.loading() as saved:
+                opened = yield from self._open(config, request)
+            run = opened.run
+            if run is None:
+                break
+            saves = self._under_way.saves(run.thread_id)
+            if not saves and run.thread_id not in saved:
+                self._under_way.begin(run)
+                break
+            yield Call(self._await_saves, (saves,))
+        return opened
 
     def _open(self, config: RunnableConfig, request: Request) -> Plan[Opened]:
         """Open the thread of the run that *config* is part of, or of one that begins.
@@ -148,8 +173,7 @@ class SaverPlans:
             return _saved_config(config, checkpoint)
         began = self._manager.cache.now()
         save = SaveCheckpoint.of(run, config, checkpoint, metadata, new_versions, self.serde)
-        session = save.done((yield save))
-        self._manager.cache.wrote(session, began)
+        self._note(save.done((yield save)), began)
         wants_titler = not save.checkpoint_ns and run.words.wants_titler(checkpoint["id"])
         if self._titler is not None and wants_titler:
             self._start_titler(self._titler, run.thread_id)
@@ -167,9 +191,16 @@ class SaverPlans:
         if run is None:
             yield SavePlainWrites(config, (writes, task_id, task_path), self.serde)
             return
+        began = self._manager.cache.now()
         wrote = SaveWrites.of(run, config, writes, task_id, task_path, self.serde)
-        yield wrote
-        wrote.done()
+        if wrote.is_stop:
+            self._under_way.stop(run)
+        self._note(wrote.done((yield wrote)), began)
+
+    def _note(self, session: Session | None, began: float) -> None:
+        """Keep a *session* that a save touched in the cache."""
+        if session is not None:
+            self._manager.cache.wrote(session, began)
 
     def _writer(self, config: RunnableConfig) -> Plan[ActiveRun | None]:
         """Return the run that writes to *config*'s thread, `None` for one without a user."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
@@ -24,7 +25,6 @@ from langgraph_sessions.database.pools import POOL_SIZE
 from langgraph_sessions.database.source import Path
 from langgraph_sessions.outage import bridge
 from langgraph_sessions.outage.state import OUTAGE_LIMIT
-from langgraph_sessions.runs.active import making
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_id
 from langgraph_sessions.savers.plans import SaverPlans
 from langgraph_sessions.savers.upkeep import ThreadUpkeep
@@ -126,6 +126,7 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
         # would make all users wait for each other.
         self.lock = cast(Any, database.lock)
         self._database = database
+        self._saving = ThreadPoolExecutor(POOL_SIZE, "langgraph-sessions-saves")
         self._background = Background()
         self.sessions = AgentSessionManager(
             database,
@@ -180,6 +181,7 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
         It first waits up to 5 seconds for titlers under way. What memory holds of an outage is
         written if the database is back; else it is logged how many changes are lost.
         """
+        self._saving.shutdown()  # Once it has saved what is under way.
         self._background.close()
         self._database.close()
 
@@ -264,8 +266,7 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
             TypeError, ValueError, KeyError: As in `get_tuple`, when it is not part of a run.
         """
         plan = self._put(config, checkpoint, metadata, new_versions)
-        with making(config).turn():
-            return self._database.run(plan)
+        return self._under_way.save(config, lambda: self._database.run(plan))
 
     def put_writes(
         self,
@@ -276,8 +277,10 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
     ) -> None:
         """Save a task's writes. Raises as `put`."""
         plan = self._put_writes(config, writes, task_id, task_path)
-        with making(config).turn():
-            self._database.run(plan)
+        self._under_way.save(config, lambda: self._database.run(plan))
+
+    def _await_saves(self, saves: Sequence[Future[None]]) -> None:
+        wait(saves)
 
     def _start_titler(self, titler: Titler, thread_id: str) -> None:
         if self.durable:

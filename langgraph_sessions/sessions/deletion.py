@@ -14,16 +14,14 @@ from langgraph_sessions.plans import Batch, Composite, Fetch, Plan
 from langgraph_sessions.sql.deletion import (
     DeleteAnswers,
     DeleteCheckpoints,
-    DeleteEmptySessions,
     DeletePreferences,
     DeleteRows,
     DeleteSessions,
     DeleteTheirWrites,
     DeleteUnreferencedBlobs,
-    DeleteUserSessions,
+    EmptyThreads,
     ForgetReserved,
-    LockSessions,
-    LockWrites,
+    LockThreads,
     OwnedThreads,
     RunsBelowOthers,
     RunThreads,
@@ -73,7 +71,7 @@ class DeleteThreads(Composite):
 
 def delete_sessions(thread_ids: Sequence[str], user_id: str | None = None) -> Plan[list[str]]:
     """Delete the sessions of threads; return the threads of those that there were."""
-    yield LockWrites(thread_ids)
+    yield LockThreads(thread_ids)
     return (yield from forget((yield DeleteSessions(thread_ids, user_id))))
 
 
@@ -123,8 +121,7 @@ class DeleteUser(Composite):
 
     def plan(self) -> Plan[dict[str, int]]:
         """Delete it in the order in which saves lock."""
-        yield LockWrites([row["thread_id"] for row in (yield UserThreads(self.user_id))])
-        threads = [row["thread_id"] for row in (yield DeleteUserSessions(self.user_id))]
+        threads = yield from self._delete_sessions()
         counts = {"sessions": len(threads)}
         threads += [row["thread_id"] for row in (yield PlainThreads(self.user_id))]
         for name, table in zip(("checkpoints", "blobs", "writes"), TABLES, strict=True):
@@ -133,6 +130,13 @@ class DeleteUser(Composite):
         (row,) = yield DeletePreferences(self.user_id)
         counts["users"] = row["count"]
         return counts
+
+    def _delete_sessions(self) -> Plan[list[str]]:
+        """Delete the user's sessions, those too that were made while others were locked."""
+        deleted: list[str] = []
+        while threads := [row["thread_id"] for row in (yield UserThreads(self.user_id))]:
+            deleted += yield from delete_sessions(threads, self.user_id)
+        return deleted
 
 
 def delete_user(user_id: str) -> Plan[dict[str, int]]:
@@ -176,8 +180,7 @@ class DeleteRuns(Composite):
     def plan(self) -> Plan[None]:
         """Lock what saves lock, in their order, and delete."""
         threads = [row["thread_id"] for row in (yield RunThreads(self.run_ids))]
-        yield LockWrites(threads)
-        yield LockSessions(threads)
+        yield LockThreads(threads)
         yield from self._refuse_below_deltas(threads)
         saved = yield DeleteCheckpoints(self.run_ids)
         of_saved = (
@@ -191,7 +194,7 @@ class DeleteRuns(Composite):
         yield DeleteAnswers(*of_saved)
         yield UnlinkChildren(*of_saved)
         yield DeleteUnreferencedBlobs(touched)
-        yield from forget((yield DeleteEmptySessions(touched)))
+        yield from delete_sessions([row["thread_id"] for row in (yield EmptyThreads(touched))])
         yield SetStatuses(touched)
 
     def _refuse_below_deltas(self, threads: list[str]) -> Plan[None]:

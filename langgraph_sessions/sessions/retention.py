@@ -13,7 +13,6 @@ from langgraph_sessions.sessions.deletion import delete_rows, forget
 from langgraph_sessions.sql.deletion import DeleteSessions
 from langgraph_sessions.sql.retention import (
     LockOldSessions,
-    LockWhole,
     OldSessions,
     ThreadStates,
 )
@@ -107,7 +106,6 @@ class PurgeBatch(Composite):
         states = yield ThreadStates([row["thread_id"] for row in locked])
         threads = [state["thread_id"] for state in states if self._may_go(state)]
         if not self.dry_run:
-            threads = [row["thread_id"] for row in (yield LockWhole(threads))]
             yield from forget((yield DeleteSessions(threads)))
             yield from delete_rows(threads)
         return ids[-1], len(threads), len(ids) - len(threads)
@@ -125,7 +123,7 @@ def is_in_use(state: Mapping[str, Any]) -> bool:
     if not (state["is_recent"] and state["tasks"]):
         return False
     under_way = state["is_answered"] or state["written"] < state["tasks"]
-    return bool(state["status"] == "idle" or under_way)
+    return bool(under_way or _goes_on(state))
 
 
 def waits(state: Mapping[str, Any]) -> bool:
@@ -134,5 +132,9 @@ def waits(state: Mapping[str, Any]) -> bool:
     It does for an answer, or, with tasks to come and no error, for a run that goes on, as at a
     static breakpoint.
     """
-    goes_on = state["status"] == "idle" and state["tasks"] > 0
-    return bool(goes_on or state["status"] == "interrupted")
+    return bool(state["status"] == "interrupted" or (state["tasks"] and _goes_on(state)))
+
+
+def _goes_on(state: Mapping[str, Any]) -> bool:
+    """Say whether nothing stands against the tasks to come: no question, error or stop."""
+    return state["status"] == "idle" and not state["has_failed"]

@@ -69,8 +69,12 @@ USER_SESSIONS: Final = (
     _seen("metadata", "jsonb", "'{}'::jsonb"),
     Column("title_source", "text", default="'default'::text", in_runs=True),
     Column("titler_called", "boolean", default="false", in_runs=True),
-    Column("last_save", "text", nullable=True, in_runs=True),
-    Column("status", "text", default="'idle'::text"),
+    Column("status", "text", default="'idle'::text", in_runs=True),
+)
+SESSION_THREADS: Final = (
+    Column("thread_id", "text"),
+    Column("user_id", _TEXT),
+    Column("last_save", "text", nullable=True),
 )
 SESSION_USERS: Final = (
     Column("user_id", _TEXT),
@@ -89,6 +93,7 @@ USER_SESSIONS_FUNCTIONS: Final = (
 
 TABLES: Final[Mapping[str, Sequence[Column]]] = {
     "user_sessions": USER_SESSIONS,
+    "session_threads": SESSION_THREADS,
     "session_users": SESSION_USERS,
     "user_sessions_migrations": USER_SESSIONS_MIGRATIONS,
     "user_sessions_functions": USER_SESSIONS_FUNCTIONS,

@@ -1,6 +1,6 @@
 """Statements that delete threads: with a session, of a user, of runs; parts of transactions.
 
-The order of locks is that of saves: a thread's special writes, its session, all else.
+Whoever deletes locks the threads' rows first, as saves do: all else is under these locks.
 """
 
 from __future__ import annotations
@@ -34,57 +34,31 @@ class UserThreads(Statement):
 
 
 @dataclass(frozen=True)
-class LockWrites(Statement):
-    """Lock the special writes of threads, before their sessions.
-
-    Those are interrupts, answers and errors, of negative indexes: a save upserts them before it
-    locks the session.
-    """
+class LockThreads(Statement):
+    """Lock the rows of threads, in order: no save begins, and those under way are over."""
 
     thread_ids: Sequence[str]
 
     sql: ClassVar[str] = """
-SELECT count(*) AS count FROM (
-    SELECT FROM checkpoint_writes WHERE thread_id = ANY (%(thread_ids)s) AND idx < 0
-    ORDER BY thread_id, checkpoint_ns, checkpoint_id, task_id, idx FOR UPDATE) AS locked"""
-
-
-@dataclass(frozen=True)
-class LockSessions(Statement):
-    """Lock the sessions of threads, in order."""
-
-    thread_ids: Sequence[str]
-
-    sql: ClassVar[str] = """
-SELECT id FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)
+SELECT thread_id FROM session_threads WHERE thread_id = ANY (%(thread_ids)s)
 ORDER BY thread_id FOR UPDATE"""
 
 
 @dataclass(frozen=True)
 class DeleteSessions(Statement):
-    """Delete the sessions of threads, of *user_id* only if given.
-
-    They go before their threads: their row locks wait for saves under way, and the statements
-    after it see what those saved.
-    """
+    """Delete the sessions of threads, of *user_id* only if given; their threads are locked."""
 
     thread_ids: Sequence[str]
     user_id: str | None = None
 
     sql: ClassVar[str] = """
+WITH deleted AS (
+    DELETE FROM session_threads WHERE thread_id = ANY (%(thread_ids)s)
+    AND (%(user_id)s::text IS NULL OR user_id = %(user_id)s)
+)
 DELETE FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)
 AND (%(user_id)s::text IS NULL OR user_id = %(user_id)s)
 RETURNING thread_id, user_id"""
-
-
-@dataclass(frozen=True)
-class DeleteUserSessions(Statement):
-    """Delete a user's sessions."""
-
-    user_id: str
-
-    sql: ClassVar[str] = """
-DELETE FROM user_sessions WHERE user_id = %(user_id)s RETURNING thread_id"""
 
 
 @dataclass(frozen=True)
@@ -237,15 +211,14 @@ DELETE FROM checkpoint_blobs AS b WHERE b.thread_id = ANY (%(thread_ids)s) AND N
 
 
 @dataclass(frozen=True)
-class DeleteEmptySessions(Statement):
-    """Delete the sessions of threads without a checkpoint."""
+class EmptyThreads(Statement):
+    """Return the threads, of these, that have no checkpoint."""
 
     thread_ids: Sequence[str]
 
     sql: ClassVar[str] = """
-DELETE FROM user_sessions AS s WHERE s.thread_id = ANY (%(thread_ids)s)
-AND NOT EXISTS (SELECT FROM checkpoints AS c WHERE c.thread_id = s.thread_id)
-RETURNING s.thread_id, s.user_id"""
+SELECT t.thread_id FROM unnest(%(thread_ids)s::text[]) AS t (thread_id)
+WHERE NOT EXISTS (SELECT FROM checkpoints AS c WHERE c.thread_id = t.thread_id)"""
 
 
 @dataclass(frozen=True)

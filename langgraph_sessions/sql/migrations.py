@@ -80,9 +80,14 @@ ALTER TABLE user_sessions
     ADD COLUMN title_source TEXT NOT NULL DEFAULT 'default'
         CHECK (title_source IN ('default', 'message', 'model', 'user')),
     ADD COLUMN titler_called BOOLEAN NOT NULL DEFAULT FALSE,
-    ADD COLUMN last_save TEXT,
     ADD COLUMN status TEXT NOT NULL DEFAULT 'idle'
         CHECK (status IN ('idle', 'interrupted', 'error'))""",
+    # An application east of the server's zone left times that lie ahead: all of them are moved back
+    # by as much, which keeps their order. A new table has no rows.
+    """
+UPDATE user_sessions SET created_at = created_at - ahead, updated_at = updated_at - ahead
+FROM (SELECT max(greatest(created_at, updated_at)) - CURRENT_TIMESTAMP AS ahead
+    FROM user_sessions) AS times WHERE ahead > interval '0'""",
     # A sequence that only the default names becomes the column's; where there is none, one is made.
     """
 DO $$ DECLARE sequence text := pg_get_serial_sequence('user_sessions', 'id');
@@ -108,6 +113,21 @@ END $$""",
 CREATE UNIQUE INDEX IF NOT EXISTS user_sessions_thread_id_key ON user_sessions (thread_id)""",
     f"""
 UPDATE user_sessions SET title_source = 'user' WHERE title <> '{DEFAULT_TITLE}'""",
+)
+
+# A session's thread: what each save of a run touches. Narrow, and without an index beside its key,
+# so that a save writes a few bytes: whose the thread is, and which save came last, see
+# `user_sessions_check`. A session and its thread are made, and deleted, in one transaction; who
+# changes a thread locks this row first.
+_THREADS = (
+    """
+CREATE TABLE session_threads (
+    thread_id  TEXT PRIMARY KEY,
+    user_id    VARCHAR(255) NOT NULL,
+    last_save  TEXT
+) WITH (fillfactor = 50)""",
+    """
+INSERT INTO session_threads (thread_id, user_id) SELECT thread_id, user_id FROM user_sessions""",
 )
 
 # A user: preferences, and the thread id set aside for the next session, see
@@ -147,5 +167,5 @@ WHERE user_sessions_status(thread_id) <> 'idle'"""
 
 # The position of a migration is its version, from 1.
 MIGRATIONS: Final[tuple[Migration, ...]] = (
-    Migration((*_TABLE, _USERS, *_INDEXES), finish=(_STATUSES,)),
+    Migration((*_TABLE, *_THREADS, _USERS, *_INDEXES), finish=(_STATUSES,)),
 )

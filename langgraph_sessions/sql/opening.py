@@ -18,9 +18,13 @@ from langgraph_sessions.sql.rows import CURRENT
 _PREFIXED: Final = ", ".join(
     (
         *(f"s.{column} AS session_{column}" for column in IN_RUNS),
+        "t.last_save",
         "(SELECT preferences FROM session_users AS p WHERE p.user_id = %(user_id)s::text)",
     )
 )
+
+_THREAD: Final = """
+LEFT JOIN session_threads AS t ON t.thread_id = s.thread_id"""
 
 # Two first runs of one user must agree on a thread before either has saved anything, so
 # the first to ask reserves an id. The row lock of ON CONFLICT makes the second one wait
@@ -90,7 +94,7 @@ LEFT JOIN LATERAL (
         return f"""
 WITH asked AS ({asked})
 SELECT asked.thread_id AS asked_thread_id, {_PREFIXED}{self._head_columns}, newest.*
-FROM asked LEFT JOIN user_sessions AS s ON s.thread_id = asked.thread_id
+FROM asked LEFT JOIN user_sessions AS s ON s.thread_id = asked.thread_id{_THREAD}
 LEFT JOIN LATERAL (
     SELECT c.thread_id AS newest_thread_id, user_sessions_owner(c.metadata) AS newest_user_id
     FROM checkpoints AS c
@@ -107,7 +111,7 @@ class OpenCurrent(_Open):
     @property
     def sql(self) -> str:
         return (
-            f"SELECT {_PREFIXED}{self._head_columns} FROM ({CURRENT}) AS s"
+            f"SELECT {_PREFIXED}{self._head_columns} FROM ({CURRENT}) AS s{_THREAD}"
             f"{self._head('s.thread_id')}"
         )
 

@@ -30,9 +30,10 @@ ORDER BY id LIMIT %(limit)s"""
 
 @dataclass(frozen=True, kw_only=True)
 class LockOldSessions(Statement):
-    """Lock the sessions, of these, that can be locked at once, and are still old enough.
+    """Lock the threads of the sessions, of these, that can be locked at once and are old enough.
 
-    Others are being saved to, or belong to another purge.
+    Others are being saved to, or belong to another purge. A session that is no longer old enough
+    was saved to since it was found: `updated_at` is looked at again under the lock.
     """
 
     ids: Sequence[int]
@@ -40,10 +41,11 @@ class LockOldSessions(Statement):
     active: bool | None
 
     sql: ClassVar[str] = """
-SELECT thread_id FROM user_sessions WHERE id = ANY (%(ids)s)
+SELECT thread_id FROM user_sessions AS s JOIN session_threads AS t USING (thread_id)
+WHERE s.id = ANY (%(ids)s)
 AND (%(idle_for)s::interval IS NULL OR updated_at < clock_timestamp() - %(idle_for)s::interval)
 AND (%(active)s::boolean IS NULL OR is_active = %(active)s)
-FOR UPDATE SKIP LOCKED"""
+FOR UPDATE OF t, s SKIP LOCKED"""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class ThreadStates(Statement):
       them, a length before the bytes. An encrypting serializer's set cannot be looked into.
     - `is_recent`: whether a checkpoint, in whatever namespace, was saved within the hour.
     - `is_answered`: whether an answer was just given.
+    - `has_failed`: whether a task failed, or was cancelled, and has since written no output.
     - `written`: how many of the tasks have written something.
     """
 
@@ -65,7 +68,8 @@ class ThreadStates(Statement):
     sql: ClassVar[str] = r"""
 SELECT t.thread_id, user_sessions_status(t.thread_id) AS status,
     tasks.number AS tasks, coalesce(newest.is_recent, FALSE) AS is_recent,
-    coalesce(writes.is_answered, FALSE) AS is_answered, writes.written
+    coalesce(writes.is_answered, FALSE) AS is_answered,
+    coalesce(writes.has_failed, FALSE) AS has_failed, writes.written
 FROM unnest(%(thread_ids)s::text[]) AS t (thread_id)
 LEFT JOIN LATERAL (
     SELECT bool_or((checkpoint ->> 'ts')::timestamptz > clock_timestamp() - interval '1 hour')
@@ -96,41 +100,13 @@ CROSS JOIN LATERAL (
         AND (b.channel IS NOT NULL OR head.checkpoint -> 'channel_values' ? v.key) END
 ) AS tasks
 CROSS JOIN LATERAL (
-    SELECT bool_or(channel = '__resume__') AS is_answered,
-        count(DISTINCT task_id) FILTER (WHERE task_id NOT LIKE '00000000-%%') AS written
-    FROM checkpoint_writes WHERE thread_id = t.thread_id AND checkpoint_ns = ''
-    AND checkpoint_id = head.checkpoint_id
+    SELECT bool_or(is_answered) AS is_answered,
+        bool_or(has_failed AND NOT has_output) AS has_failed,
+        count(*) FILTER (WHERE task_id NOT LIKE '00000000-%%') AS written
+    FROM (
+        SELECT task_id, bool_or(channel = '__resume__') AS is_answered,
+            bool_or(channel = '__error__') AS has_failed, bool_or(idx >= 0) AS has_output
+        FROM checkpoint_writes WHERE thread_id = t.thread_id AND checkpoint_ns = ''
+        AND checkpoint_id = head.checkpoint_id GROUP BY task_id
+    ) AS of_tasks
 ) AS writes"""
-
-
-@dataclass(frozen=True)
-class LockWhole(Statement):
-    """Lock the threads of which every row can be locked at once; return those.
-
-    A save that holds a row of another thread waits for its session, which is locked by now: to
-    wait for that row would be a deadlock.
-    """
-
-    thread_ids: Sequence[str]
-
-    sql: ClassVar[str] = """
-WITH writes AS (
-    SELECT thread_id FROM checkpoint_writes WHERE thread_id = ANY (%(thread_ids)s)
-    FOR UPDATE SKIP LOCKED
-), saved AS (
-    SELECT thread_id FROM checkpoints WHERE thread_id = ANY (%(thread_ids)s)
-    FOR UPDATE SKIP LOCKED
-), locked AS (
-    SELECT thread_id, count(*) AS number FROM (
-        SELECT thread_id FROM writes UNION ALL SELECT thread_id FROM saved) AS rows
-    GROUP BY thread_id
-), present AS (
-    SELECT thread_id, count(*) AS number FROM (
-        SELECT thread_id FROM checkpoint_writes WHERE thread_id = ANY (%(thread_ids)s)
-        UNION ALL
-        SELECT thread_id FROM checkpoints WHERE thread_id = ANY (%(thread_ids)s)) AS rows
-    GROUP BY thread_id
-)
-SELECT t.thread_id FROM unnest(%(thread_ids)s::text[]) AS t (thread_id)
-LEFT JOIN locked USING (thread_id) LEFT JOIN present USING (thread_id)
-WHERE locked.number IS NOT DISTINCT FROM present.number"""

@@ -1,87 +1,234 @@
-"""Statements that are sent beside a checkpoint, or writes.
+"""Statements that save what LangGraph's own statements save, and the session beside it.
 
-Both raise when the thread is not the user's, and when another run has saved
-meanwhile, which rolls the checkpoint back with them.
+All of it is one statement, and so one transaction of one round trip: LangGraph's INSERTs become
+parts of it, see `Beside`. It raises where the thread is not the user's, and where another run has
+saved meanwhile, which undoes all.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from typing import ClassVar, Final
+from functools import cache, partial
+from itertools import chain
+from typing import Any, ClassVar, Final
 
 from psycopg.types.json import Jsonb
 
-from langgraph_sessions.plans import Params, Statement
+from langgraph_sessions.plans import ExecuteMany, Fetch, Params, Statement
 from langgraph_sessions.sql.columns import IN_RUNS, record
 from langgraph_sessions.sql.rows import SESSION_ROW
 
 _dumps: Final = partial(json.dumps, default=datetime.isoformat)
 
 
-@dataclass(frozen=True, kw_only=True)
-class GuardThread(Statement):
-    """Refuse writes if the thread is not the run's, or another run saved to it.
+class Guard(Statement):
+    """A statement that refuses a save; its parameters are a sequence, as LangGraph's are.
 
     Attributes:
         user_id: The run's user; `None` for a run without one.
         thread_id: The thread to which it saves.
+    """
+
+    user_id: str | None
+    thread_id: str
+
+    @property
+    def part(self) -> str:
+        """The part that comes before LangGraph's, with the first of the parameters."""
+        return ""
+
+    @property
+    @abstractmethod
+    def params(self) -> Sequence[Any]:
+        """The parameters, in order."""
+
+
+@dataclass(frozen=True)
+class GuardPlainThread(Guard):
+    """Refuse a save of a run without a user to a user's thread."""
+
+    thread_id: str
+    user_id: None = None
+
+    sql: ClassVar[str] = """
+SELECT CASE WHEN EXISTS (SELECT 1 FROM session_threads WHERE thread_id = %s)
+    THEN user_sessions_refuse(jsonb_build_object('thread_id', %s::text)) ELSE TRUE END"""
+
+    @property
+    def params(self) -> Sequence[Any]:
+        return (self.thread_id,) * 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardThread(Guard):
+    """Refuse a save if the thread is not the user's, or another run saved to it.
+
+    It touches the thread's narrow row alone. Writes that are part of what their checkpoint's own
+    save, or the next one, is checked for need not be noticed by other runs: they leave no name.
+
+    Attributes:
+        user_id: The run's user.
+        thread_id: The thread to which it saves.
+        checked: Whether another run's saves are an error.
+        save: The save's name; `None` for a save outside a run.
+        named: Whether other runs are to notice it.
+    """
+
+    user_id: str
+    thread_id: str
+    checked: bool = False
+    save: str | None = None
+    named: bool = True
+
+    @property
+    def part(self) -> str:
+        own = " AND split_part(last_save, '.', 1) = %s" if self._run else ""
+        where = f"WHERE thread_id = %s AND user_id = %s{own}"
+        if self._name is None:
+            # A lock that others' names need not wait for, but a deletion does.
+            return f"thread AS (SELECT 1 FROM session_threads {where} FOR KEY SHARE)"
+        return f"thread AS (UPDATE session_threads SET last_save = %s {where} RETURNING 1)"
+
+    sql: ClassVar[str] = """
+SELECT CASE WHEN EXISTS (SELECT 1 FROM thread) THEN TRUE ELSE user_sessions_refuse(
+    jsonb_build_object('thread_id', %s::text, 'user_id', %s::text)) END"""
+
+    @property
+    def _name(self) -> str | None:
+        return self.save if self.named else None
+
+    @property
+    def _run(self) -> str | None:
+        """The run whose saves alone may have been made since."""
+        return self.save.partition(".")[0] if self.save and self.checked else None
+
+    @property
+    def params(self) -> Sequence[Any]:
+        name = () if self._name is None else (self._name,)
+        run = () if self._run is None else (self._run,)
+        thread = (self.thread_id, self.user_id)
+        return (*name, *thread, *run, *thread)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PutSession(Guard):
+    """Make a session, or update it, as `user_sessions_put` says; returns its row.
+
+    Attributes:
+        user_id: Whose it is.
+        thread_id: The thread to which the run saves.
         known: Whether the session existed when the run began.
         checked: Whether another run's saves are an error.
         save: The save's name; `None` for a save outside a run.
         seen: The name of the last save that the run knows of.
         base: The newest root checkpoint when the run began; `""` for none, `None` for a run
             that started from an older one.
+        first: Whether this is the run's first save, which carries out its instructions.
+        title: The title to give.
+        message_title: The title that the messages suggest.
+        is_active: Whether to activate or deactivate it; `None` for neither.
+        own: The root checkpoint that is being saved, or that writes belong to.
+        task: The task whose writes are being saved.
+        channels: The channels of these writes.
+        at: When it was saved, if the database was away then.
     """
 
-    user_id: str | None
+    user_id: str
     thread_id: str
     known: bool = False
     checked: bool = False
     save: str | None = None
     seen: str | None = None
     base: str | None = None
-
-    @property
-    def sql(self) -> str:
-        return "SELECT user_sessions_guard(%(p)s::jsonb)"
-
-    @property
-    def params(self) -> Params:
-        """One argument, so that the functions never get another: what is `None` is left out."""
-        given = {key: value for key, value in vars(self).items() if value is not None}
-        return {"p": Jsonb(given, dumps=_dumps)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class PutSession(GuardThread):
-    """Make a session, or update it, as the save of a checkpoint does; returns its row.
-
-    Attributes:
-        user_id: Whose it is.
-        first: Whether this is the run's first save, which carries out its instructions.
-        title: The title to give.
-        message_title: The title that the messages suggest.
-        is_active: Whether to activate or deactivate it; `None` for neither.
-        own: The checkpoint that is being saved.
-        at: When it was saved, if the database was away then.
-    """
-
-    user_id: str
     first: bool = False
     title: str | None = None
     message_title: str | None = None
     is_active: bool | None = None
     own: str | None = None
+    task: str | None = None
+    channels: Sequence[str] = ()
     at: datetime | None = None
+
+    sql: ClassVar[str] = f"""
+SELECT {SESSION_ROW}
+FROM jsonb_to_record(user_sessions_put(%s::jsonb)) AS s ({record(IN_RUNS)})"""
+
+    @property
+    def params(self) -> Sequence[Any]:
+        """One argument, so that the function never gets another; defaults are left out."""
+        given = {key: value for key, value in vars(self).items() if value not in (None, False, ())}
+        return (Jsonb(given, dumps=_dumps),)
+
+
+@dataclass(frozen=True)
+class Beside(Statement):
+    """LangGraph's statements as parts of a guard's, which decides whether all of them are made.
+
+    PostgreSQL carries out the guard's own SELECT, and the part that it reads, before the others.
+    """
+
+    guard: Guard
+    saved: Sequence[Statement]
 
     @property
     def sql(self) -> str:
-        return f"""
-SELECT {SESSION_ROW}
-FROM jsonb_to_record(user_sessions_put(%(p)s::jsonb)) AS s ({record(IN_RUNS)})"""
+        return _combined(
+            self.guard.part, self.guard.sql, tuple((part.sql, _rows(part)) for part in self.saved)
+        )
+
+    @property
+    def params(self) -> Params:
+        guard, saved = self.guard.params, chain.from_iterable(map(_values, self.saved))
+        before = self.guard.part.count("%s")
+        return (*guard[:before], *saved, *guard[before:])
+
+
+MOST_ROWS: Final = 8  # Merged statements of many rows are dear to plan, and each number is another.
+_VALUES: Final = re.compile(r"VALUES\s*(\([^()]*\))")
+
+
+def fits(saved: Iterable[Statement]) -> bool:
+    """Say whether these statements can be parts of one: few rows, none of them changed twice."""
+    return all(
+        _rows(part) == 1 or (_rows(part) <= MOST_ROWS and "DO UPDATE" not in part.sql)
+        for part in saved
+    )
+
+
+def _rows(part: Statement) -> int:
+    return len(part.rows) if isinstance(part, ExecuteMany) else 1
+
+
+def _values(part: Statement) -> Iterable[Any]:
+    if isinstance(part, ExecuteMany):
+        return chain.from_iterable(part.rows)
+    assert isinstance(part, Fetch)
+    return part.params or ()
+
+
+@cache
+def _combined(part: str, select: str, saved: tuple[tuple[str, int], ...]) -> str:
+    """Return the statement: bounded in number by the guards, by LangGraph's, by `MOST_ROWS`."""
+    parts = [part] if part else []
+    for number, (sql, rows) in enumerate(saved):
+        whole = _VALUES.sub("VALUES " + ", ".join([r"\1"] * rows), sql).strip().rstrip(";")
+        parts.append(f"saved{number} AS ({whole})")
+    return f"WITH {', '.join(parts)}{select}" if parts else select
+
+
+@dataclass(frozen=True)
+class LockThread(Statement):
+    """Lock a thread's row, before what is saved in several statements."""
+
+    thread_id: str
+
+    sql: ClassVar[str] = """
+SELECT 1 FROM session_threads WHERE thread_id = %(thread_id)s FOR NO KEY UPDATE"""
 
 
 @dataclass(frozen=True)

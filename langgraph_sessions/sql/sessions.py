@@ -29,13 +29,17 @@ class CreateSession(Statement):
     at: datetime | None = None
 
     sql: ClassVar[str] = f"""
+WITH thread AS (
+    INSERT INTO session_threads (thread_id, user_id) SELECT %(thread_id)s::text, %(user_id)s
+    WHERE NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = %(thread_id)s::text)
+    ON CONFLICT (thread_id) DO NOTHING RETURNING user_id, thread_id
+)
 INSERT INTO user_sessions
     (user_id, thread_id, title, title_source, metadata, created_at, updated_at)
-SELECT %(user_id)s, %(thread_id)s::text, %(title)s, %(title_source)s, %(metadata)s::jsonb,
-    coalesce(%(at)s::timestamptz, now()), coalesce(%(at)s::timestamptz, now())
-WHERE NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = %(thread_id)s::text)
-ON CONFLICT (thread_id) DO NOTHING
-RETURNING {SESSION}"""
+SELECT user_id, thread_id, %(title)s, %(title_source)s, %(metadata)s::jsonb,
+    coalesce(%(at)s::timestamptz, now()),
+    coalesce(%(at)s::timestamptz, user_sessions_latest(user_id))
+FROM thread RETURNING {SESSION}"""
 
     @property
     def params(self) -> Params:
@@ -107,7 +111,8 @@ class SwitchSession(Statement):
 
     sql: ClassVar[str] = f"""
 UPDATE user_sessions SET is_active = TRUE,
-    updated_at = greatest(updated_at, coalesce(%(at)s::timestamptz, clock_timestamp()))
+    updated_at = greatest(updated_at,
+        coalesce(%(at)s::timestamptz, user_sessions_latest(%(user_id)s)))
 WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s
 RETURNING {SESSION}"""
 

@@ -121,18 +121,25 @@ SELECT user_sessions_thread_owner(%(thread_id)s) AS owner
 WHERE EXISTS (SELECT FROM checkpoints WHERE thread_id = %(thread_id)s)"""
 
 
-# Times from the first and the last checkpoint. Nothing is adopted twice, or from its owner.
+# Times from the first and the last checkpoint, whose clock may have been fast. Nothing is adopted
+# twice, or from its owner: of two at once, the second waits, and finds what the first made.
 _ADOPT: Final = f"""
+WITH saved AS (
+    SELECT coalesce(min((checkpoint ->> 'ts')::timestamptz), now()) AS first,
+        coalesce(max((checkpoint ->> 'ts')::timestamptz), now()) AS last
+    FROM checkpoints WHERE thread_id = %(thread_id)s::text HAVING count(*) > 0
+), thread AS (
+    INSERT INTO session_threads AS t (thread_id, user_id)
+    SELECT %(thread_id)s::text, %(user_id)s FROM saved
+    ON CONFLICT (thread_id) DO UPDATE SET thread_id = EXCLUDED.thread_id
+    WHERE t.user_id = EXCLUDED.user_id RETURNING user_id, thread_id
+)
 INSERT INTO user_sessions
     (user_id, thread_id, title, title_source, status, created_at, updated_at)
-SELECT %(user_id)s, %(thread_id)s::text, %(title)s, %(title_source)s,
-    user_sessions_status(%(thread_id)s),
-    coalesce(min((checkpoint ->> 'ts')::timestamptz), now()),
-    coalesce(max((checkpoint ->> 'ts')::timestamptz), now())
-FROM checkpoints WHERE thread_id = %(thread_id)s::text
-HAVING count(*) > 0
+SELECT user_id, thread_id, %(title)s, %(title_source)s, user_sessions_status(thread_id),
+    least(first, now()), least(last, now())
+FROM saved, thread
 ON CONFLICT (thread_id) DO UPDATE SET thread_id = EXCLUDED.thread_id
-WHERE user_sessions.user_id = EXCLUDED.user_id
 RETURNING {SESSION}"""
 
 

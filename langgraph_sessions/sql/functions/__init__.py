@@ -29,14 +29,16 @@ CONFLICT: Final = "LGS04"
 
 # In this order they are created: one in SQL after those that it calls.
 FILES: Final = (
+    "refuse",
     "check",
+    "status_after",
+    "status",
+    "latest",
     "put",
-    "guard",
     "columns",
     "line",
     "copy",
     "copy_session",
-    "status",
     "owner",
     "thread_owner",
 )

@@ -1,9 +1,9 @@
 CREATE OR REPLACE FUNCTION user_sessions_check(p jsonb, p_last_save text)
 RETURNS void LANGUAGE plpgsql AS $$
--- Raises LGS04 when another run has saved to the session since this run loaded it.
+-- Raises LGS04 when another run has saved to the thread since this run loaded it.
 --
--- Every save of a run has a name, `<run>.<number>`: `save` is that of the save being made, which
--- then becomes the session's last_save; `seen` was its last_save when the run began. So a run's
+-- A save of a run has a name, `<run>.<number>`: `save` is that of the save being made, which
+-- then becomes the thread's last_save; `seen` was its last_save when the run began. So a run's
 -- first save expects what the run loaded, and each later one a save of the run's own.
 --
 -- A save outside a run, or without this package, has no name; its checkpoint shows it.
@@ -12,10 +12,10 @@ RETURNS void LANGUAGE plpgsql AS $$
 -- the state do not count: a node of this very run may have made one, and elsewhere an update
 -- hides a run, or is hidden by it, as in LangGraph.
 --
--- Without `checked`, nothing is an error. p_last_save is the session's, as it is now.
+-- Without `checked`, nothing is an error. p_last_save is the thread's, as it is now.
 --
--- The caller holds the session's row lock: of two runs that save at once, the second sees what
--- the first saved.
+-- The caller holds the thread's row: of two runs that save at once, the second sees what the
+-- first saved.
 BEGIN
     IF NOT coalesce((p ->> 'checked')::boolean, FALSE)
     OR split_part(p_last_save, '.', 1) = split_part(p ->> 'save', '.', 1) THEN

@@ -25,12 +25,13 @@ DECLARE
     s user_sessions;
     head text;
 BEGIN
-    SELECT * INTO s FROM user_sessions WHERE thread_id = p_source FOR NO KEY UPDATE;
+    PERFORM FROM session_threads WHERE thread_id = p_source FOR NO KEY UPDATE;
+    SELECT * INTO s FROM user_sessions WHERE thread_id = p_source;
     IF p_user_id IS NOT NULL AND s.user_id IS DISTINCT FROM p_user_id THEN
         RAISE EXCEPTION 'no session % of this user', p_source USING ERRCODE = 'LGS01';
     END IF;
     IF EXISTS (SELECT FROM checkpoints WHERE thread_id = p_target)
-    OR EXISTS (SELECT FROM user_sessions WHERE thread_id = p_target) THEN
+    OR EXISTS (SELECT FROM session_threads WHERE thread_id = p_target) THEN
         RAISE EXCEPTION 'thread id % is already in use', p_target USING ERRCODE = 'LGS02';
     END IF;
     IF p_checkpoint_id IS NOT NULL THEN
@@ -52,13 +53,13 @@ BEGIN
     END IF;
     s.created_at := now();
     IF p_user_id IS NOT NULL THEN
-        s.is_active := TRUE; s.updated_at := now();
+        s.is_active := TRUE; s.updated_at := user_sessions_latest(s.user_id);
     ELSE
         s.updated_at := s.updated_at - interval '1 microsecond';
     END IF;
     s.titler_called := FALSE;
-    s.last_save := NULL;
     s.status := user_sessions_status(p_target);
+    INSERT INTO session_threads (thread_id, user_id) VALUES (p_target, s.user_id);
     EXECUTE format($query$
         INSERT INTO user_sessions (thread_id, %1$s)
         SELECT thread_id, %1$s FROM (SELECT ($1).*) AS s RETURNING *

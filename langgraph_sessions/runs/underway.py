@@ -1,0 +1,137 @@
+"""The saves under way in a saver: one at a time for each run, and carried out to their end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
+
+from langchain_core.runnables import RunnableConfig
+
+from langgraph_sessions.runs.active import ActiveRun, active_run
+from langgraph_sessions.runs.turns import Turns
+
+T = TypeVar("T")
+
+TRIES: Final = 20  # Of a run that begins while another one really goes on, and saves and saves.
+
+
+class UnderWay:
+    """The saves under way, by thread, and the run that began last on each.
+
+    When a run is stopped, what it was saving goes on a little after its caller has gone on. A run
+    that begins meanwhile loads the thread again when that is saved: else it would miss it, and be
+    refused for it.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._lock = threading.Lock()
+        self._saves: dict[str, set[Future[None]]] = {}
+        self._loads: list[set[str]] = []
+        self._runs: WeakValueDictionary[str, ActiveRun] = WeakValueDictionary()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # --- Saves -------------------------------------------------------------------------------
+
+    def save(self, config: RunnableConfig, save: Callable[[], T]) -> T:
+        """Call *save* in its run's turn."""
+        thread_id, turns = _place(config)
+        under_way = self._enter(thread_id)
+        try:
+            with turns.turn():
+                return save()
+        finally:
+            self._leave(thread_id, under_way)
+
+    async def asave(self, config: RunnableConfig, save: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Async version of `save`; it goes on if the caller is cancelled.
+
+        What somebody said is not to be lost by a stop at the wrong moment.
+        """
+        thread_id, turns = _place(config)
+        under_way = self._enter(thread_id)
+
+        def leave(task: asyncio.Task[T]) -> None:
+            self._tasks.discard(task)
+            self._leave(thread_id, under_way)
+            if not task.cancelled():
+                task.exception()  # The caller was told, or is gone.
+
+        task = asyncio.get_running_loop().create_task(_in_turn(turns, save))
+        self._tasks.add(task)
+        task.add_done_callback(leave)
+        return await asyncio.shield(task)
+
+    async def end(self) -> None:
+        """Wait until the saves under way are over, whose callers may be gone."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _enter(self, thread_id: str) -> Future[None]:
+        save: Future[None] = Future()
+        with self._lock:
+            self._saves.setdefault(thread_id, set()).add(save)
+        return save
+
+    def _leave(self, thread_id: str, save: Future[None]) -> None:
+        with self._lock:
+            saves = self._saves[thread_id]
+            saves.discard(save)
+            if not saves:
+                del self._saves[thread_id]
+            for saved in self._loads:
+                saved.add(thread_id)
+        save.set_result(None)
+
+    # --- Runs that begin ---------------------------------------------------------------------
+
+    @contextmanager
+    def loading(self) -> Iterator[set[str]]:
+        """Load in this block; the set is of the threads to which something was saved meanwhile."""
+        saved: set[str] = set()
+        with self._lock:
+            self._loads.append(saved)
+        try:
+            yield saved
+        finally:
+            with self._lock:
+                self._loads = [each for each in self._loads if each is not saved]
+
+    def saves(self, thread_id: str) -> list[Future[None]]:
+        """Return the saves under way to a thread."""
+        with self._lock:
+            return [*self._saves.get(thread_id, ())]
+
+    def begin(self, run: ActiveRun) -> None:
+        """Note that *run* begins; one of its thread that was stopped before is over."""
+        with self._lock:
+            before = self._runs.get(run.thread_id)
+            self._runs[run.thread_id] = run
+        if before is not None and before.is_stopped:
+            before.claim.overtaken = True
+
+    def stop(self, run: ActiveRun) -> None:
+        """Note that *run* was stopped; it is over if another one has begun."""
+        run.is_stopped = True
+        with self._lock:
+            last = self._runs.get(run.thread_id)
+        if last is not None and last is not run:
+            run.claim.overtaken = True
+
+
+def _place(config: RunnableConfig) -> tuple[str, Turns]:
+    """Return where *config* saves to, and when it may; outside a run, at once."""
+    run = active_run(config)
+    if run is None:
+        return str(config["configurable"].get("thread_id")), Turns()
+    return run.thread_id, run.turns
+
+
+async def _in_turn(turns: Turns, save: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async with turns.aturn():
+        return await save()

@@ -1,0 +1,13 @@
+CREATE OR REPLACE FUNCTION user_sessions_refuse(p jsonb)
+RETURNS boolean LANGUAGE plpgsql AS $$
+-- Raises, and so undoes what is saved beside it: LGS01 where the thread is not the user's, or not
+-- nobody's where there is no user_id; else LGS04: another run has saved meanwhile.
+-- Its keys: user_id, thread_id.
+BEGIN
+    IF EXISTS (SELECT FROM session_threads
+        WHERE thread_id = p ->> 'thread_id' AND user_id = p ->> 'user_id')
+    THEN
+        RAISE EXCEPTION 'another run of %', p ->> 'thread_id' USING ERRCODE = 'LGS04';
+    END IF;
+    RAISE EXCEPTION 'no session % of this user', p ->> 'thread_id' USING ERRCODE = 'LGS01';
+END $$;
