@@ -11,6 +11,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import Session
+from langgraph_sessions.plans import Statement
 from langgraph_sessions.runs.claim import Claim
 from langgraph_sessions.runs.request import (
     INSTRUCTIONS,
@@ -35,7 +36,8 @@ class ActiveRun:
         title: The title to give at the first save.
         is_active: What to set at the first save; `None` leaves it alone.
         known: Whether the session's row exists, as far as this run knows.
-        saved: Whether this run has saved anything.
+        saved: Whether this run has saved a checkpoint.
+        unsaved: What it wrote before its session was made: it is saved with that.
         words: The run's words for the session's title.
         claim: What it knows of the session's other runs.
         status: What the session waits for, as far as this run knows.
@@ -49,6 +51,7 @@ class ActiveRun:
     known: bool
     claim: Claim
     saved: bool = False
+    unsaved: list[Statement] = field(default_factory=list)
     status: str = IDLE
     is_stopped: bool = False
     words: Words = field(default_factory=Words)
@@ -78,14 +81,15 @@ class ActiveRun:
         return self.session.thread_id
 
     @property
-    def is_settled(self) -> bool:
-        """Whether its saves may leave the session alone: it is made, and titled if it can be."""
-        return self.saved and not (self.words.untitled and self.words.title is not None)
+    def is_untitled(self) -> bool:
+        """Whether its session is to be titled, and somebody has said what after."""
+        return self.words.untitled and self.words.title is not None
 
-    def put(self, name: str | None, **save: Any) -> PutSession:
+    def put(self, name: str | None, *, first: bool, **save: Any) -> PutSession:
         """Return the statement that saves the session beside the *save* called *name*.
 
-        One without a name neither notices other runs nor is noticed by them.
+        One without a name neither notices other runs nor is noticed by them. The *first* one
+        carries out the run's instructions.
         """
         claim = self.claim
         return PutSession(
@@ -96,7 +100,7 @@ class ActiveRun:
             save=name,
             seen=claim.seen,
             base=None if claim.addressed else claim.base,
-            first=not self.saved,
+            first=first,
             title=self.title,
             message_title=self.words.title,
             is_active=self.is_active,
@@ -120,7 +124,8 @@ class ActiveRun:
         """Note a save; return the session if its *row* was touched."""
         if row is None:
             return None
-        self.saved = self.known = True
+        self.known = True
+        self.unsaved.clear()
         self.status = row["status"]
         self.words.untitled = row["title_source"] == "default"
         self.words.unasked = not row["titler_called"] and row["title_source"] != "user"

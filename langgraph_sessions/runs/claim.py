@@ -52,6 +52,11 @@ class Claim:
         self.base = checkpoint_id
         self.addressed = addressed
 
+    @property
+    def is_made(self) -> bool:
+        """Whether other runs will notice this one: its saves have names, and one was saved."""
+        return not self.token or (self.seen or "").startswith(f"{self.token}.")
+
     def next_name(self) -> str | None:
         """Return the name of the run's next save; `None` for a save outside a run."""
         return f"{self.token}.{next(self._numbers)}" if self.token else None

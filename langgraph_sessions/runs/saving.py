@@ -128,19 +128,22 @@ class SaveCheckpoint(Save):
 
     def put_session(self) -> PutSession:
         """As `Save.put_session`."""
-        return self.run.put(self.name, own=self._own)
+        return self.run.put(self.name, first=not self.run.saved, own=self._own)
 
     def guard_thread(self) -> GuardThread | None:
         """As `Save.guard_thread`: a new checkpoint ends what the session waited for."""
         run = self.run
-        return run.guard(self.name) if run.is_settled and run.status == IDLE else None
+        if not run.saved or run.is_untitled or run.status != IDLE:
+            return None
+        return run.guard(self.name)
 
     def saved(self) -> list[Statement]:
         """As `Save.saved`."""
-        return parent.saving(
+        saved = parent.saving(
             self.serde,
             lambda saver: saver.put(self.config, self.checkpoint, self.metadata, self.new_versions),
         )
+        return [*self.run.unsaved, *saved]
 
     def plan(self) -> Plan[Row | None]:
         """As `Save.plan`."""
@@ -160,6 +163,7 @@ class SaveCheckpoint(Save):
     def done(self, row: Row | None) -> Session | None:
         """Note that it is saved; return the session if its *row* was touched."""
         self.run.claim.saved(self.name, self._own)
+        self.run.saved = True
         return self.run.note_saved(row)
 
     @property
@@ -230,10 +234,14 @@ class SaveWrites(Save):
     def put_session(self) -> PutSession:
         """As `Save.put_session`."""
         if self.checkpoint_ns:
-            return self.run.put(self.name)
+            return self.run.put(self.name, first=False)
         channels = [channel for channel, _ in self.writes]
         return self.run.put(
-            self.name, own=self._checkpoint_id, task=self.task_id, channels=channels
+            self.name,
+            first=False,
+            own=self._checkpoint_id,
+            task=self.task_id,
+            channels=channels,
         )
 
     def guard_thread(self) -> GuardThread | None:
@@ -246,7 +254,7 @@ class SaveWrites(Save):
             return run.guard(None)
         waits = any(channel in (INTERRUPT, ERROR) for channel, _ in self.writes)
         answers = run.status != IDLE and not run.claim.advanced
-        if not run.is_settled or (not self.checkpoint_ns and (waits or answers)):
+        if not run.claim.is_made or (not self.checkpoint_ns and (waits or answers)):
             return None
         return run.guard(self.name, named=waits)
 
@@ -258,13 +266,11 @@ class SaveWrites(Save):
         )
 
     def plan(self) -> Plan[Row | None]:
-        """As `Save.plan`; of a run that was stopped before its session was made, nothing."""
-        try:
+        """As `Save.plan`; where the session is yet to be made, they wait for what makes it."""
+        if self.run.known or self.session:
             return (yield from super().plan())
-        except SessionNotFoundError:
-            if self.is_stop:
-                return None
-            raise
+        self.run.unsaved += self.saved()
+        return None
 
     def done(self, row: Row | None) -> Session | None:
         """Note that they are saved, and look for a model's answer in them; as `SaveCheckpoint`."""

@@ -86,7 +86,7 @@ def _get_or_create(asked: Request, title: str, factory: ThreadIdFactory) -> Plan
         return replace(run.session, _preferences={})
     run.title = title if _title_source(title) == "user" else None
     # Not as a run's first save: of a session that a run made meanwhile, nothing changes.
-    put = replace(run.put(None), first=False)
+    put = run.put(None, first=False)
     try:
         (row,) = yield put
     except psycopg.Error as error:
