@@ -169,7 +169,7 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
             async with conn.pipeline() if pools.HAS_PIPELINE else conn.transaction():
                 for statement in batch.statements:
                     cursor = await _executed(conn, statement)
-        return await cursor.fetchall()
+        return await cursor.fetchall() if statement.returns_rows else []
 
 
 async def _executed(conn: AsyncConnection[Any], statement: Statement) -> psycopg.AsyncCursor[Any]:

@@ -138,7 +138,7 @@ class Database(Running[Conn, Pipeline]):
             with conn.pipeline() if pools.HAS_PIPELINE else conn.transaction():
                 for statement in batch.statements:
                     cursor = _executed(conn, statement)
-        return cursor.fetchall()
+        return cursor.fetchall() if statement.returns_rows else []
 
 
 def _executed(conn: Connection[Any], statement: Statement) -> psycopg.Cursor[Any]:

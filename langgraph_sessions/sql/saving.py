@@ -161,7 +161,7 @@ FROM jsonb_to_record(user_sessions_put(%s::jsonb)) AS s ({record(IN_RUNS)})"""
     @property
     def params(self) -> Sequence[Any]:
         """One argument, so that the function never gets another; defaults are left out."""
-        given = {key: value for key, value in vars(self).items() if value not in (None, False, ())}
+        given = {key: value for key, value in vars(self).items() if value not in (None, ())}
         return (Jsonb(given, dumps=_dumps),)
 
 
