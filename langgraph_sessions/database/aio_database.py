@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextvars import ContextVar
 from typing import Any, cast
 
 import psycopg
@@ -16,6 +17,9 @@ from langgraph_sessions.database import pools
 from langgraph_sessions.database.deeds import Deed, T, ado
 from langgraph_sessions.database.running import Running
 from langgraph_sessions.plans import Batch, Call, ExecuteMany, Plan, Statement, vouched
+
+# Whether this is a task that nobody cancels, so that no step of it need be one by itself.
+_uncancelled: ContextVar[bool] = ContextVar("_uncancelled", default=False)
 
 AsyncConn = AsyncConnection[Any] | AsyncConnectionPool[AsyncConnection[Any]]
 
@@ -32,6 +36,11 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
     async def run(self, plan: Plan[T]) -> T:
         """Async version of `Database.run`."""
         return await ado(self.run_deed(plan))
+
+    async def run_to_end(self, plan: Plan[T]) -> T:
+        """Run *plan* in a task that nobody cancels."""
+        _uncancelled.set(True)
+        return await self.run(plan)
 
     async def stream(self, plan: Plan[None]) -> AsyncIterator[Any]:
         """Async version of `Database.stream`."""
@@ -120,6 +129,8 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
     async def _take(self, pool: AsyncConnectionPool[Any]) -> AsyncConnection[Any]:
         # A caller that is cancelled at the moment in which the pool hands it a connection, or
         # takes one back, would lose that for good.
+        if _uncancelled.get():
+            return await pool.getconn()
         taking = asyncio.ensure_future(pool.getconn())
         try:
             return await asyncio.shield(taking)
@@ -135,7 +146,8 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
             self._keep(pool.putconn(taken.result()))
 
     async def _give_back(self, pool: AsyncConnectionPool[Any], conn: AsyncConnection[Any]) -> None:
-        await asyncio.shield(self._keep(pool.putconn(conn)))
+        giving = pool.putconn(conn)
+        await (giving if _uncancelled.get() else asyncio.shield(self._keep(giving)))
 
     def _keep(self, giving: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start *giving*, and hold the task to its end, as the loop does not."""

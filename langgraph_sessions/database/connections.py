@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import psycopg
 from langgraph.checkpoint.postgres.base import MIGRATIONS as LANGGRAPH_MIGRATIONS
+from psycopg.pq import TransactionStatus
 from psycopg_pool import PoolTimeout
 
 from langgraph_sessions import checks, processes
@@ -275,7 +276,9 @@ class Connections(ABC, Generic[ConnT, PipeT]):
         self, conn: Any, use: Callable[[Any], Deed[T]]
     ) -> Deed[tuple[psycopg.Error | None, T | None]]:
         """Use *conn*, or return its error if it is dead."""
-        error = yield lambda: self._trouble(conn)
+        error = None
+        if pools.has_news(conn):
+            error = yield lambda: self._trouble(conn)
         return (error, None) if error else (None, (yield from use(conn)))
 
     def _borrow(self, use: Callable[[Any], Deed[T]]) -> Deed[T]:
@@ -314,7 +317,7 @@ class Connections(ABC, Generic[ConnT, PipeT]):
 def _committed(conn: Any, use: Callable[[Any], Deed[T]]) -> Deed[T]:
     """Use *conn*, and commit; after an error, roll back.
 
-    Neither sends anything, unless somebody who borrowed it before turned autocommit off.
+    There is nothing to commit unless somebody who borrowed it before turned autocommit off.
     """
     try:
         result = yield from use(conn)
@@ -322,7 +325,7 @@ def _committed(conn: Any, use: Callable[[Any], Deed[T]]) -> Deed[T]:
         with suppress(psycopg.Error):
             yield conn.rollback
         raise
-    if not conn.closed:
+    if not conn.closed and conn.pgconn.transaction_status != TransactionStatus.IDLE:
         yield conn.commit
     return result
 

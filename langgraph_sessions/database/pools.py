@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import selectors
+import select
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -72,39 +72,39 @@ def _options(conninfo: str, size: int) -> dict[str, Any]:
     }
 
 
-def _has_news(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+def has_news(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
     """Say whether an idle connection's socket can be read: as a rule, the server closed it.
 
     That costs no round trip; only then is the server asked.
     """
     if conn.closed:
         return True
-    with selectors.DefaultSelector() as selector:
-        selector.register(conn.pgconn.socket, selectors.EVENT_READ)
-        return bool(selector.select(0))
+    if not hasattr(select, "poll"):  # Windows, where a socket's number has no limit.
+        return bool(select.select([conn.pgconn.socket], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(conn.pgconn.socket, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def trouble(conn: psycopg.Connection[Any]) -> psycopg.Error | None:
-    """Return what is wrong with an idle connection, if anything is.
+    """Return what is wrong with an idle connection that has news, if anything is.
 
     Not the pool's own check: after a connection that is dead, a pool waits for another one,
     which takes all of its time where there is no server any more.
     """
-    if _has_news(conn):
-        try:
-            ConnectionPool.check_connection(conn)
-        except psycopg.Error as error:
-            return error
+    try:
+        ConnectionPool.check_connection(conn)
+    except psycopg.Error as error:
+        return error
     return None
 
 
 async def async_trouble(conn: psycopg.AsyncConnection[Any]) -> psycopg.Error | None:
     """Async version of `trouble`."""
-    if _has_news(conn):
-        try:
-            await AsyncConnectionPool.check_connection(conn)
-        except psycopg.Error as error:
-            return error
+    try:
+        await AsyncConnectionPool.check_connection(conn)
+    except psycopg.Error as error:
+        return error
     return None
 
 

@@ -174,7 +174,7 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
     ) -> RunnableConfig:
         """Async version of `SessionSaver.put`."""
         plan = self._put(config, checkpoint, metadata, new_versions)
-        return await self._under_way.asave(config, lambda: self._database.run(plan))
+        return await self._under_way.asave(config, lambda: self._database.run_to_end(plan))
 
     async def aput_writes(
         self,
@@ -185,7 +185,7 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
     ) -> None:
         """Async version of `SessionSaver.put_writes`."""
         plan = self._put_writes(config, writes, task_id, task_path)
-        await self._under_way.asave(config, lambda: self._database.run(plan))
+        await self._under_way.asave(config, lambda: self._database.run_to_end(plan))
 
     async def _await_saves(self, saves: Sequence[Future[None]]) -> None:
         if saves:
