@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
@@ -16,7 +16,9 @@ from langgraph_sessions.runs.active import ActiveRun, active_run
 from langgraph_sessions.runs.turns import Turns
 
 T = TypeVar("T")
+Key = str | tuple[None, str]  # A thread id; a user's, whatever the thread.
 
+STEPS: Final = 50  # Of the event loop; closing a stream takes about ten.
 TRIES: Final = 20  # Of a run that begins while another one really goes on, and saves and saves.
 
 
@@ -33,7 +35,7 @@ class UnderWay:
         self._lock = threading.Lock()
         self._saves: dict[str, set[Future[None]]] = {}
         self._loads: list[set[str]] = []
-        self._runs: WeakValueDictionary[str, ActiveRun] = WeakValueDictionary()
+        self._runs: WeakValueDictionary[Key, ActiveRun] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # --- Saves -------------------------------------------------------------------------------
@@ -107,11 +109,23 @@ class UnderWay:
         with self._lock:
             return [*self._saves.get(thread_id, ())]
 
+    async def settle(self, config: RunnableConfig) -> None:
+        """Let a run end that was left in the middle before *config*'s begins.
+
+        A stream that was left is closed by the event loop, some steps later, and may then save
+        more. A run that is still referenced after these steps is really under way.
+        """
+        if active_run(config) is None:
+            for _ in range(STEPS):
+                if _key(config["configurable"]) not in self._runs:
+                    return
+                await asyncio.sleep(0)
+
     def begin(self, run: ActiveRun) -> None:
         """Note that *run* begins; one of its thread that was stopped before is over."""
         with self._lock:
             before = self._runs.get(run.thread_id)
-            self._runs[run.thread_id] = run
+            self._runs[run.thread_id] = self._runs[None, run.user_id] = run
         if before is not None and before.is_stopped:
             before.claim.overtaken = True
 
@@ -122,6 +136,12 @@ class UnderWay:
             last = self._runs.get(run.thread_id)
         if last is not None and last is not run:
             run.claim.overtaken = True
+
+
+def _key(configurable: Mapping[str, Any]) -> Key:
+    """Return the key of the run that began last where one of this configurable goes."""
+    thread_id, user_id = configurable.get("thread_id"), configurable.get("user_id")
+    return (None, str(user_id)) if thread_id is None else str(thread_id)
 
 
 def _place(config: RunnableConfig) -> tuple[str, Turns]:

@@ -43,6 +43,7 @@ class InThreads(PostgresSaver):
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Async version of `get_tuple`, in a thread."""
+        await self._under_way.settle(config)
         return await asyncio.to_thread(self.get_tuple, config)
 
     async def alist(

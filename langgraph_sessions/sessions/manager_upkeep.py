@@ -60,10 +60,8 @@ class ManagerUpkeep(BaseManager):
 
         It works in batches, each a short transaction, and waits for nobody. What is locked, by
         a save or another purge, is left alone, and so is a session with a run at work: there
-        are tasks to come, and a checkpoint was saved within the hour. So is one that waits for
-        somebody, of whatever age: for an answer to an interrupt, or, with tasks to come and no
-        error, for a run that goes on, as at a static breakpoint. A run that has saved nothing
-        since it began (`durability="exit"`, a run tried again after an error, an answer where
+        are tasks to come, and a checkpoint was saved within a day. So is one that waits for an
+        answer to an interrupt, of whatever age. A run that has saved nothing since it began (`durability="exit"`, a run tried again after an error, an answer where
         *interrupted* is given) cannot be seen. After an error, what was purged stays purged: call
         it again.
 
@@ -71,7 +69,7 @@ class ManagerUpkeep(BaseManager):
             idle_for: Only sessions not used for at least this long.
             older_than: Only sessions created at least this long ago.
             active: Only active ones, or only others.
-            interrupted: Also those that wait for somebody.
+            interrupted: Also those that wait for an answer.
             dry_run: Only count.
             batch_size: How many to look at in a transaction, from 1 to 1000.
             on_progress: Called with the counts after each batch.

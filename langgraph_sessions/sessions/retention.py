@@ -117,24 +117,21 @@ class PurgeBatch(Composite):
 def is_in_use(state: Mapping[str, Any]) -> bool:
     """Say whether a run is at work, by a row of `ThreadStates`.
 
-    There are tasks to come, a checkpoint was saved within the hour, and one of the tasks has not
-    written anything yet; or none asks for an answer or failed; or an answer was just given.
+    There are tasks to come, a checkpoint was saved within a day, and one of the tasks has not
+    written anything yet; or none asks for an answer, failed or was stopped; or an answer was just
+    given.
     """
     if not (state["is_recent"] and state["tasks"]):
         return False
     under_way = state["is_answered"] or state["written"] < state["tasks"]
-    return bool(under_way or _goes_on(state))
+    goes_on = state["status"] == "idle" and not state["has_failed"]
+    return bool(under_way or goes_on)
 
 
 def waits(state: Mapping[str, Any]) -> bool:
-    """Say whether a session waits for somebody, by a row of `ThreadStates`.
+    """Say whether a session waits for an answer, by a row of `ThreadStates`.
 
-    It does for an answer, or, with tasks to come and no error, for a run that goes on, as at a
-    static breakpoint.
+    One with tasks to come, and nothing asked, was stopped, or its process died: nobody waits for
+    it. At a static breakpoint it looks the same.
     """
-    return bool(state["status"] == "interrupted" or (state["tasks"] and _goes_on(state)))
-
-
-def _goes_on(state: Mapping[str, Any]) -> bool:
-    """Say whether nothing stands against the tasks to come: no question, error or stop."""
-    return state["status"] == "idle" and not state["has_failed"]
+    return bool(state["status"] == "interrupted")

@@ -26,7 +26,7 @@ DAY = timedelta(days=1)
 
 
 def state(**said: Any) -> Row:
-    """Return how a thread stands: at rest, a checkpoint saved within the hour, if not *said*."""
+    """Return how a thread stands: at rest, a checkpoint saved within a day, if not *said*."""
     at_rest = {"status": "idle", "tasks": 0, "is_recent": True, "is_answered": False, "written": 0}
     return {"thread_id": "t", **at_rest, **said}
 
@@ -37,9 +37,10 @@ def state(**said: Any) -> Row:
 STATES = [
     pytest.param(state(), False, False, id="at rest"),
     pytest.param(state(status="error"), False, False, id="failed"),
-    pytest.param(state(tasks=1), True, True, id="a task under way"),
-    pytest.param(state(tasks=2, written=2), True, True, id="tasks that wrote, and go on"),
-    pytest.param(state(tasks=1, is_recent=False), False, True, id="a static breakpoint, old"),
+    pytest.param(state(tasks=1), True, False, id="a task under way"),
+    pytest.param(state(tasks=2, written=2), True, False, id="tasks that wrote, and go on"),
+    pytest.param(state(tasks=1, is_recent=False), False, False, id="a static breakpoint, old"),
+    pytest.param(state(tasks=1, written=1, has_failed=True), False, False, id="stopped in a task"),
     pytest.param(state(status="error", tasks=1, written=1), False, False, id="failed for good"),
     pytest.param(
         state(status="error", tasks=2, written=1), True, False, id="failed beside one under way"
@@ -74,7 +75,7 @@ STATES = [
 
 @pytest.mark.parametrize(("stands", "in_use", "waiting"), STATES)
 def test_who_is_at_work_and_who_waits(stands: Row, in_use: bool, waiting: bool) -> None:
-    """A run at work has tasks to come, and saved within the hour; what waits is of whatever age."""
+    """A run at work has tasks to come, and saved within a day; what waits is of whatever age."""
     assert (is_in_use(stands), waits(stands)) == (in_use, waiting)
 
 
