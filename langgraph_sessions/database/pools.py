@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import selectors
+import select
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -59,9 +59,10 @@ def _has_news(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> b
     """
     if conn.closed:
         return True
-    with selectors.DefaultSelector() as selector:
-        selector.register(conn.pgconn.socket, selectors.EVENT_READ)
-        return bool(selector.select(0))
+    # Not a selector: to make an epoll object and close it takes 40 µs, before every question.
+    watch = select.poll()
+    watch.register(conn.pgconn.socket, select.POLLIN)
+    return bool(watch.poll(0))
 
 
 def trouble(conn: psycopg.Connection[Any]) -> psycopg.Error | None:
