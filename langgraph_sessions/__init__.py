@@ -9,19 +9,23 @@ What this module exports is what users can rely on. Every other module is free t
 
 from __future__ import annotations
 
-from langgraph_sessions.errors import (
-    ConcurrentRunError,
-    SessionError,
-    SessionNotFoundError,
-    SessionsUnavailableError,
-)
-from langgraph_sessions.models import Session, SessionPage
-from langgraph_sessions.runs.active import get_session
-from langgraph_sessions.savers.aio_saver import AsyncSessionSaver
-from langgraph_sessions.savers.saver import SessionSaver
-from langgraph_sessions.sessions.aio_manager import AsyncAgentSessionManager
-from langgraph_sessions.sessions.manager import AgentSessionManager
-from langgraph_sessions.titles.by_model import titler
+import importlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from langgraph_sessions.errors import (
+        ConcurrentRunError,
+        SessionError,
+        SessionNotFoundError,
+        SessionsUnavailableError,
+    )
+    from langgraph_sessions.models import Session, SessionPage
+    from langgraph_sessions.runs.active import get_session
+    from langgraph_sessions.savers.aio_saver import AsyncSessionSaver
+    from langgraph_sessions.savers.saver import SessionSaver
+    from langgraph_sessions.sessions.aio_manager import AsyncAgentSessionManager
+    from langgraph_sessions.sessions.manager import AgentSessionManager
+    from langgraph_sessions.titles.by_model import titler
 
 __version__ = "0.1.0"
 
@@ -39,3 +43,33 @@ __all__ = [
     "get_session",
     "titler",
 ]
+
+# Each is imported when it is first asked for: the savers take LangGraph and psycopg with them, and
+# `python -m langgraph_sessions --version`, which imports this module, is quick without.
+_MODULES: Final = {
+    "AgentSessionManager": "sessions.manager",
+    "AsyncAgentSessionManager": "sessions.aio_manager",
+    "AsyncSessionSaver": "savers.aio_saver",
+    "ConcurrentRunError": "errors",
+    "Session": "models",
+    "SessionError": "errors",
+    "SessionNotFoundError": "errors",
+    "SessionPage": "models",
+    "SessionSaver": "savers.saver",
+    "SessionsUnavailableError": "errors",
+    "get_session": "runs.active",
+    "titler": "titles.by_model",
+}
+
+if not TYPE_CHECKING:  # For a type checker a name that is not above stays an error.
+
+    def __getattr__(name):
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        exported = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+        globals()[name] = exported
+        return exported
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

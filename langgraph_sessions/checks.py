@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -17,6 +17,7 @@ TITLE_LENGTH: Final = 255
 PAGE_LIMIT: Final = 1000
 METADATA_DEPTH: Final = 32
 LONGEST_WAIT: Final = 1_000_000  # Seconds; PostgreSQL counts in milliseconds, up to 2**31.
+LONGEST_AGE: Final = timedelta(days=36500)
 UserId = str | int | UUID
 
 

@@ -20,7 +20,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from langgraph_sessions.errors import SessionError
-from langgraph_sessions.titles.from_words import shorten
+from langgraph_sessions.titles.text import shorten
 
 KEY_VARIABLE: Final = "GOOGLE_API_KEY"
 GEMINI: Final = "gemini-2.5-flash"

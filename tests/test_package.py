@@ -140,10 +140,12 @@ def test_what_is_promised_is_exported() -> None:
     objects = (inspect.isclass, inspect.isfunction)
     named = {
         name
-        for name, member in vars(langgraph_sessions).items()
+        for name, member in inspect.getmembers(langgraph_sessions)
         if any(check(member) for check in objects) and not name.startswith("_")
     }
     assert named == set(PROMISED)
+    with pytest.raises(AttributeError, match="no attribute 'SesionSaver'"):
+        langgraph_sessions.SesionSaver  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_a_session_not_found_error_survives_pickling() -> None:

@@ -1,1 +1,1 @@
-"""The commands."""
+"""The commands. Each imports LangGraph and psycopg itself: `--version` and `--help` are quick."""

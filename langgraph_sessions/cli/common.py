@@ -21,8 +21,6 @@ from rich.progress import BarColumn, Progress, TextColumn
 from langgraph_sessions import checks
 from langgraph_sessions.cli.terminal import one_line
 from langgraph_sessions.models import Session
-from langgraph_sessions.sessions.manager import AgentSessionManager
-from langgraph_sessions.sessions.retention import LONGEST
 
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -38,8 +36,8 @@ def _duration(
         return None
     found = re.fullmatch(r"([0-9]{1,8})([mhd])", value)
     duration = timedelta(**{UNITS[found[2]]: int(found[1])}) if found else None
-    if duration is None or duration > LONGEST:
-        allowed = f"up to {LONGEST.days}d"
+    if duration is None or duration > checks.LONGEST_AGE:
+        allowed = f"up to {checks.LONGEST_AGE.days}d"
         raise click.BadParameter(f"{value!r}: give a time such as 30m, 12h or 90d, {allowed}")
     return duration
 
@@ -74,6 +72,8 @@ def with_manager(*, makes_tables: bool = False) -> Callable[[Command], Command]:
     def with_one(command: Command) -> Command:
         @functools.wraps(command)
         def managed(database: str | None, **arguments: Any) -> int | None:
+            from langgraph_sessions.sessions.manager import AgentSessionManager
+
             auto_setup = makes_tables or database is None
             with closing(
                 AgentSessionManager(database, auto_setup=auto_setup, on_outage="raise", retry_for=0)

@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from langgraph_sessions.cli.terminal import literal, new_console, one_line, session_table, where
-from langgraph_sessions.database.source import URL_VARIABLE
+from langgraph_sessions.database import URL_VARIABLE
 from langgraph_sessions.offline import KEY_VARIABLE, OfflineChatModel, chat_graph
 from langgraph_sessions.savers.saver import SessionSaver
 

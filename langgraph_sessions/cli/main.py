@@ -9,16 +9,12 @@ import sys
 from typing import Final
 
 import click
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
 from langgraph_sessions import __version__
-from langgraph_sessions.cli import chat as chatting
-from langgraph_sessions.cli import demo as demonstration
 from langgraph_sessions.cli.common import user_id
 from langgraph_sessions.cli.operators import sessions
 from langgraph_sessions.cli.terminal import one_line
-from langgraph_sessions.database.source import URL_VARIABLE
+from langgraph_sessions.database import URL_VARIABLE
 from langgraph_sessions.errors import SessionError
 
 WRONG_INPUT: Final = 2
@@ -39,9 +35,16 @@ def run() -> int:
         return _reader_gone()
     except click.ClickException as error:
         return _failed(error.format_message())
-    except (SessionError, ValueError, TypeError, OSError, psycopg.Error) as error:
+    except _told() as error:
         return _failed(str(error) or type(error).__name__)
     return status if isinstance(status, int) else 0
+
+
+def _told() -> tuple[type[Exception], ...]:
+    """Return the errors that are told in a line, asked for once there is one."""
+    import psycopg
+
+    return SessionError, ValueError, TypeError, OSError, psycopg.Error
 
 
 def _print_anything() -> None:
@@ -67,6 +70,9 @@ def _conninfo(context: click.Context, option: click.Parameter, value: str | None
     """Refuse what is no URL before anything is started, without quoting its password."""
     if value is None:
         return None
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
     try:
         if value.strip():
             conninfo_to_dict(value)
@@ -96,28 +102,34 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-@cli.command()
+@cli.command("demo")
 @database_option
 @click.pass_context
-def demo(context: click.Context, database: str | None) -> int:
+def demo_command(context: click.Context, database: str | None) -> int:
     """Show in a few seconds what sessions do: two users and a restart."""
+    from langgraph_sessions.cli import demo
+
     assert context.parent is not None
-    return demonstration.run(database, context.parent.command_path, SECOND_HALF)
+    return demo.run(database, context.parent.command_path, SECOND_HALF)
 
 
 @cli.command(SECOND_HALF, hidden=True)
 @database_option
 def demo_second_half(database: str | None) -> None:
     """Go on with the demo after its restart."""
-    demonstration.second_half(database)
+    from langgraph_sessions.cli import demo
+
+    demo.second_half(database)
 
 
-@cli.command()
+@cli.command("chat")
 @click.option("--user", required=True, metavar="ID", callback=user_id, help="Who is chatting.")
 @database_option
-def chat(user: str, database: str | None) -> None:
+def chat_command(user: str, database: str | None) -> None:
     """Chat in the terminal; every conversation is kept as a session."""
-    chatting.run(user, database)
+    from langgraph_sessions.cli import chat
+
+    chat.run(user, database)
 
 
 for command in sessions.commands.values():

@@ -10,10 +10,9 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-from langgraph.checkpoint.postgres.base import MIGRATIONS
 
 from langgraph_sessions import checks
 from langgraph_sessions.cli.common import (
@@ -45,12 +44,10 @@ from langgraph_sessions.cli.terminal import (
     operators_table,
     where,
 )
-from langgraph_sessions.doctor import visit
 from langgraph_sessions.models import STATUSES
-from langgraph_sessions.sessions.manager import AgentSessionManager
-from langgraph_sessions.sessions.reading import record as message_record
-from langgraph_sessions.sql.ddl import ddl as schema_script
-from langgraph_sessions.sql.ddl import functions_script
+
+if TYPE_CHECKING:
+    from langgraph_sessions.sessions.manager import AgentSessionManager
 
 UNHEALTHY: Final = 1
 NOT_DONE: Final = 1
@@ -100,18 +97,20 @@ def list_sessions(
 @with_manager()
 def show(manager: AgentSessionManager, user: str, thread: str, as_json: bool) -> None:
     """Show a session and what was said in it."""
+    from langgraph_sessions.sessions.reading import record
+
     session = manager.get_session(user, thread)
     # The package's own: a public one would need the user's right checked, as was just done, and
     # applications have their graph's `get_state`, which knows its channels.
     messages = manager._database.run(manager._messages(thread))
-    said = [message_record(thread, message) for message in messages]
+    said = [record(thread, message) for message in messages]
     if as_json:
         click.echo(json.dumps({"session": dict(session), "messages": said}))
         return
     for key, value in session.items():
         click.echo(literal(f"{key + ':':<12} {json.dumps(value) if key == 'metadata' else value}"))
-    for record in said:
-        click.echo(f"\n{message_text(record)}")
+    for message in said:
+        click.echo(f"\n{message_text(message)}")
 
 
 # --- Changing ------------------------------------------------------------------------------------
@@ -301,14 +300,18 @@ def export(manager: AgentSessionManager, user: str, output: Path | None) -> None
     click.echo(one_line(f"Wrote {told} to {output}."))
 
 
-@sessions.command()
+@sessions.command("ddl")
 @click.option("--functions", is_flag=True, help="Only the functions, which replaces them.")
-def ddl(database: str | None, functions: bool) -> None:
+def ddl_command(database: str | None, functions: bool) -> None:
     """Print the schema as SQL.
 
     It is for a database without user_sessions, and is printed without any.
     """
-    click.echo(functions_script() if functions else schema_script(MIGRATIONS), nl=False)
+    from langgraph.checkpoint.postgres.base import MIGRATIONS
+
+    from langgraph_sessions.sql import ddl
+
+    click.echo(ddl.functions_script() if functions else ddl.ddl(MIGRATIONS), nl=False)
 
 
 # --- The doctor ----------------------------------------------------------------------------------
@@ -321,6 +324,10 @@ def doctor(database: str | None, as_json: bool) -> int:
 
     It changes nothing. Its status is 1 where there is something to mend.
     """
+    from langgraph.checkpoint.postgres.base import MIGRATIONS
+
+    from langgraph_sessions.doctor import visit
+
     findings = visit.visit(database, MIGRATIONS)
     problems = sum(finding.is_problem for finding in findings)
     if as_json:

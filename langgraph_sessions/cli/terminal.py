@@ -7,14 +7,12 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 from rich.table import Table
 
 from langgraph_sessions.doctor.findings import Finding
-from langgraph_sessions.embedded.server import DEFAULT_PATH
 from langgraph_sessions.models import Session, display
-from langgraph_sessions.titles.from_words import BIDI_CONTROLS
+from langgraph_sessions.titles.text import BIDI_CONTROLS
 
 # Control characters, lone surrogates, and what ends a line or a paragraph.
 OBEYED_CATEGORIES: Final = ("Cc", "Cs", "Zl", "Zp")
@@ -106,6 +104,10 @@ def finding_text(finding: Finding) -> str:
 
 def where(database: str | None) -> str:
     """Say which database a command uses, without its password."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    from langgraph_sessions.embedded.server import DEFAULT_PATH
+
     if database is None:
         return f"the embedded PostgreSQL, in {DEFAULT_PATH}/ of this folder"
     info = conninfo_to_dict(database)

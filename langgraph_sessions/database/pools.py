@@ -81,6 +81,7 @@ def has_news(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bo
         return True
     if not hasattr(select, "poll"):  # Windows, where a socket's number has no limit.
         return bool(select.select([conn.pgconn.socket], [], [], 0)[0])
+    # Not a selector: to make an epoll object and close it takes 40 µs, before every question.
     poll = select.poll()
     poll.register(conn.pgconn.socket, select.POLLIN)
     return bool(poll.poll(0))

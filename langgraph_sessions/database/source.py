@@ -11,11 +11,10 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from langgraph_sessions import checks
+from langgraph_sessions.database import URL_VARIABLE
 from langgraph_sessions.embedded.server import DEFAULT_PATH, EmbeddedServer
 
 Path = str | os.PathLike[str]
-
-URL_VARIABLE: Final = "DATABASE_URL"
 
 
 class Source:

@@ -15,7 +15,6 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import RESUME
 from langgraph.constants import START
-from langgraph.types import Command
 
 from langgraph_sessions.errors import SessionError
 from langgraph_sessions.outage import dumped
@@ -141,7 +140,7 @@ class Memory:
         run, thread_id = save.run, save.run.thread_id
         self._begin_if_new(run)
         given = save.checkpoint["channel_values"].get(START)
-        self._refuse_answer(run, isinstance(given, Command) and given.resume is not None)
+        self._refuse_answer(run, _is_answer(given))
         is_root = not save.checkpoint_ns
         begins = is_root and not run.known and not save.config["configurable"].get("checkpoint_id")
         session = replace(save.put_session(), at=datetime.now(UTC))
@@ -281,6 +280,14 @@ def _own_config(config: RunnableConfig) -> RunnableConfig:
     """Return the config of a checkpoint: `InMemorySaver` may give that which asked for it."""
     keys = ("thread_id", "checkpoint_ns", "checkpoint_id")
     return {"configurable": {key: config["configurable"][key] for key in keys}}
+
+
+def _is_answer(given: object) -> bool:
+    """Say whether a run's input answers an interrupt."""
+    # It takes all of LangGraph with it, which whoever runs a graph has imported.
+    from langgraph.types import Command
+
+    return isinstance(given, Command) and given.resume is not None
 
 
 def _is_save(item: object) -> bool:

@@ -49,9 +49,12 @@ class SessionCache:
 
     def get(self, user_id: str, thread_id: str | None = None) -> Session | None:
         """Return a session, without *thread_id* the current one, if it is here."""
-        with self._lock:
-            entry = self._entries.get((user_id, thread_id))
-        return entry[1] if entry else None
+        # Not `_entries.get`, which looks twice, and every cached read comes by here.
+        try:
+            with self._lock:
+                return self._entries[user_id, thread_id][1]
+        except KeyError:
+            return None
 
     def now(self) -> float:
         """Return the time at which a read begins, for `keep`."""

@@ -31,7 +31,7 @@ from langgraph_sessions.sql.sessions import (
     SwitchSession,
     UpdateSession,
 )
-from langgraph_sessions.titles import from_words
+from langgraph_sessions.titles.text import shorten
 
 UPDATABLE: Final = ("title", "is_active", "metadata")
 
@@ -163,7 +163,7 @@ def claim_title(thread_id: str) -> Plan[bool]:
 
 def set_title(thread_id: str, title: str) -> Plan[Session | None]:
     """Set a model's title, unless somebody gave one meanwhile."""
-    short = from_words.shorten(title.strip().strip("\"'“”«»"))
+    short = shorten(title.strip().strip("\"'“”«»"))
     if not short:
         return None
     for row in (yield SetModelTitle(thread_id, short)):

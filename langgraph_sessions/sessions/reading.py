@@ -14,7 +14,6 @@ from langchain_core.messages import BaseMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
 from langgraph_sessions.plans import Plan
 from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory
@@ -55,6 +54,9 @@ def _messages(
     found: CheckpointTuple, histories: Mapping[str, DeltaChannelHistory]
 ) -> list[BaseMessage]:
     """Return the messages of a checkpoint, each once, in the order they were said."""
+    # It takes all of LangGraph with it, which a program that only looks at sessions does not need.
+    from langgraph.graph.message import REMOVE_ALL_MESSAGES
+
     by_id: dict[str, BaseMessage] = {}
     seen: list[list[BaseMessage]] = []
     for channel, value in _values(found, histories):

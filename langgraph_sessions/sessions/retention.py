@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 from langgraph_sessions import checks
 from langgraph_sessions.plans import Composite, Plan
@@ -16,8 +16,6 @@ from langgraph_sessions.sql.retention import (
     OldSessions,
     ThreadStates,
 )
-
-LONGEST: Final = timedelta(days=36500)
 
 
 class Purge:
@@ -67,8 +65,8 @@ def _duration(name: str, value: object) -> timedelta | None:
         return None
     if not isinstance(value, timedelta):
         raise TypeError(f"{name} must be a timedelta, not {type(value).__name__}")
-    if not timedelta(0) <= value <= LONGEST:
-        raise ValueError(f"{name} must be from 0 to {LONGEST.days} days")
+    if not timedelta(0) <= value <= checks.LONGEST_AGE:
+        raise ValueError(f"{name} must be from 0 to {checks.LONGEST_AGE.days} days")
     return value
 
 

@@ -6,14 +6,16 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from langgraph_sessions.titles import from_words
 from langgraph_sessions.titles.background import in_daemon
 from langgraph_sessions.titles.messages import said
+
+if TYPE_CHECKING:  # It takes LangSmith with it; whoever has a model has imported it.
+    from langchain_core.language_models import BaseChatModel
 
 Titler = Callable[[Sequence[BaseMessage]], str | Awaitable[str]]
 

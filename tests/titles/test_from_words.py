@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from langgraph_sessions import checks
-from langgraph_sessions.titles.from_words import LENGTH, from_checkpoint, shorten
+from langgraph_sessions.titles.from_words import from_checkpoint
+from langgraph_sessions.titles.text import LENGTH, shorten
 from tests.titles.messages import HUMAN, IMAGE, odd_message
 
 # --- Shortening -------------------------------------------------------------------------------

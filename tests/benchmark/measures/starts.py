@@ -23,7 +23,7 @@ PARENT: Final = (
     "-c",
     "import langgraph.checkpoint.postgres, langgraph.checkpoint.postgres.aio",
 )
-OURS: Final = ("-c", "import langgraph_sessions")
+OURS: Final = ("-c", "from langgraph_sessions import *")
 VERSION: Final = ("-m", "langgraph_sessions", "--version")
 NOTHING: Final = ("-c", "")
 
