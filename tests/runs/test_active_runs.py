@@ -77,19 +77,20 @@ def test_a_draft_is_what_the_first_save_makes() -> None:
 def test_only_the_first_save_instructs() -> None:
     """Title and activation are carried out once; what somebody does meanwhile stands."""
     run = on({}, title="Renamed")
-    first = run.put("mine.0", "c1")
+    first = run.put("mine.0", own="c1")
     assert (first.first, first.title, first.known, first.own) == (True, "Renamed", True, "c1")
     run.note_saved(session_row())
-    assert not run.put("mine.1", "c2").first
+    assert not run.put("mine.1", own="c2").first
 
 
 def test_a_session_that_was_made_is_known() -> None:
     """After its first save, a session that is gone was deleted, and is not brought back."""
     run = new()
     assert not run.put(None).known
-    assert run.note_saved(session_row(id=5)).id == 5
+    made = run.note_saved(session_row(id=5))
+    assert made is not None
+    assert made.id == 5
     assert run.put(None).known
-    assert run.guard(None).known
 
 
 def test_what_the_row_says_of_titles_is_what_the_run_knows() -> None:
