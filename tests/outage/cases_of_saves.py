@@ -97,11 +97,11 @@ def questions_answers_and_errors_are_overwritten() -> Sequence[Step]:
     run = starts("mine")
     return [
         Step(saves(run, checkpoint("c1", topic="x")), NEW),
-        Step(writes(run, "c1", (INTERRUPT, "first?")), None),
-        Step(writes(run, "c1", (INTERRUPT, "second?")), None),
+        Step(writes(run, "c1", (INTERRUPT, "first?")), NEW),
+        Step(writes(run, "c1", (INTERRUPT, "second?")), NEW),
         Step(loads(run), {"pending_writes": [("task", INTERRUPT, "second?")]}),
         Step(writes(run, "c1", (RESUME, ["yes"])), None),
-        Step(writes(run, "c1", (ERROR, "failed"), task="other"), None),
+        Step(writes(run, "c1", (ERROR, "failed"), task="other"), NEW),
         Step(lists(run), [{"checkpoint_id": "c1"}]),
     ]
 
@@ -147,18 +147,19 @@ def a_first_save_makes_the_session() -> Sequence[Step]:
     run = starts("mine", title="Given", is_active=False)
     titled = {"title": "Given", "title_source": "user", "is_active": False}
     return [
+        Step(writes(run, "c0", ("x", 1)), None),
         Step(saves(run, checkpoint("c1", topic="x")), titled),
-        last("mine.0"),
+        last("mine.1"),
         Step(GetSession("alice", "t"), [{"title": "Given", "is_active": False}]),
         Step(writes(run, "c1", ("x", 1)), None),
         Step(saves(run, checkpoint("c2", 2, topic="y"), "c1"), None),
-        last("mine.2"),
+        last("mine.3"),
         Step(GetSession("alice", "t"), [{"title": "Given", "is_active": False}]),
     ]
 
 
-def writes_may_be_a_runs_first_save() -> Sequence[Step]:
-    """Such as answers to what an earlier run asked: they make the session current."""
+def what_a_run_writes_first_is_noticed_and_makes_nothing_current() -> Sequence[Step]:
+    """Such as an answer to what an earlier run asked: its checkpoint makes the session current."""
     run, other = starts("a"), starts("b", thread_id="u")
     again = starts("c", at="c1", known=True, seen="a.0")
     return [
@@ -166,6 +167,8 @@ def writes_may_be_a_runs_first_save() -> Sequence[Step]:
         Step(saves(other, checkpoint("c1", topic="x")), {"thread_id": "u"}),
         Step(writes(again, "c1", ("x", 1)), NEW),
         last("c.0"),
+        Step(GetCurrent("alice"), [{"thread_id": "u"}]),
+        Step(saves(again, checkpoint("c2", 2, topic="y"), "c1"), NEW),
         Step(GetCurrent("alice"), [{"thread_id": "t"}]),
     ]
 
@@ -220,11 +223,11 @@ def a_run_makes_its_session_current() -> Sequence[Step]:
 
 
 def another_users_thread_is_refused() -> Sequence[Step]:
-    hers, his = starts("mine"), starts("his", "bob")
+    hers, his, before = starts("mine"), starts("his", "bob"), starts("his", "bob", known=True)
     return [
         Step(saves(hers, checkpoint("c1", topic="x")), NEW),
         Step(saves(his, checkpoint("c2", 2, topic="y")), SessionNotFoundError),
-        Step(writes(his, "c1", ("x", 1)), SessionNotFoundError),
+        Step(writes(before, "c1", ("x", 1)), SessionNotFoundError),
         Step(lists(hers), [{"checkpoint_id": "c1", "pending_writes": []}]),
     ]
 
@@ -234,7 +237,6 @@ def of_two_first_runs_the_second_is_refused() -> Sequence[Step]:
     return [
         Step(saves(first, checkpoint("c1", topic="x")), NEW),
         Step(saves(second, checkpoint("c2", 2, topic="y")), ConcurrentRunError),
-        Step(writes(second, "c1", ("x", 1)), ConcurrentRunError),
         Step(saves(first, checkpoint("c3", 2, topic="z"), "c1"), None),
         last("first.1"),
         Step(lists(first), [{"checkpoint_id": "c3"}, {"checkpoint_id": "c1"}]),
@@ -246,10 +248,10 @@ def a_run_that_was_overtaken_is_refused() -> Sequence[Step]:
     first, second = (starts(name, at="c1", known=True, seen="a.0") for name in ("b", "c"))
     return [
         Step(saves(begins, checkpoint("c1", topic="x")), NEW),
-        Step(writes(first, "c1", ("x", 1)), None),
+        Step(writes(first, "c1", ("x", 1)), NEW),
         Step(writes(second, "c1", ("x", 2)), ConcurrentRunError),
         Step(saves(second, checkpoint("c2", 2, topic="y"), "c1"), ConcurrentRunError),
-        Step(saves(first, checkpoint("c3", 2, topic="z"), "c1"), None),
+        Step(saves(first, checkpoint("c3", 2, topic="z"), "c1"), NEW),
         last("b.1"),
         Step(saves(first, checkpoint("c4", 3, topic="z"), "c3"), None),
         last("b.2"),
@@ -312,8 +314,8 @@ def a_list_of_all_namespaces_is_newest_first() -> Sequence[Step]:
     run = starts("mine")
     return [
         Step(saves(run, checkpoint("c1", topic="x")), {"thread_id": "t"}),
-        Step(saves(run, checkpoint("c2", topic="x"), ns="sub:1"), {"thread_id": "t"}),
-        Step(saves(run, checkpoint("c3", 2, topic="x"), "c1"), {"thread_id": "t"}),
+        Step(saves(run, checkpoint("c2", topic="x"), ns="sub:1"), None),
+        Step(saves(run, checkpoint("c3", 2, topic="x"), "c1"), None),
         Step(
             lists(run, {"checkpoint_ns": None}),
             [{"checkpoint_id": name} for name in ("c3", "c2", "c1")],
@@ -337,7 +339,7 @@ CASES: list[Case] = [
     the_history_of_a_channel_goes_back_to_its_value,
     of_a_thread_in_the_database_memory_does_not_know,
     a_first_save_makes_the_session,
-    writes_may_be_a_runs_first_save,
+    what_a_run_writes_first_is_noticed_and_makes_nothing_current,
     a_subgraphs_save_may_be_the_first,
     what_a_human_says_titles_it,
     a_deactivation_meanwhile_stands,
