@@ -82,11 +82,10 @@ def test_of_a_session_that_is_not_held_nothing_is_known() -> None:
 
 def test_what_is_refused_or_not_yet_kept_changes_nothing() -> None:
     """The row is the journal's to keep: what there is no room for must not be seen."""
-    row = session_row(last_save="a.3")
-    held = holding(row)
-    before = dict(row)
+    held = holding(session_row(last_save="a.3"))
+    before = dict(held._rows["t"])
     held.put(put(seen="a.3", first=True, title="New", is_active=False))
-    assert row == before
+    assert held._rows["t"] == before
 
 
 # --- The row ------------------------------------------------------------------------------------
