@@ -120,7 +120,9 @@ TOLD = [
 
 
 @pytest.mark.parametrize(("claim", "told"), TOLD)
-def test_what_puts_the_session_says_what_the_run_started_from(claim: Claim, told: dict[str, Any]) -> None:
+def test_what_puts_the_session_says_what_the_run_started_from(
+    claim: Claim, told: dict[str, Any]
+) -> None:
     """The last save that the run knows of, and its checkpoint, if that was the newest."""
     expected = {"user_id": "alice", "thread_id": "t", "known": True, "save": "mine.0", **told}
     assert claiming(claim).put("mine.0", first=False) == PutSession(**expected)
