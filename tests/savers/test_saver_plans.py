@@ -55,6 +55,9 @@ class Saver(SaverPlans):
         self.manager = BaseManager(self.serde, factory, 10, 3600)
         self._set_up(self.manager, factory, titler, concurrent_runs)
 
+    def _await_saves(self, saves: Any) -> None:
+        raise AssertionError
+
     def _start_titler(self, titler: Any, thread_id: str) -> None:
         self.called.append(thread_id)
 
@@ -196,13 +199,15 @@ def test_saves_to_other_threads_are_not_waited_for() -> None:
     assert isinstance(proceed(plan, [HERE]), Done)
 
 
+NOBODYS = opened(asked_thread_id="t", **stored())
+
+
 @pytest.mark.parametrize("given", [config(user_id="alice"), runs(thread_id="t")])
 def test_who_only_reads_waits_for_nobody(given: Any) -> None:
     """Nor does a run without a user, of which nobody is refused."""
     saver = Saver()
     saver._under_way._enter("t")
-    row = HERE if "user_id" in given["configurable"] else opened(asked_thread_id="t", **stored())
-    assert len(play(saver._get_tuple(given), [row]).asked) == 1
+    play(saver._get_tuple(given), [HERE if "user_id" in given["configurable"] else NOBODYS])
 
 
 def test_a_run_does_not_wait_for_ever() -> None:
@@ -334,9 +339,9 @@ def test_a_save_that_left_the_session_alone_leaves_the_cache_alone() -> None:
 def test_a_stop_is_noted_as_it_is_saved() -> None:
     """The run is over as soon as another one begins on its thread."""
     saver = Saver()
-    given, run = begin(saver, HERE)
+    given, run = begin(saver, HERE, checkpoint_id="c1", thread_id="t")
     stop = [(ERROR, asyncio.CancelledError())]
-    played = play(saver._put_writes(within(given, checkpoint_id="c1"), stop, "task", ""), None)
+    played = play(saver._put_writes(given, stop, "task", ""), None)
     assert (played.error, run.is_stopped, run.claim.overtaken) == (None, True, False)
     begin(saver, HERE)
     assert run.claim.overtaken
