@@ -104,7 +104,10 @@ class Answering(Database):
 
 
 def session_row(user_id: str = "alice", thread_id: str = "t", **columns: Any) -> Row:
-    """Return a session's row, with all that a run knows of it."""
+    """Return a session's row, with all that a run knows of it.
+
+    In memory a `last_save` stands beside it, which in the database is in the thread's row.
+    """
     row = {column.name: column.initial for column in USER_SESSIONS if column.in_runs}
     row |= {"id": 1, "title": "T", "title_source": "user", "created_at": THEN, "updated_at": THEN}
     return {**row, "user_id": user_id, "thread_id": thread_id, **columns}
@@ -119,7 +122,7 @@ def opened(row: Row | None = None, **found: Any) -> Row:
     """Return what a statement that opens a thread answers: *row* is the session's, if it has one.
 
     Args:
-        row: The session's row.
+        row: The session's row; its `last_save`, if it has one, is its thread's.
         **found: `asked_thread_id` where there is none; `newest_thread_id` and `newest_user_id`
             of what a plain saver left behind; the columns of a checkpoint.
     """
@@ -130,6 +133,7 @@ def opened(row: Row | None = None, **found: Any) -> Row:
         "newest_thread_id": None,
         "newest_user_id": None,
         "asked_thread_id": row and row["thread_id"],
+        "last_save": row and row.get("last_save"),
         **{f"session_{name}": row and row[name] for name in columns},
         **found,
     }

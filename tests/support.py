@@ -24,6 +24,7 @@ from tests import pgbouncer
 PATIENCE = 60.0  # Seconds after which what was waited for will not come.
 TABLES = (
     "user_sessions",
+    "session_threads",
     "session_users",
     "checkpoints",
     "checkpoint_blobs",

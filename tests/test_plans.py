@@ -57,7 +57,10 @@ def test_a_session_that_a_lost_try_created_is_created(found: bool) -> None:
 
 
 def test_a_row_in_memory_has_the_columns_of_one_in_the_database() -> None:
-    """In an outage, rows are made that the statements' answers can be taken from."""
+    """In an outage, rows are made that the statements' answers can be taken from.
+
+    What the database keeps with the thread stands beside it.
+    """
     row = sessions._new_row("alice", "t")
     run = ActiveRun.start(Request.of(config(user_id="alice")), Session.from_row(row), known=True)
-    assert set(row) == set(memory._row_of(run)) == set(IN_RUNS)
+    assert set(row) == set(memory._row_of(run)) == {*IN_RUNS, "last_save"}

@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
+from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
+
 from langgraph_sessions.errors import (
     ConcurrentRunError,
     SessionNotFoundError,
@@ -14,6 +16,7 @@ from langgraph_sessions.errors import (
 from langgraph_sessions.models import Session
 from langgraph_sessions.outage.journal import Entry, Journal
 from langgraph_sessions.plans import Question, Statement
+from langgraph_sessions.runs.active import IDLE
 from langgraph_sessions.sql.columns import USER_SESSIONS
 from langgraph_sessions.sql.opening import (
     ContinueThread,
@@ -217,6 +220,7 @@ class HeldSessions:
         old = self._rows.get(put.thread_id)
         row = _new_row(put.user_id, put.thread_id) if old is None else self._checked(put, old)
         row["last_save"] = put.save or row["last_save"]
+        row["status"] = _status_after(row["status"], put)
         if old is None or put.first:
             if put.is_active is not None:
                 row["is_active"] = put.is_active
@@ -270,6 +274,17 @@ class HeldSessions:
 
 def _new_row(user_id: str, thread_id: str) -> Row:
     return {**row_of(Session.draft(user_id, thread_id)), "last_save": None}
+
+
+def _status_after(status: str, put: PutSession) -> str:
+    """Return what a session waits for after a save, by what that says alone."""
+    if put.own is None:  # A subgraph's.
+        return status
+    if INTERRUPT in put.channels:
+        return "interrupted"
+    if ERROR in put.channels and status == IDLE:
+        return "error"
+    return status if put.task else IDLE
 
 
 def _run_of(save: str | None) -> str | None:

@@ -96,7 +96,7 @@ class ActiveRun:
             user_id=self.user_id,
             thread_id=self.thread_id,
             known=self.known,
-            checked=claim.checked,
+            checked=claim.checked and name is not None,
             save=name,
             seen=claim.seen,
             base=None if claim.addressed else claim.base,

@@ -235,7 +235,7 @@ class SaveWrites(Save):
         """As `Save.put_session`."""
         if self.checkpoint_ns:
             return self.run.put(self.name, first=False)
-        channels = [channel for channel, _ in self.writes]
+        channels = () if self.is_stop else tuple(channel for channel, _ in self.writes)
         return self.run.put(
             self.name,
             first=False,

@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME, _DeltaSnapshot
 
 from langgraph_sessions import ConcurrentRunError, SessionNotFoundError
+from langgraph_sessions.sql.opening import OpenThread
 from langgraph_sessions.sql.sessions import DeactivateSessions, GetCurrent, GetSession
 from tests.outage.backends import (
     Case,
@@ -28,9 +29,9 @@ from tests.support import config
 NEW = {"user_id": "alice", "thread_id": "t", "title": "New Chat", "is_active": True}
 
 
-def saved(name: str) -> dict[str, Any]:
-    """Return what a session's row says after the save of that name."""
-    return {"last_save": name}
+def last(name: str, thread_id: str = "t") -> Step:
+    """Return what asks for the name of the save that other runs notice: the last one."""
+    return Step(OpenThread(user_id="alice", thread_id=thread_id), [{"last_save": name}])
 
 
 # --- Loading ------------------------------------------------------------------------------------
@@ -48,9 +49,11 @@ def what_was_saved_is_loaded() -> Sequence[Step]:
     later = {**values, "words": ["a", "b"], "raw": b"\0"}
     return [
         Step(loads(run), None),
-        Step(saves(run, checkpoint("c1", **values)), {**NEW, **saved("mine.0")}),
+        Step(saves(run, checkpoint("c1", **values)), NEW),
+        last("mine.0"),
         Step(loads(run), {"checkpoint_id": "c1", "values": values, "parent_config": None}),
-        Step(saves(run, checkpoint("c2", 2, **later), "c1", step=2), saved("mine.1")),
+        Step(saves(run, checkpoint("c2", 2, **later), "c1", step=2), None),
+        last("mine.1"),
         Step(loads(run), {"checkpoint_id": "c2", "values": later, "pending_writes": []}),
         Step(loads(run, checkpoint_ns="elsewhere:1"), None),
     ]
@@ -61,9 +64,9 @@ def what_was_saved_is_listed() -> Sequence[Step]:
     c1, c2, c3 = ({"checkpoint_id": name} for name in ("c1", "c2", "c3"))
     return [
         Step(saves(run, checkpoint("c1", topic="x"), step=-1, source="input"), NEW),
-        Step(saves(run, checkpoint("c2", 2, topic="y"), "c1", step=0), NEW),
-        Step(saves(run, checkpoint("s1", topic="s"), ns="sub:1"), NEW),
-        Step(saves(run, checkpoint("c3", 3, topic="z"), "c2", step=1), NEW),
+        Step(saves(run, checkpoint("c2", 2, topic="y"), "c1", step=0), None),
+        Step(saves(run, checkpoint("s1", topic="s"), ns="sub:1"), None),
+        Step(saves(run, checkpoint("c3", 3, topic="z"), "c2", step=1), None),
         Step(lists(run), [c3, c2, c1]),
         Step(lists(run, limit=2), [c3, c2]),
         Step(lists(run, limit=0), []),
@@ -94,11 +97,11 @@ def questions_answers_and_errors_are_overwritten() -> Sequence[Step]:
     run = starts("mine")
     return [
         Step(saves(run, checkpoint("c1", topic="x")), NEW),
-        Step(writes(run, "c1", (INTERRUPT, "first?")), None),
-        Step(writes(run, "c1", (INTERRUPT, "second?")), None),
+        Step(writes(run, "c1", (INTERRUPT, "first?")), NEW),
+        Step(writes(run, "c1", (INTERRUPT, "second?")), NEW),
         Step(loads(run), {"pending_writes": [("task", INTERRUPT, "second?")]}),
         Step(writes(run, "c1", (RESUME, ["yes"])), None),
-        Step(writes(run, "c1", (ERROR, "failed"), task="other"), None),
+        Step(writes(run, "c1", (ERROR, "failed"), task="other"), NEW),
         Step(lists(run), [{"checkpoint_id": "c1"}]),
     ]
 
@@ -110,9 +113,9 @@ def the_history_of_a_channel_goes_back_to_its_value() -> Sequence[Step]:
     return [
         Step(saves(run, checkpoint("c1", words=_DeltaSnapshot(["a"]), topic="x")), NEW),
         Step(writes(run, "c1", ("words", ["b"])), None),
-        Step(saves(run, checkpoint("c2", 2, topic="y"), "c1"), NEW),
+        Step(saves(run, checkpoint("c2", 2, topic="y"), "c1"), None),
         Step(writes(run, "c2", ("words", ["c"])), None),
-        Step(saves(run, checkpoint("c3", 3, topic="y"), "c2"), NEW),
+        Step(saves(run, checkpoint("c3", 3, topic="y"), "c2"), None),
         Step(histories(run, "words", checkpoint_id="c2"), of_words),
         Step(
             histories(run, "words", "topic", "none"),
@@ -145,18 +148,38 @@ def a_first_save_makes_the_session() -> Sequence[Step]:
     titled = {"title": "Given", "title_source": "user", "is_active": False}
     return [
         Step(writes(run, "c0", ("x", 1)), None),
-        Step(saves(run, checkpoint("c1", topic="x")), {**titled, **saved("mine.1")}),
+        Step(saves(run, checkpoint("c1", topic="x")), titled),
+        last("mine.1"),
         Step(GetSession("alice", "t"), [{"title": "Given", "is_active": False}]),
         Step(writes(run, "c1", ("x", 1)), None),
-        Step(saves(run, checkpoint("c2", 2, topic="y"), "c1"), {**titled, **saved("mine.3")}),
+        Step(saves(run, checkpoint("c2", 2, topic="y"), "c1"), None),
+        last("mine.3"),
+        Step(GetSession("alice", "t"), [{"title": "Given", "is_active": False}]),
+    ]
+
+
+def what_a_run_writes_first_is_noticed_and_makes_nothing_current() -> Sequence[Step]:
+    """Such as an answer to what an earlier run asked: its checkpoint makes the session current."""
+    run, other = starts("a"), starts("b", thread_id="u")
+    again = starts("c", at="c1", known=True, seen="a.0")
+    return [
+        Step(saves(run, checkpoint("c1", topic="x")), NEW),
+        Step(saves(other, checkpoint("c1", topic="x")), {"thread_id": "u"}),
+        Step(writes(again, "c1", ("x", 1)), NEW),
+        last("c.0"),
+        Step(GetCurrent("alice"), [{"thread_id": "u"}]),
+        Step(saves(again, checkpoint("c2", 2, topic="y"), "c1"), NEW),
+        Step(GetCurrent("alice"), [{"thread_id": "t"}]),
     ]
 
 
 def a_subgraphs_save_may_be_the_first() -> Sequence[Step]:
     run = starts("mine")
     return [
-        Step(saves(run, checkpoint("s1", topic="x"), ns="sub:1"), {**NEW, **saved("mine.0")}),
-        Step(saves(run, checkpoint("c1", topic="x")), {**NEW, **saved("mine.1")}),
+        Step(saves(run, checkpoint("s1", topic="x"), ns="sub:1"), NEW),
+        last("mine.0"),
+        Step(saves(run, checkpoint("c1", topic="x")), None),
+        last("mine.1"),
     ]
 
 
@@ -167,7 +190,7 @@ def what_a_human_says_titles_it() -> Sequence[Step]:
     return [
         Step(saves(starts("other", thread_id="u"), checkpoint("c1", topic="x")), {}),
         Step(saves(run, said), titled),
-        Step(saves(run, checkpoint("c3", 3, topic="x"), "c2"), titled),
+        Step(saves(run, checkpoint("c3", 3, topic="x"), "c2"), None),
     ]
 
 
@@ -176,7 +199,8 @@ def a_deactivation_meanwhile_stands() -> Sequence[Step]:
     return [
         Step(saves(run, checkpoint("c1", topic="x")), {"is_active": True}),
         Step(DeactivateSessions("alice", "t"), [{"count": 1}]),
-        Step(saves(run, checkpoint("c2", 2, topic="y"), "c1"), {"is_active": False}),
+        Step(saves(run, checkpoint("c2", 2, topic="y"), "c1"), None),
+        Step(GetSession("alice", "t"), [{"is_active": False}]),
     ]
 
 
@@ -199,11 +223,11 @@ def a_run_makes_its_session_current() -> Sequence[Step]:
 
 
 def another_users_thread_is_refused() -> Sequence[Step]:
-    hers, his = starts("mine"), starts("his", "bob")
+    hers, his, before = starts("mine"), starts("his", "bob"), starts("his", "bob", known=True)
     return [
         Step(saves(hers, checkpoint("c1", topic="x")), NEW),
         Step(saves(his, checkpoint("c2", 2, topic="y")), SessionNotFoundError),
-        Step(writes(his, "c1", ("x", 1)), SessionNotFoundError),
+        Step(writes(before, "c1", ("x", 1)), SessionNotFoundError),
         Step(lists(hers), [{"checkpoint_id": "c1", "pending_writes": []}]),
     ]
 
@@ -213,8 +237,8 @@ def of_two_first_runs_the_second_is_refused() -> Sequence[Step]:
     return [
         Step(saves(first, checkpoint("c1", topic="x")), NEW),
         Step(saves(second, checkpoint("c2", 2, topic="y")), ConcurrentRunError),
-        Step(writes(second, "c1", ("x", 1)), ConcurrentRunError),
-        Step(saves(first, checkpoint("c3", 2, topic="z"), "c1"), saved("first.1")),
+        Step(saves(first, checkpoint("c3", 2, topic="z"), "c1"), None),
+        last("first.1"),
         Step(lists(first), [{"checkpoint_id": "c3"}, {"checkpoint_id": "c1"}]),
     ]
 
@@ -224,11 +248,13 @@ def a_run_that_was_overtaken_is_refused() -> Sequence[Step]:
     first, second = (starts(name, at="c1", known=True, seen="a.0") for name in ("b", "c"))
     return [
         Step(saves(begins, checkpoint("c1", topic="x")), NEW),
-        Step(writes(first, "c1", ("x", 1)), None),
+        Step(writes(first, "c1", ("x", 1)), NEW),
         Step(writes(second, "c1", ("x", 2)), ConcurrentRunError),
         Step(saves(second, checkpoint("c2", 2, topic="y"), "c1"), ConcurrentRunError),
-        Step(saves(first, checkpoint("c3", 2, topic="z"), "c1"), saved("b.1")),
-        Step(saves(first, checkpoint("c4", 3, topic="z"), "c3"), saved("b.2")),
+        Step(saves(first, checkpoint("c3", 2, topic="z"), "c1"), NEW),
+        last("b.1"),
+        Step(saves(first, checkpoint("c4", 3, topic="z"), "c3"), None),
+        last("b.2"),
     ]
 
 
@@ -236,7 +262,8 @@ def who_allows_it_is_not_refused() -> Sequence[Step]:
     first, second = starts("a"), starts("b", checked=False)
     return [
         Step(saves(first, checkpoint("c1", topic="x")), NEW),
-        Step(saves(second, checkpoint("c2", 2, topic="y")), saved("b.0")),
+        Step(saves(second, checkpoint("c2", 2, topic="y")), NEW),
+        last("b.0"),
         Step(saves(first, checkpoint("c3", 3, topic="z"), "c1"), ConcurrentRunError),
     ]
 
@@ -247,7 +274,8 @@ def an_update_of_the_state_refuses_nobody() -> Sequence[Step]:
         Step(saves(run, checkpoint("c1", topic="x")), NEW),
         Step(saves(update, checkpoint("c2", 2, topic="y"), "c1", source="update"), NEW),
         Step(writes(update, "c2", ("x", 1)), None),
-        Step(saves(run, checkpoint("c3", 3, topic="z"), "c1"), saved("mine.1")),
+        Step(saves(run, checkpoint("c3", 3, topic="z"), "c1"), None),
+        last("mine.1"),
         Step(loads(run), {"checkpoint_id": "c3"}),
     ]
 
@@ -286,8 +314,8 @@ def a_list_of_all_namespaces_is_newest_first() -> Sequence[Step]:
     run = starts("mine")
     return [
         Step(saves(run, checkpoint("c1", topic="x")), {"thread_id": "t"}),
-        Step(saves(run, checkpoint("c2", topic="x"), ns="sub:1"), {"thread_id": "t"}),
-        Step(saves(run, checkpoint("c3", 2, topic="x"), "c1"), {"thread_id": "t"}),
+        Step(saves(run, checkpoint("c2", topic="x"), ns="sub:1"), None),
+        Step(saves(run, checkpoint("c3", 2, topic="x"), "c1"), None),
         Step(
             lists(run, {"checkpoint_ns": None}),
             [{"checkpoint_id": name} for name in ("c3", "c2", "c1")],
@@ -311,6 +339,7 @@ CASES: list[Case] = [
     the_history_of_a_channel_goes_back_to_its_value,
     of_a_thread_in_the_database_memory_does_not_know,
     a_first_save_makes_the_session,
+    what_a_run_writes_first_is_noticed_and_makes_nothing_current,
     a_subgraphs_save_may_be_the_first,
     what_a_human_says_titles_it,
     a_deactivation_meanwhile_stands,

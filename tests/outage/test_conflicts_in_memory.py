@@ -1,10 +1,11 @@
-"""Who is refused in memory: the rules of `user_sessions_put` and `user_sessions_guard` there."""
+"""Who is refused in memory: the rules of `user_sessions_put` there."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 
 from langgraph_sessions import (
     ConcurrentRunError,
@@ -23,18 +24,15 @@ def holding(row: Row | None = None, limit: int = 10 * STATEMENT_SIZE) -> HeldSes
     held = HeldSessions(Journal(limit))
     if row is not None:
         held.begin(row["user_id"], row["thread_id"])
-        held.keep(row)
+        held.keep({"last_save": None, **row})
     return held
 
 
 def put(**given: Any) -> PutSession:
-    """Return what puts a save of alice's run, called b.0; it says all that guards writes, too."""
+    """Return what puts a save of alice's run, called b.0."""
     return PutSession(
         **{"user_id": "alice", "thread_id": "t", "checked": True, "save": "b.0", **given}
     )
-
-
-SAVE = pytest.mark.parametrize("save", [HeldSessions.put, HeldSessions.guard])
 
 
 # --- Another run --------------------------------------------------------------------------------
@@ -55,45 +53,39 @@ SAVES = [
 
 
 @pytest.mark.parametrize(("last", "said", "refused"), SAVES)
-@SAVE
 def test_who_was_overtaken_is_refused(
-    save: Any, last: str | None, said: dict[str, Any], refused: bool
+    last: str | None, said: dict[str, Any], refused: bool
 ) -> None:
     """A save goes on from what the run has seen, or from its own; else another was faster."""
     held = holding(session_row(last_save=last))
     if refused:
         with pytest.raises(ConcurrentRunError, match="'t'"):
-            save(held, put(**said))
+            held.put(put(**said))
     else:
-        row = save(held, put(**said))
+        row = held.put(put(**said))
         assert row["last_save"] == (put(**said).save or last)
 
 
-@SAVE
-def test_another_users_session_is_refused(save: Any) -> None:
+def test_another_users_session_is_refused() -> None:
     """As in the database: there is no such session of that user."""
     held = holding(session_row())
     with pytest.raises(SessionNotFoundError) as caught:
-        save(held, put(user_id="bob"))
+        held.put(put(user_id="bob"))
     assert (caught.value.user_id, caught.value.thread_id) == ("bob", "t")
 
 
 def test_of_a_session_that_is_not_held_nothing_is_known() -> None:
-    """Writes of a run that began before are not refused here; a save makes a row."""
-    held = holding()
-    assert held.guard(put(known=True, seen="a.3")) is None
-    row = held.put(put())
+    """Nothing is refused; a save makes a row."""
+    row = holding().put(put(seen="a.3"))
     assert (row["user_id"], row["thread_id"], row["last_save"]) == ("alice", "t", "b.0")
 
 
-@SAVE
-def test_what_is_refused_or_not_yet_kept_changes_nothing(save: Any) -> None:
+def test_what_is_refused_or_not_yet_kept_changes_nothing() -> None:
     """The row is the journal's to keep: what there is no room for must not be seen."""
-    row = session_row(last_save="a.3")
-    held = holding(row)
-    before = dict(row)
-    save(held, put(seen="a.3", first=True, title="New", is_active=False))
-    assert row == before
+    held = holding(session_row(last_save="a.3"))
+    before = dict(held._rows["t"])
+    held.put(put(seen="a.3", first=True, title="New", is_active=False))
+    assert held._rows["t"] == before
 
 
 # --- The row ------------------------------------------------------------------------------------
@@ -148,6 +140,30 @@ def test_only_a_first_save_makes_current() -> None:
     held = holding(then)
     assert held.put(put(checked=False))["updated_at"] == then["updated_at"]
     assert held.put(put(checked=False, first=True))["updated_at"] > then["updated_at"]
+
+
+ROOT = {"own": "c1"}
+OF_TASK = {**ROOT, "task": "task"}
+# What the session waits for, what is saved, and what it waits for then.
+WAITS = [
+    pytest.param("idle", {**OF_TASK, "channels": ("topic",)}, "idle", id="an output"),
+    pytest.param("idle", {**OF_TASK, "channels": (INTERRUPT,)}, "interrupted", id="a question"),
+    pytest.param("error", {**OF_TASK, "channels": (INTERRUPT,)}, "interrupted", id="both"),
+    pytest.param("idle", {**OF_TASK, "channels": (ERROR,)}, "error", id="an error"),
+    pytest.param("interrupted", {**OF_TASK, "channels": (ERROR,)}, "interrupted", id="both, too"),
+    pytest.param("idle", OF_TASK, "idle", id="a stop"),
+    pytest.param("interrupted", ROOT, "idle", id="a checkpoint"),
+    pytest.param("interrupted", {}, "interrupted", id="a subgraph's"),
+]
+
+
+@pytest.mark.parametrize(("before", "saves", "after"), WAITS)
+def test_a_save_says_what_the_session_waits_for(
+    before: str, saves: dict[str, Any], after: str
+) -> None:
+    """So the run's saves end what it waits for, also when the database is back."""
+    held = holding(session_row(status=before))
+    assert held.put(put(checked=False, **saves))["status"] == after
 
 
 # --- The journal --------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def test_a_run_makes_its_session_active_again(
     is_active: bool, given: bool | None, sets: bool | None
 ) -> None:
     """What a run does to `is_active` is settled when it starts."""
-    assert on({"is_active": is_active}, is_active=given).put(None).is_active is sets
+    assert on({"is_active": is_active}, is_active=given).put(None, first=True).is_active is sets
 
 
 @pytest.mark.parametrize("is_active", [None, True, False])
@@ -63,7 +63,7 @@ def test_a_new_session_is_active_unless_it_is_said(is_active: bool | None) -> No
     """Nodes see a new session as its first save will make it."""
     run = new(is_active=is_active)
     assert run.session.is_active is (is_active is not False)
-    assert run.put(None).is_active is (False if is_active is False else None)
+    assert run.put(None, first=True).is_active is (False if is_active is False else None)
 
 
 def test_a_draft_is_what_the_first_save_makes() -> None:
@@ -74,22 +74,22 @@ def test_a_draft_is_what_the_first_save_makes() -> None:
     assert new(title="Given").session.title == "Given"
 
 
-def test_only_the_first_save_instructs() -> None:
-    """Title and activation are carried out once; what somebody does meanwhile stands."""
+def test_a_save_says_what_the_run_asks_for() -> None:
+    """The run's instructions, and whether this is the save that carries them out."""
     run = on({}, title="Renamed")
-    first = run.put("mine.0", "c1")
+    first = run.put("mine.0", first=True, own="c1")
     assert (first.first, first.title, first.known, first.own) == (True, "Renamed", True, "c1")
-    run.note_saved(session_row())
-    assert not run.put("mine.1", "c2").first
+    assert not run.put("mine.1", first=False, own="c2").first
 
 
 def test_a_session_that_was_made_is_known() -> None:
     """After its first save, a session that is gone was deleted, and is not brought back."""
     run = new()
-    assert not run.put(None).known
-    assert run.note_saved(session_row(id=5)).id == 5
-    assert run.put(None).known
-    assert run.guard(None).known
+    assert not run.put(None, first=True).known
+    made = run.note_saved(session_row(id=5))
+    assert made is not None
+    assert made.id == 5
+    assert run.put(None, first=False).known
 
 
 def test_what_the_row_says_of_titles_is_what_the_run_knows() -> None:
@@ -103,6 +103,31 @@ def test_what_the_row_says_of_titles_is_what_the_run_knows() -> None:
     run = on(default)
     run.note_saved(session_row(title_source="user"))
     assert (run.words.untitled, run.words.unasked) == (False, False)
+
+
+def test_a_save_that_left_the_session_alone_says_nothing_of_it() -> None:
+    """There is no row: what the run knows stays, and there is no session to keep."""
+    run = on({"status": "interrupted", "title_source": "default"})
+    assert run.note_saved(None) is None
+    assert (run.status, run.words.untitled) == ("interrupted", True)
+
+
+def test_the_status_is_that_of_the_row_touched_last() -> None:
+    """As it was when the run was opened, then as its saves leave it; a new session is idle."""
+    run = on({"status": "interrupted"})
+    assert (run.status, new().status) == ("interrupted", "idle")
+    run.note_saved(session_row(status="error"))
+    assert run.status == "error"
+
+
+def test_a_session_is_untitled_until_somebody_has_said_what_after() -> None:
+    """Only where no title was given, and there are words that give one, is there one to set."""
+    run = on({"title_source": "default"})
+    assert not run.is_untitled
+    run.words.title = "Said"
+    assert run.is_untitled
+    run.note_saved(session_row(title_source="message"))
+    assert not run.is_untitled
 
 
 def test_the_last_save_is_what_the_run_has_seen() -> None:

@@ -10,7 +10,7 @@ from langgraph_sessions import ConcurrentRunError
 from langgraph_sessions.runs.active import ActiveRun
 from langgraph_sessions.runs.claim import Claim
 from langgraph_sessions.runs.request import Request
-from langgraph_sessions.sql.saving import GuardThread
+from langgraph_sessions.sql.saving import GuardThread, PutSession
 from tests.plans import session
 from tests.support import config
 
@@ -93,12 +93,11 @@ def test_a_saved_checkpoint_is_what_the_run_goes_on_from() -> None:
 # --- What the database is told ------------------------------------------------------------------
 
 
-def guard(claim: Claim, name: str | None = "mine.0", **given: Any) -> GuardThread:
-    """Return what guards a save of alice's run that has this claim."""
-    request = Request.of(config(user_id="alice", **given))
-    run = ActiveRun.start(request, session(), known=True)
+def claiming(claim: Claim) -> ActiveRun:
+    """Return a run of alice's that has this claim."""
+    run = ActiveRun.start(Request.of(config(user_id="alice")), session(), known=True)
     run.claim = claim
-    return run.guard(name)
+    return run
 
 
 TOLD = [
@@ -121,7 +120,34 @@ TOLD = [
 
 
 @pytest.mark.parametrize(("claim", "told"), TOLD)
-def test_the_guard_says_what_the_run_started_from(claim: Claim, told: dict[str, Any]) -> None:
+def test_what_puts_the_session_says_what_the_run_started_from(
+    claim: Claim, told: dict[str, Any]
+) -> None:
     """The last save that the run knows of, and its checkpoint, if that was the newest."""
     expected = {"user_id": "alice", "thread_id": "t", "known": True, "save": "mine.0", **told}
-    assert guard(claim) == GuardThread(**expected)
+    assert claiming(claim).put("mine.0", first=False) == PutSession(**expected)
+
+
+@pytest.mark.parametrize("checked", [True, False])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_guard_says_whether_it_notices_others_and_they_it(checked: bool, named: bool) -> None:
+    """What the run started from was checked before, by what made other runs notice it."""
+    guard = claiming(started(checked=checked, seen="a.1")).guard("mine.1", named=named)
+    where = {"user_id": "alice", "thread_id": "t"}
+    assert guard == GuardThread(**where, checked=checked, save="mine.1", named=named)
+
+
+def test_a_save_without_a_name_notices_nobody() -> None:
+    """Such as that of a stop: who has gone on meanwhile is not its business."""
+    assert not claiming(started(seen="a.1")).put(None, first=False).checked
+
+
+def test_a_run_is_made_once_something_of_it_was_saved() -> None:
+    """From then on other runs notice it; what is saved outside a run is noticed by nobody."""
+    claim = started(seen="a.1")
+    assert not claim.is_made
+    claim.saved(claim.next_name(), None)
+    assert claim.is_made
+    claim.saved("another.0", None)
+    assert not claim.is_made
+    assert Claim("t").is_made

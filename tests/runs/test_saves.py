@@ -6,13 +6,10 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
-from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 
 from langgraph_sessions import ConcurrentRunError, SessionNotFoundError
-from langgraph_sessions.plans import Batch, Execute, ExecuteMany
-from langgraph_sessions.runs.active import ActiveRun
-from langgraph_sessions.runs.request import Request
+from langgraph_sessions.plans import Execute, ExecuteMany
 from langgraph_sessions.runs.saving import (
     SaveCheckpoint,
     SavePlainCheckpoint,
@@ -20,81 +17,57 @@ from langgraph_sessions.runs.saving import (
     SaveWrites,
 )
 from langgraph_sessions.sql.functions import CONFLICT, IN_USE, NOT_FOUND
-from langgraph_sessions.sql.saving import FindSaved, GuardThread, PutSession
+from langgraph_sessions.sql.saving import (
+    MOST_ROWS,
+    Beside,
+    FindSaved,
+    GuardPlainThread,
+    LockThread,
+)
 from tests.plans import Refused, play, session, session_row
+from tests.runs.saves import METADATA, SERDE, checkpoint, made, place, running, save, wrote
 from tests.support import config
-
-SERDE = JsonPlusSerializer()
-METADATA: Any = {"source": "loop", "step": 1, "parents": {}}
-
-
-def running() -> ActiveRun:
-    """Return a run of alice's, under way on her session, that notices others."""
-    run = ActiveRun.start(Request.of(config(user_id="alice")), session(), known=True)
-    run.claim.start("", addressed=False, checked=True)
-    return run
-
-
-def place(run: ActiveRun | None = None, **more: Any) -> Any:
-    """Return the config of a save to the thread."""
-    user = {} if run is None else {"user_id": run.user_id}
-    return config(**{**user, "thread_id": "t", "checkpoint_ns": "", **more})
-
-
-def checkpoint(checkpoint_id: str = "c1", **values: Any) -> Checkpoint:
-    """Return a checkpoint of these values, all of them new."""
-    versions: dict[str, str | int | float] = dict.fromkeys(values, "1")
-    return {
-        **empty_checkpoint(),
-        "id": checkpoint_id,
-        "channel_values": values,
-        "channel_versions": versions,
-    }
-
-
-def save(run: ActiveRun, saved: Checkpoint, **more: Any) -> SaveCheckpoint:
-    """Return what *run* is about to save."""
-    return SaveCheckpoint.of(
-        run, place(run, **more), saved, METADATA, saved["channel_versions"], SERDE
-    )
-
-
-def wrote(run: ActiveRun, *writes: tuple[str, Any], **more: Any) -> SaveWrites:
-    """Return what a task of *run* is about to write to the checkpoint c1."""
-    return SaveWrites.of(run, place(run, checkpoint_id="c1", **more), writes, "task", "", SERDE)
-
 
 # --- Together, or not at all --------------------------------------------------------------------
 
 
-def test_a_checkpoint_is_sent_at_once_with_its_session() -> None:
-    """Blobs, the checkpoint and the session are one batch, which answers with the session's row."""
+def test_a_checkpoint_is_one_statement_with_its_session() -> None:
+    """Blobs and the checkpoint are made beside the session, whose row is the answer."""
     run = running()
     row = session_row()
     played = play(save(run, checkpoint(words=["a"])).plan(), [row])
-    (batch,) = played.asked
-    blobs, parent, put = batch.statements
-    assert isinstance(blobs, ExecuteMany)
-    assert isinstance(parent, Execute)
-    assert put == run.put(f"{run.claim.token}.0", "c1")
+    (beside,) = played.asked
+    assert [type(each) for each in beside.saved] == [ExecuteMany, Execute]
+    assert beside.guard == run.put(f"{run.claim.token}.0", first=True, own="c1")
     assert played.result == row
 
 
 def test_primitive_values_take_no_statement_of_their_own() -> None:
     """As the parent has it, they stand in the checkpoint."""
-    (batch,) = play(save(running(), checkpoint(topic="x")).plan(), [session_row()]).asked
-    assert [type(each) for each in batch.statements] == [Execute, PutSession]
+    (beside,) = play(save(running(), checkpoint(topic="x")).plan(), [session_row()]).asked
+    assert [type(each) for each in beside.saved] == [Execute]
 
 
-def test_writes_are_sent_at_once_with_what_guards_them() -> None:
-    """A task's writes stand beside the guard of the thread."""
-    run = running()
+def test_writes_are_one_statement_with_what_guards_them() -> None:
+    """A task's writes are made beside the guard of the thread, which has no row to answer."""
+    run = made()
     played = play(wrote(run, ("topic", "x")).plan(), [])
-    (batch,) = played.asked
-    writes, guard = batch.statements
-    assert isinstance(writes, ExecuteMany)
-    assert guard == run.guard(f"{run.claim.token}.0")
+    (beside,) = played.asked
+    assert [type(each) for each in beside.saved] == [ExecuteMany]
+    assert beside.guard == run.guard(f"{run.claim.token}.1", named=False)
     assert played.result is None
+
+
+@pytest.mark.parametrize("kind", [INTERRUPT, ERROR, RESUME, "topic"])
+def test_what_is_too_much_for_one_statement_is_locked_sent_and_guarded(kind: str) -> None:
+    """Many rows, or some that may meet each other, are statements of one batch."""
+    many = 2 if kind != "topic" else MOST_ROWS + 1
+    asks = wrote(made(), *[(kind, "x")] * many)
+    (batch,) = play(asks.plan(), [session_row()]).asked
+    lock, *saved, last = batch.statements
+    assert (lock, last.saved) == (LockThread("t"), ())
+    assert [len(each.rows) for each in saved] == [many]
+    assert last.guard == (asks.guard_thread() or asks.put_session())
 
 
 PLAIN_CHECKPOINT = SavePlainCheckpoint(place(), (checkpoint(), METADATA, {}), SERDE)
@@ -108,10 +81,9 @@ PLAIN = [
 @pytest.mark.parametrize(("plain", "sent"), PLAIN)
 def test_nobodys_save_is_guarded_too(plain: Any, sent: list[type]) -> None:
     """Without a user, what the parent saves is refused where the thread is somebody's."""
-    (batch,) = play(plain.plan(), []).asked
-    *saved, guard = batch.statements
-    assert [type(each) for each in saved] == sent
-    assert guard == GuardThread(user_id=None, thread_id="t")
+    (beside,) = play(plain.plan(), []).asked
+    assert [type(each) for each in beside.saved] == sent
+    assert beside.guard == GuardPlainThread("t")
     assert not plain.holdable
 
 
@@ -175,8 +147,8 @@ def test_each_try_asks_the_same_of_the_same_save() -> None:
     run = running()
     saved = save(run, checkpoint())
     first, second = (play(saved.plan(), [session_row()]).asked[0] for _ in range(2))
-    assert isinstance(first, Batch)
-    assert first.statements[-1] == second.statements[-1]
+    assert isinstance(first, Beside)
+    assert first.guard == second.guard
 
 
 # --- Saved --------------------------------------------------------------------------------------
@@ -186,14 +158,24 @@ def test_what_is_saved_is_what_the_run_goes_on_from() -> None:
     """A root checkpoint moves the run on; a subgraph's, and writes, change the last name alone."""
     run = running()
     root, below = save(run, checkpoint()), save(run, checkpoint("s1"), checkpoint_ns="sub:1")
-    writes = wrote(run, ("topic", "x"))
-    assert root.done(session_row(title="New")).title == "New"
+    writes = wrote(run, (INTERRUPT, "x"))
+    kept = root.done(session_row(title="New"))
+    assert kept is not None
+    assert kept.title == "New"
     assert (run.claim.base, run.claim.seen) == ("c1", root.name)
-    below.done(session_row())
+    assert below.done(None) is None
     assert (run.claim.base, run.claim.seen) == ("c1", below.name)
-    writes.done()
+    assert writes.done(session_row()) == session()
     assert (run.claim.base, run.claim.seen) == ("c1", writes.name)
     assert len({root.name, below.name, writes.name}) == 3
+
+
+def test_writes_that_nobody_notices_are_not_what_the_run_has_seen() -> None:
+    """The thread's last save is still the one before."""
+    run = made()
+    seen = run.claim.seen
+    wrote(run, ("topic", "x")).done(None)
+    assert run.claim.seen == seen
 
 
 def test_a_save_returns_the_config_that_goes_on_from_it() -> None:
@@ -204,18 +186,16 @@ def test_a_save_returns_the_config_that_goes_on_from_it() -> None:
 
 
 def test_a_save_settled_in_memory_is_sent_as_it_was_then() -> None:
-    """What an outage held is what is sent, however the run went on."""
+    """What an outage held is what is sent, with the session, however the run went on."""
     run = running()
-    then, guard = run.put("mine.7", "c1"), run.guard("mine.8")
-    held = SaveCheckpoint(
-        run, place(run), checkpoint(), METADATA, {}, SERDE, "mine.7", session=then
-    )
+    then = run.put("mine.7", first=True, own="c1")
+    args = (run, place(run, checkpoint_id="c1"))
+    saves = SaveCheckpoint(*args, SERDE, "mine.7", checkpoint(), METADATA, {}, session=then)
+    writes = SaveWrites(*args, SERDE, "mine.8", [("topic", "x")], "task", "", session=then)
     run.note_saved(session_row())
-    assert held.put_session() is then
-    writes = SaveWrites(
-        run, place(run, checkpoint_id="c1"), [], "task", "", SERDE, "mine.8", session=guard
-    )
-    assert writes.guard_thread() is guard
+    for held in (saves, writes):
+        (beside,) = play(held.plan(), [session_row()]).asked
+        assert beside.guard is then
 
 
 # --- For the title ------------------------------------------------------------------------------
@@ -237,5 +217,5 @@ def test_a_models_answer_counts_once_it_is_saved() -> None:
     run = running()
     writes = wrote(run, ("messages", AIMessage("Rome")))
     assert run.words.answered is None
-    writes.done()
+    writes.done(None)
     assert run.words.answered == "c1"

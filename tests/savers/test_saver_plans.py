@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base import Checkpoint, CheckpointTuple, empty_checkpoint
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.serde.types import ERROR
 
 from langgraph_sessions import ConcurrentRunError, SessionNotFoundError
+from langgraph_sessions.plans import Call, Done, proceed
 from langgraph_sessions.runs.active import ActiveRun, active_run
 from langgraph_sessions.runs.loading import LoadHistory, LoadList
 from langgraph_sessions.runs.request import RUN_KEY, RUNTIME_KEY
@@ -20,6 +23,7 @@ from langgraph_sessions.runs.saving import (
     SavePlainWrites,
     SaveWrites,
 )
+from langgraph_sessions.runs.underway import TRIES
 from langgraph_sessions.savers.plans import SaverPlans
 from langgraph_sessions.sessions.base_manager import BaseManager
 from langgraph_sessions.sql.opening import ContinueThread, FindCurrent, OpenCurrent, OpenThread
@@ -50,6 +54,9 @@ class Saver(SaverPlans):
         self.called: list[str] = []
         self.manager = BaseManager(self.serde, factory, 10, 3600)
         self._set_up(self.manager, factory, titler, concurrent_runs)
+
+    def _await_saves(self, saves: Any) -> None:
+        raise AssertionError
 
     def _start_titler(self, titler: Any, thread_id: str) -> None:
         self.called.append(thread_id)
@@ -149,6 +156,68 @@ def test_without_a_user_it_is_what_the_plain_saver_finds() -> None:
     assert played.asked == [OpenThread(user_id=None, thread_id="t", select=SELECT)]
     assert played.result.config == config(thread_id="t", checkpoint_ns="", checkpoint_id="c1")
     assert RUN_KEY not in given["configurable"]
+
+
+# --- While something is being saved to its thread -----------------------------------------------
+
+
+def test_a_run_waits_for_saves_under_way_and_loads_again() -> None:
+    """What a stopped run was still saving is what the next one goes on from."""
+    saver = Saver()
+    before, after = opened(session_row(), **stored()), opened(session_row(), **stored("c2"))
+    under_way = saver._under_way
+    save = under_way._enter("t")
+    plan = saver._get_tuple(runs(user_id="alice"))
+    opens = proceed(plan)
+    waits = proceed(plan, [before])
+    assert waits == Call(saver._await_saves, ([save],))
+    under_way._leave("t", save)
+    assert proceed(plan, None) == opens
+    done = proceed(plan, [after])
+    assert isinstance(done, Done)
+    assert done.value.checkpoint["id"] == "c2"
+
+
+def test_a_run_that_loaded_while_a_save_ended_loads_again() -> None:
+    """It may have read what was there before."""
+    saver = Saver()
+    plan = saver._get_tuple(runs(user_id="alice"))
+    opens = proceed(plan)
+    saver._under_way.save(config(thread_id="t"), lambda: None)
+    assert proceed(plan, [HERE]) == Call(saver._await_saves, ([],))
+    assert proceed(plan, None) == opens
+    assert isinstance(proceed(plan, [HERE]), Done)
+
+
+def test_saves_to_other_threads_are_not_waited_for() -> None:
+    """Of the user's other sessions, and of other users'."""
+    saver = Saver()
+    saver._under_way._enter("u")
+    plan = saver._get_tuple(runs(user_id="alice"))
+    proceed(plan)
+    saver._under_way.save(config(thread_id="v"), lambda: None)
+    assert isinstance(proceed(plan, [HERE]), Done)
+
+
+NOBODYS = opened(asked_thread_id="t", **stored())
+
+
+@pytest.mark.parametrize("given", [config(user_id="alice"), runs(thread_id="t")])
+def test_who_only_reads_waits_for_nobody(given: Any) -> None:
+    """Nor does a run without a user, of which nobody is refused."""
+    saver = Saver()
+    saver._under_way._enter("t")
+    play(saver._get_tuple(given), [HERE if "user_id" in given["configurable"] else NOBODYS])
+
+
+def test_a_run_does_not_wait_for_ever() -> None:
+    """While another run of the thread saves and saves, it begins in the end, and is told then."""
+    saver = Saver()
+    saver._under_way._enter("t")
+    answers = [[HERE], None] * TRIES
+    played = play(saver._get_tuple(runs(user_id="alice")), *answers)
+    assert len(played.asked) == 2 * TRIES
+    assert played.result is not None
 
 
 # --- A run goes on ------------------------------------------------------------------------------
@@ -252,6 +321,30 @@ def test_a_runs_save_is_one_question_and_held_in_the_cache() -> None:
     assert asked.run is run
     assert played.result == config(user_id="alice", **{**PLACE, "checkpoint_id": "c2"})
     assert saver.manager.cache.get("alice", "t") == session(title="New")
+
+
+def test_a_save_that_left_the_session_alone_leaves_the_cache_alone() -> None:
+    """What the manager knows of it stays as it is."""
+    saver = Saver()
+    given, _ = begin(saver, HERE)
+    play(saver._put(given, checkpoint(), METADATA, {}), session_row(title="New"))
+    for plan in (
+        saver._put(given, checkpoint("c3"), METADATA, {}),
+        saver._put_writes(within(given, checkpoint_id="c3"), [("topic", "x")], "task", ""),
+    ):
+        assert play(plan, None).error is None
+        assert saver.manager.cache.get("alice", "t") == session(title="New")
+
+
+def test_a_stop_is_noted_as_it_is_saved() -> None:
+    """The run is over as soon as another one begins on its thread."""
+    saver = Saver()
+    given, run = begin(saver, HERE, checkpoint_id="c1", thread_id="t")
+    stop = [(ERROR, asyncio.CancelledError())]
+    played = play(saver._put_writes(given, stop, "task", ""), None)
+    assert (played.error, run.is_stopped, run.claim.overtaken) == (None, True, False)
+    begin(saver, HERE)
+    assert run.claim.overtaken
 
 
 def test_what_is_saved_outside_a_run_asks_whose_the_thread_is() -> None:

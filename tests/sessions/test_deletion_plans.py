@@ -13,16 +13,14 @@ from langgraph_sessions.sessions.deletion import TABLES, DeleteRuns, DeleteThrea
 from langgraph_sessions.sql.deletion import (
     DeleteAnswers,
     DeleteCheckpoints,
-    DeleteEmptySessions,
     DeletePreferences,
     DeleteRows,
     DeleteSessions,
     DeleteTheirWrites,
     DeleteUnreferencedBlobs,
-    DeleteUserSessions,
+    EmptyThreads,
     ForgetReserved,
-    LockSessions,
-    LockWrites,
+    LockThreads,
     OwnedThreads,
     RunsBelowOthers,
     RunThreads,
@@ -47,11 +45,11 @@ def rows_of(*names: str) -> Batch:
 # --- Threads ------------------------------------------------------------------------------------
 
 
-def test_an_operators_deletion_locks_writes_then_sessions() -> None:
-    """Special writes, the session, all else: as a save locks. Threads without a session go, too."""
+def test_an_operators_deletion_locks_threads_first() -> None:
+    """The thread's row, then all else: as a save locks. Threads without a session go, too."""
     played = play(DeleteThreads(["a", "b"]).plan(), [], threads("a"), [], [])
     assert played.asked == [
-        LockWrites(["a", "b"]),
+        LockThreads(["a", "b"]),
         DeleteSessions(["a", "b"], None),
         ForgetReserved(["alice"], ["a"]),
         rows_of("a", "b"),
@@ -64,7 +62,7 @@ def test_a_users_deletion_takes_nothing_that_is_not_theirs() -> None:
     played = play(DeleteThreads(["a", "b"], "alice").plan(), threads("a"), [], threads(), [], [])
     assert played.asked == [
         OwnedThreads(["a", "b"], "alice"),
-        LockWrites(["a"]),
+        LockThreads(["a"]),
         DeleteSessions(["a"], "alice"),
         ForgetReserved([], []),
         rows_of(),
@@ -103,26 +101,37 @@ def count(number: int) -> list[Row]:
 
 
 def test_everything_of_a_user_goes_and_is_counted() -> None:
-    """Sessions and their threads, threads that a plain saver left behind, preferences."""
+    """Sessions and their threads, threads that a plain saver left behind, preferences.
+
+    Those too that a run made while the first ones were locked.
+    """
     played = play(
         DeleteUser("alice").plan(),
-        *(threads("a", "b"), [], threads("a", "b"), threads("p")),
+        *(threads("a", "b"), [], threads("a", "b"), []),
+        *(threads("c"), [], threads("c"), [], []),
+        threads("p"),
         *(count(5), count(6), count(7), count(1)),
     )
     assert played.asked == [
         UserThreads("alice"),
-        LockWrites(["a", "b"]),
-        DeleteUserSessions("alice"),
+        LockThreads(["a", "b"]),
+        DeleteSessions(["a", "b"], "alice"),
+        ForgetReserved(["alice", "alice"], ["a", "b"]),
+        UserThreads("alice"),
+        LockThreads(["c"]),
+        DeleteSessions(["c"], "alice"),
+        ForgetReserved(["alice"], ["c"]),
+        UserThreads("alice"),
         PlainThreads("alice"),
-        *(DeleteRows(table, ["a", "b", "p"]) for table in TABLES),
+        *(DeleteRows(table, ["a", "b", "c", "p"]) for table in TABLES),
         DeletePreferences("alice"),
     ]
-    assert played.result == {"sessions": 2, "checkpoints": 5, "blobs": 6, "writes": 7, "users": 1}
+    assert played.result == {"sessions": 3, "checkpoints": 5, "blobs": 6, "writes": 7, "users": 1}
 
 
 def test_of_nobody_there_is_nothing_to_delete() -> None:
     """Zeros, and no error."""
-    none = [[], [], [], [], *(count(0) for _ in range(4))]
+    none = [[], [], *(count(0) for _ in range(4))]
     assert set(play(DeleteUser("nobody").plan(), *none).result.values()) == {0}
 
 
@@ -141,16 +150,15 @@ OF_SAVED = (["b", "a", "b"], ["", "", ""], ["2", "1", "3"], ["1", None, "2"])
 
 
 def test_what_runs_saved_goes_in_the_order_of_saves() -> None:
-    """Writes and sessions are locked first; what is left without a reference goes last."""
+    """Threads are locked first; what is left without a reference goes last."""
     played = play(
         DeleteRuns(["r"]).plan(),
-        *(threads("a", "b"), [], [], [], count(0), SAVED),
-        *([], [], [], [], threads("a"), [], []),
+        *(threads("a", "b"), [], [], count(0), SAVED),
+        *([], [], [], [], threads("a"), [], threads("a"), [], []),
     )
     assert played.asked == [
         RunThreads(["r"]),
-        LockWrites(["a", "b"]),
-        LockSessions(["a", "b"]),
+        LockThreads(["a", "b"]),
         Fetch(PRUNE_DELTA_THREADS_SQL, (["a", "b"], ["a", "b"])),
         RunsBelowOthers([], ["r"]),
         DeleteCheckpoints(["r"]),
@@ -158,7 +166,9 @@ def test_what_runs_saved_goes_in_the_order_of_saves() -> None:
         DeleteAnswers(*OF_SAVED),
         UnlinkChildren(*OF_SAVED),
         DeleteUnreferencedBlobs(["a", "b"]),
-        DeleteEmptySessions(["a", "b"]),
+        EmptyThreads(["a", "b"]),
+        LockThreads(["a"]),
+        DeleteSessions(["a"]),
         ForgetReserved(["alice"], ["a"]),
         SetStatuses(["a", "b"]),
     ]
@@ -166,7 +176,7 @@ def test_what_runs_saved_goes_in_the_order_of_saves() -> None:
 
 def test_what_later_runs_rebuild_a_channel_from_is_not_deleted() -> None:
     """The error names the threads, and is raised before anything is deleted."""
-    played = play(DeleteRuns(["r"]).plan(), threads("b", "a"), [], [], threads("b", "a"), count(1))
+    played = play(DeleteRuns(["r"]).plan(), threads("b", "a"), [], threads("b", "a"), count(1))
     assert played.asked[-1] == RunsBelowOthers(["a", "b"], ["r"])
     assert isinstance(played.error, NotImplementedError)
     assert "a, b" in str(played.error)

@@ -16,7 +16,6 @@ from langgraph_sessions.sql.deletion import (
 )
 from langgraph_sessions.sql.retention import (
     LockOldSessions,
-    LockWhole,
     OldSessions,
     ThreadStates,
 )
@@ -27,7 +26,8 @@ DAY = timedelta(days=1)
 
 def state(**said: Any) -> Row:
     """Return how a thread stands: at rest, a checkpoint saved within a day, if not *said*."""
-    at_rest = {"status": "idle", "tasks": 0, "is_recent": True, "is_answered": False, "written": 0}
+    at_rest: Row = {"status": "idle", "tasks": 0, "is_recent": True, "is_answered": False}
+    at_rest |= {"has_failed": False, "written": 0}
     return {"thread_id": "t", **at_rest, **said}
 
 
@@ -40,8 +40,15 @@ STATES = [
     pytest.param(state(tasks=1), True, False, id="a task under way"),
     pytest.param(state(tasks=2, written=2), True, False, id="tasks that wrote, and go on"),
     pytest.param(state(tasks=1, is_recent=False), False, False, id="a static breakpoint, old"),
-    pytest.param(state(tasks=1, written=1, has_failed=True), False, False, id="stopped in a task"),
     pytest.param(state(status="error", tasks=1, written=1), False, False, id="failed for good"),
+    pytest.param(state(tasks=1, written=1, has_failed=True), False, False, id="was stopped"),
+    pytest.param(state(tasks=2, written=1, has_failed=True), True, False, id="is being stopped"),
+    pytest.param(
+        state(tasks=2, written=1, has_failed=True, is_recent=False),
+        False,
+        False,
+        id="was stopped beside one, old",
+    ),
     pytest.param(
         state(status="error", tasks=2, written=1), True, False, id="failed beside one under way"
     ),
@@ -93,17 +100,16 @@ LOCK = LockOldSessions(ids=[6, 8, 9], idle_for=DAY, active=None)
 FOUND = [{"id": 6}, {"id": 8}, {"id": 9}]
 LOCKED = [{"thread_id": "a"}, {"thread_id": "b"}]
 STATES_OF_LOCKED = [state(thread_id="a"), state(thread_id="b", status="interrupted")]
-WHOLE = [{"thread_id": "a"}]
 DELETED = [[{"thread_id": "a", "user_id": "alice"}], [], []]
 
 
 def test_a_batch_locks_looks_and_deletes_in_the_order_of_saves() -> None:
-    """Sessions that can be locked, how they stand then, their rows; then sessions, and all."""
-    played = play(batch().plan(), FOUND, LOCKED, STATES_OF_LOCKED, WHOLE, *DELETED)
+    """Sessions that can be locked, with their threads; how they stand then; and all goes."""
+    played = play(batch().plan(), FOUND, LOCKED, STATES_OF_LOCKED, *DELETED)
     find, lock, look, *rest = played.asked
     assert (find, lock, look) == (OLD, LOCK, ThreadStates(["a", "b"]))
-    whole, sessions, reserved, rows = rest
-    assert (whole, sessions) == (LockWhole(["a"]), DeleteSessions(["a"], None))
+    sessions, reserved, rows = rest
+    assert sessions == DeleteSessions(["a"], None)
     assert reserved == ForgetReserved(["alice"], ["a"])
     assert rows.statements == [DeleteRows(table, ["a"]) for table in TABLES]
     assert played.result == (9, 1, 2)
