@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Final, cast
+from weakref import WeakValueDictionary
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
@@ -20,12 +21,19 @@ from langgraph_sessions.runs.request import (
     RUNTIME_KEY,
     AuthorizedThreadId,
     Request,
+    user_of,
 )
 from langgraph_sessions.runs.words import Words
 from langgraph_sessions.sql.saving import GuardThread, PutSession
 
+# Of a thread id that is no `str` LangGraph makes one, in a copy of the configurable: what is put
+# there does not reach the nodes. What a run and all in it have in common is LangGraph's control of
+# it; it lives as long as the run, and so does an entry here.
+_RUNS: Final[WeakValueDictionary[tuple[int, str], ActiveRun]] = WeakValueDictionary()
+_TASK_KEY: Final = "__pregel_task_id"
 
-@dataclass(slots=True, eq=False)
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class ActiveRun:
     """A run on its session: settled when the run starts, shared by all its saves.
 
@@ -33,6 +41,7 @@ class ActiveRun:
         session: The session as of the run's start; one that the run makes has the id 0.
         title: The title to give at the first save.
         is_active: What to set at the first save; `None` leaves it alone.
+        makes_current: Whether the session becomes current by the first save; not by a job's.
         known: Whether the session's row exists, as far as this run knows.
         saved: Whether this run has saved anything.
         words: The run's words for the session's title.
@@ -46,21 +55,24 @@ class ActiveRun:
     known: bool
     claim: Claim
     making: Making
+    makes_current: bool = True
     saved: bool = False
     words: Words = field(default_factory=Words)
 
     @classmethod
     def start(cls, request: Request, session: Session, *, known: bool) -> ActiveRun:
         """Begin a run of *request* on *session*, which is a draft unless it is *known*."""
+        makes_current = request.make_current is not False
         # Whether to activate is settled here: a deactivation that comes later stands.
-        activate = None if session.is_active else True
+        activates = not session.is_active and (makes_current or request.is_active)
         return cls(
             session=session,
             title=request.title,
-            is_active=False if request.is_active is False else activate,
+            is_active=False if request.is_active is False else activates or None,
             known=known,
             claim=Claim(session.thread_id),
             making=Making(over=known),
+            makes_current=makes_current,
         )
 
     @property
@@ -83,6 +95,7 @@ class ActiveRun:
             title=self.title,
             message_title=self.words.title,
             is_active=self.is_active,
+            make_current=None if self.makes_current else False,
             own=own,
             at=at,
         )
@@ -115,12 +128,16 @@ def active_run(config: RunnableConfig) -> ActiveRun | None:
     """Return the run that *config* is part of, if it is one on the thread it names."""
     configurable = config.get("configurable") or {}
     run = configurable.get(RUN_KEY)
-    if isinstance(run, ActiveRun) and (run.user_id, run.thread_id) == (
-        configurable.get("user_id"),
-        configurable.get("thread_id"),
-    ):
-        return run
-    return None
+    if isinstance(run, ActiveRun):
+        named = (configurable.get("user_id"), configurable.get("thread_id"))
+        return run if (run.user_id, run.thread_id) == named else None
+    run = _RUNS.get(_place(configurable)) if _TASK_KEY in configurable else None
+    return run if run and user_of(configurable) in (None, run.user_id) else None
+
+
+def _place(configurable: Mapping[str, Any]) -> tuple[int, str]:
+    control = getattr(configurable.get(RUNTIME_KEY), "control", None)
+    return id(control), str(configurable.get("thread_id"))
 
 
 def making(config: RunnableConfig) -> Making:
@@ -164,6 +181,8 @@ def pin(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
     for key in INSTRUCTIONS:
         configurable.pop(key, None)
     configurable.update({"user_id": run.user_id, "thread_id": run.thread_id, RUN_KEY: run})
+    if RUNTIME_KEY in configurable:
+        _RUNS[_place(configurable)] = run
     return cast(RunnableConfig, {**config, "configurable": configurable})
 
 
