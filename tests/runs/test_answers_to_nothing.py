@@ -145,6 +145,18 @@ async def test_a_graph_called_in_a_run_is_not_refused_for_it(chat: Chat) -> None
     assert texts(state)[-1] == "You said yes"
 
 
+async def test_a_graph_below_takes_what_langgraph_does(chat: Chat) -> None:
+    """So a graph that is part of the run may be given an answer with an update, in a new run."""
+    inner = chat.compile(graph_builder())
+
+    async def node(state: Any) -> dict[str, Any]:
+        await inner.ainvoke(Command(resume="yes", update={"messages": ["x"]}))
+        return {"messages": ["done"]}
+
+    state = await chat.compile(graph_builder(node)).ainvoke({"messages": ["Hello"]}, ALICE)
+    assert texts(state) == ["Hello", "done"]
+
+
 def test_the_error_survives_pickling() -> None:
     """It crosses process boundaries with its fields."""
     error = pickle.loads(pickle.dumps(NotInterruptedError("alice", "t")))
