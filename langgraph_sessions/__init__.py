@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from langgraph_sessions.errors import (
         ConcurrentRunError,
+        NotInterruptedError,
         SessionError,
         SessionNotFoundError,
         SessionsUnavailableError,
@@ -34,6 +35,7 @@ __all__ = [
     "AsyncAgentSessionManager",
     "AsyncSessionSaver",
     "ConcurrentRunError",
+    "NotInterruptedError",
     "Session",
     "SessionError",
     "SessionNotFoundError",

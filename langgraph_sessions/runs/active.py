@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
+from weakref import WeakValueDictionary
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
@@ -19,12 +20,18 @@ from langgraph_sessions.runs.request import (
     RUNTIME_KEY,
     AuthorizedThreadId,
     Request,
+    user_of,
 )
 from langgraph_sessions.runs.turns import Turns
 from langgraph_sessions.runs.words import Words
 from langgraph_sessions.sql.saving import GuardThread, PutSession
 
 IDLE: Final = "idle"
+# Of a thread id that is no `str` LangGraph makes one, in a copy of the configurable: what is put
+# there does not reach the nodes. What a run and all in it have in common is LangGraph's control of
+# it; it lives as long as the run, and so does an entry here.
+_RUNS: Final[WeakValueDictionary[tuple[int, str], ActiveRun]] = WeakValueDictionary()
+_TASK_KEY: Final = "__pregel_task_id"
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -35,6 +42,7 @@ class ActiveRun:
         session: The session as of the run's start; one that the run makes has the id 0.
         title: The title to give at the first save.
         is_active: What to set at the first save; `None` leaves it alone.
+        makes_current: Whether the session becomes current by the first save; not by a job's.
         known: Whether the session's row exists, as far as this run knows.
         saved: Whether this run has saved a checkpoint.
         unsaved: What it wrote before its session was made: it is saved with that.
@@ -50,6 +58,7 @@ class ActiveRun:
     is_active: bool | None
     known: bool
     claim: Claim
+    makes_current: bool = True
     saved: bool = False
     unsaved: list[Statement] = field(default_factory=list)
     status: str = IDLE
@@ -60,14 +69,16 @@ class ActiveRun:
     @classmethod
     def start(cls, request: Request, session: Session, *, known: bool) -> ActiveRun:
         """Begin a run of *request* on *session*, which is a draft unless it is *known*."""
+        makes_current = request.make_current is not False
         # Whether to activate is settled here: a deactivation that comes later stands.
-        activate = None if session.is_active else True
+        activates = not session.is_active and (makes_current or request.is_active)
         return cls(
             session=session,
             title=request.title,
-            is_active=False if request.is_active is False else activate,
+            is_active=False if request.is_active is False else activates or None,
             known=known,
             claim=Claim(session.thread_id),
+            makes_current=makes_current,
         )
 
     @property
@@ -104,6 +115,7 @@ class ActiveRun:
             title=self.title,
             message_title=self.words.title,
             is_active=self.is_active,
+            make_current=None if self.makes_current else False,
             **save,
         )
 
@@ -136,12 +148,16 @@ def active_run(config: RunnableConfig) -> ActiveRun | None:
     """Return the run that *config* is part of, if it is one on the thread it names."""
     configurable = config.get("configurable") or {}
     run = configurable.get(RUN_KEY)
-    if isinstance(run, ActiveRun) and (run.user_id, run.thread_id) == (
-        configurable.get("user_id"),
-        configurable.get("thread_id"),
-    ):
-        return run
-    return None
+    if isinstance(run, ActiveRun):
+        named = (configurable.get("user_id"), configurable.get("thread_id"))
+        return run if (run.user_id, run.thread_id) == named else None
+    run = _RUNS.get(_place(configurable)) if _TASK_KEY in configurable else None
+    return run if run and user_of(configurable) in (None, run.user_id) else None
+
+
+def _place(configurable: Mapping[str, Any]) -> tuple[int, str]:
+    control = getattr(configurable.get(RUNTIME_KEY), "control", None)
+    return id(control), str(configurable.get("thread_id"))
 
 
 def get_session(config: RunnableConfig) -> Session:
@@ -179,6 +195,8 @@ def pin(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
     for key in INSTRUCTIONS:
         configurable.pop(key, None)
     configurable.update({"user_id": run.user_id, "thread_id": run.thread_id, RUN_KEY: run})
+    if RUNTIME_KEY in configurable:
+        _RUNS[_place(configurable)] = run
     return cast(RunnableConfig, {**config, "configurable": configurable})
 
 

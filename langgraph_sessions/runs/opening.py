@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, TypedDict
 
 from langgraph_sessions.errors import SessionNotFoundError
@@ -10,14 +11,22 @@ from langgraph_sessions.models import DEFAULT_TITLE, Session
 from langgraph_sessions.plans import Call, Plan
 from langgraph_sessions.runs.active import IDLE, ActiveRun
 from langgraph_sessions.runs.request import Request
-from langgraph_sessions.runs.thread_ids import FACTORY_ID, ThreadIdFactory, in_use, new_thread_id
+from langgraph_sessions.runs.thread_ids import (
+    FACTORY_ID,
+    ThreadIdFactory,
+    default_thread_id,
+    in_use,
+    new_thread_id,
+)
 from langgraph_sessions.sql.opening import (
     ContinueThread,
     FindCurrent,
+    FindNext,
     OpenCurrent,
     OpenNew,
     OpenReserved,
     OpenThread,
+    OpenTrusted,
 )
 
 Row = Mapping[str, Any]
@@ -54,6 +63,24 @@ def find_thread(request: Request) -> Plan[ActiveRun | None]:
     raise SessionNotFoundError(request.user_id)
 
 
+def find_next(request: Request, factory: ThreadIdFactory) -> Plan[str]:
+    """Return the thread to which a run of *request* would go, without setting it aside.
+
+    Raises:
+        SessionNotFoundError: The thread is another user's.
+    """
+    if request.thread_id is not None:
+        yield from open_thread(request, None)
+        return request.thread_id
+    assert request.user_id is not None
+    new = yield Call(new_thread_id, (factory, request.user_id))
+    kind = OpenThread if request.new_session else FindNext
+    (row,) = yield kind(**_asked(request), thread_id=new)
+    if _is_new(row) or (not request.new_session and _goes_on(request, row)):
+        return str(row["asked_thread_id"])
+    return default_thread_id(request.user_id)
+
+
 def open_run(request: Request, factory: ThreadIdFactory, select: str | None) -> Plan[Opened]:
     """Find the thread that *request* is for, and load its checkpoint with *select*, if given.
 
@@ -70,7 +97,10 @@ def open_run(request: Request, factory: ThreadIdFactory, select: str | None) -> 
 
 def open_thread(request: Request, select: str | None) -> Plan[Opened]:
     """Open the thread that *request* names. Raises as `open_run`."""
-    (row,) = yield OpenThread(**_asked(request), thread_id=request.thread_id, select=select)
+    kind = OpenTrusted if request.trusted else OpenThread
+    (row,) = yield kind(**_asked(request), thread_id=request.thread_id, select=select)
+    if request.trusted:
+        request = replace(request, user_id=_owner(row))
     if not _may_use(request, row):
         raise SessionNotFoundError(request.user_id, request.thread_id)
     return _opened(request, row)
@@ -105,7 +135,7 @@ def _open_current(
         thread_id = yield Call(new_thread_id, (factory, user_id))
         (row,) = yield OpenReserved(**asked, thread_id=thread_id, taken=taken, select=select)
         # New, or just made by another run of the user's; else the id was taken meanwhile.
-        if _is_new(row) or (_may_use(request, row) and row["session_is_active"]):
+        if _is_new(row) or _goes_on(request, row):
             return _opened(request, row)
         taken = row["asked_thread_id"]
     raise in_use(FACTORY_ID, thread_id)
@@ -129,8 +159,17 @@ def _may_use(request: Request, row: Row) -> bool:
     One without a session is when it is new, or when its newest checkpoint names them; the
     first save then adopts it.
     """
-    owner = row["session_user_id"] or row["newest_user_id"]
-    return owner == request.user_id or _is_new(row)
+    return _owner(row) == request.user_id or _is_new(row)
+
+
+def _goes_on(request: Request, row: Row) -> bool:
+    """Say whether it is an active session of the user's."""
+    return _may_use(request, row) and bool(row["session_is_active"])
+
+
+def _owner(row: Row) -> str | None:
+    owner: str | None = row["session_user_id"] or row["newest_user_id"]
+    return owner
 
 
 def _opened(request: Request, row: Row) -> Opened:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
@@ -21,10 +22,11 @@ from langgraph_sessions import checks
 from langgraph_sessions.models import Session
 from langgraph_sessions.plans import Call, Plan
 from langgraph_sessions.runs.active import ActiveRun, active_run, owned, pin
-from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory, LoadList, from_row
+from langgraph_sessions.runs.answers import refuse
+from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory, LoadList, from_row, is_held
 from langgraph_sessions.runs.opening import Opened, continue_thread, find_thread, open_run
 from langgraph_sessions.runs.parent import Parent
-from langgraph_sessions.runs.request import RUNTIME_KEY, Request
+from langgraph_sessions.runs.request import RUNTIME_KEY, Request, no_user
 from langgraph_sessions.runs.saving import (
     SaveCheckpoint,
     SavePlainCheckpoint,
@@ -54,6 +56,8 @@ class SaverPlans:
         thread_id_factory: ThreadIdFactory,
         titler: Titler | None,
         concurrent_runs: str,
+        trust_thread_id: bool = False,
+        require_user: bool = False,
     ) -> None:
         """Check the arguments that are not the database's."""
         checks.optional_function("titler", titler)
@@ -64,6 +68,8 @@ class SaverPlans:
         self._rejects = (
             checks.one_of("concurrent_runs", concurrent_runs, CONCURRENT_RUNS) == "reject"
         )
+        self._trusts = checks.boolean("trust_thread_id", trust_thread_id)
+        self._requires_user = checks.boolean("require_user", require_user)
 
     @abstractmethod
     def _await_saves(self, saves: Sequence[Future[None]]) -> Any:
@@ -77,16 +83,20 @@ class SaverPlans:
 
     def _get_tuple(self, config: RunnableConfig) -> Plan[CheckpointTuple | None]:
         """Load the checkpoint that *config* asks for; a run starts with this."""
-        request = Request.of(config)
-        begins = RUNTIME_KEY in config["configurable"] and active_run(config) is None
-        open_ = self._begin if begins and not request.checkpoint_ns else self._open
-        opened = yield from open_(config, request)
+        is_run = RUNTIME_KEY in config["configurable"]
+        request = self._request(config, is_run)
+        begins = is_run and active_run(config) is None and not request.checkpoint_ns
+        opened = yield from (self._begin if begins else self._open)(config, request)
         run = opened.run
+        if is_run:
+            self._refuse_nobody(config, run)
         given = config if run is None else pin(config, run)
         found = yield from from_row(opened.row, LoadCheckpoint(run, given, self.serde))
         if run is None:
             return found
-        self._start(run, found, config, request)
+        if is_run:
+            refuse(run, request, given["configurable"], found, held=is_held(opened.row))
+            self._start(run, found, request)
         return owned(found, run.user_id) if found else None
 
     def _begin(self, config: RunnableConfig, request: Request) -> Plan[Opened]:
@@ -104,6 +114,15 @@ class SaverPlans:
             yield Call(self._await_saves, (saves,))
         return opened
 
+    def _request(self, config: RunnableConfig, is_run: bool = False) -> Request:
+        """Read what *config* asks for; a run may have to name a user."""
+        return Request.of(config, trusts=self._trusts, requires=self._requires_user and is_run)
+
+    def _refuse_nobody(self, config: RunnableConfig, run: ActiveRun | None) -> None:
+        """Raise `ValueError` for a *run* without a user, where one is required."""
+        if run is None and self._requires_user:
+            raise no_user(config)
+
     def _open(self, config: RunnableConfig, request: Request) -> Plan[Opened]:
         """Open the thread of the run that *config* is part of, or of one that begins.
 
@@ -111,6 +130,8 @@ class SaverPlans:
         """
         run = active_run(config)
         if run is None or request.instructs:
+            if run is not None and not run.makes_current:  # A job's, to the end.
+                request = replace(request, make_current=False)
             return open_run(request, self._thread_id_factory, Parent.SELECT_SQL)
         return continue_thread(request, run, Parent.SELECT_SQL)
 
@@ -118,7 +139,6 @@ class SaverPlans:
         self,
         run: ActiveRun,
         found: CheckpointTuple | None,
-        config: RunnableConfig,
         request: Request,
     ) -> None:
         """Name the saves of a run that starts, so that it and other runs notice each other.
@@ -126,7 +146,7 @@ class SaverPlans:
         Only a root graph's run: a subgraph is part of one, and `get_state` and `update_state` are
         none.
         """
-        if run.claim.token or request.checkpoint_ns or RUNTIME_KEY not in config["configurable"]:
+        if run.claim.token or request.checkpoint_ns:
             return
         newest = found.checkpoint["id"] if found else ""
         addressed = request.checkpoint_id is not None
@@ -154,7 +174,7 @@ class SaverPlans:
 
     def _reader(self, config: RunnableConfig) -> Plan[ActiveRun | None]:
         """Return the run that reads *config*'s thread; one under way was checked before."""
-        find = find_thread(Request.of(config))
+        find = find_thread(self._request(config))
         return active_run(config) or (yield from find)
 
     # --- Saving ------------------------------------------------------------------------------
@@ -206,10 +226,14 @@ class SaverPlans:
         """Return the run that writes to *config*'s thread, `None` for one without a user."""
         if run := active_run(config):
             return run
-        request = Request.of(config)
-        if request.user_id is None:
+        request = self._request(config, is_run=True)
+        # A run of nobody's, under way: whose thread it is was settled when it began.
+        begun = RUNTIME_KEY in config["configurable"]
+        if request.user_id is None and (begun or not request.trusted):
             return None
-        return (yield from open_run(request, self._thread_id_factory, None)).run
+        run = (yield from open_run(request, self._thread_id_factory, None)).run
+        self._refuse_nobody(config, run)
+        return run
 
 
 def _saved_config(config: RunnableConfig, checkpoint: Checkpoint) -> RunnableConfig:

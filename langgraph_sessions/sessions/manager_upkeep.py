@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from langgraph_sessions import checks
-from langgraph_sessions.checks import UserId
+from langgraph_sessions.checks import ThreadId, UserId
 from langgraph_sessions.database.database import Database
 from langgraph_sessions.models import Session
 from langgraph_sessions.sessions import deletion, upkeep
@@ -61,8 +61,9 @@ class ManagerUpkeep(BaseManager):
         It works in batches, each a short transaction, and waits for nobody. What is locked, by
         a save or another purge, is left alone, and so is a session with a run at work: there
         are tasks to come, and a checkpoint was saved within a day. So is one that waits for an
-        answer to an interrupt, of whatever age. A run that has saved nothing since it began (`durability="exit"`, a run tried again after an error, an answer where
-        *interrupted* is given) cannot be seen. After an error, what was purged stays purged: call
+        answer to an interrupt, of whatever age. A run that has saved nothing since it began
+        (`durability="exit"`, a run tried again after an error, an answer where *interrupted* is
+        given) cannot be seen. After an error, what was purged stays purged: call
         it again.
 
         Args:
@@ -85,7 +86,7 @@ class ManagerUpkeep(BaseManager):
         return self._database.run(self._purge(purge, on_progress))
 
     def adopt_session(
-        self, user_id: UserId, thread_id: str, *, title: str | None = None
+        self, user_id: UserId, thread_id: ThreadId, *, title: str | None = None
     ) -> Session:
         """Make a session for a thread that a plain `PostgresSaver` left behind.
 

@@ -8,20 +8,13 @@ the session alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from langgraph_sessions.plans import Params, Statement
 from langgraph_sessions.sql.columns import IN_RUNS
 from langgraph_sessions.sql.rows import CURRENT
 
-# With the preferences, as of the run's start, for `get_session(config)`.
-_PREFIXED: Final = ", ".join(
-    (
-        *(f"s.{column} AS session_{column}" for column in IN_RUNS),
-        "t.last_save",
-        "(SELECT preferences FROM session_users AS p WHERE p.user_id = %(user_id)s::text)",
-    )
-)
+_COLUMNS: Final = ", ".join(f"s.{column} AS session_{column}" for column in IN_RUNS)
 
 _THREAD: Final = """
 LEFT JOIN session_threads AS t ON t.thread_id = s.thread_id"""
@@ -30,14 +23,16 @@ LEFT JOIN session_threads AS t ON t.thread_id = s.thread_id"""
 # the first to ask reserves an id. The row lock of ON CONFLICT makes the second one wait
 # and read it. A reserved id is used up when its session was since deactivated, when another
 # user took it, and when the caller found it `taken`.
-_RESERVE: Final = """
+_USED_UP: Final = """EXISTS (
+        SELECT FROM user_sessions AS used WHERE used.thread_id = u.reserved_thread_id
+        AND (used.user_id <> u.user_id OR NOT used.is_active)
+    )"""
+_RESERVE: Final = f"""
 INSERT INTO session_users AS u (user_id, reserved_thread_id)
 VALUES (%(user_id)s, %(thread_id)s)
 ON CONFLICT (user_id) DO UPDATE SET reserved_thread_id = CASE
-    WHEN u.reserved_thread_id IS NULL OR u.reserved_thread_id = %(taken)s::text OR EXISTS (
-        SELECT FROM user_sessions AS used WHERE used.thread_id = u.reserved_thread_id
-        AND (used.user_id <> u.user_id OR NOT used.is_active)
-    ) THEN EXCLUDED.reserved_thread_id ELSE u.reserved_thread_id END
+    WHEN u.reserved_thread_id IS NULL OR u.reserved_thread_id = %(taken)s::text OR {_USED_UP}
+    THEN EXCLUDED.reserved_thread_id ELSE u.reserved_thread_id END
 RETURNING reserved_thread_id AS thread_id"""
 
 
@@ -62,6 +57,19 @@ class _Open(Statement):
         return self.user_id is not None
 
     @property
+    def _user(self) -> str:
+        """The user whose thread it must be, in SQL."""
+        return "%(user_id)s::text"
+
+    @property
+    def _columns(self) -> str:
+        """The session's, and the preferences as of the run's start, for `get_session(config)`."""
+        return (
+            f"{_COLUMNS}, t.last_save, "
+            f"(SELECT preferences FROM session_users AS p WHERE p.user_id = {self._user})"
+        )
+
+    @property
     def params(self) -> Params:
         return {key: value for key, value in vars(self).items() if key != "select"}
 
@@ -78,12 +86,16 @@ class _Open(Statement):
 LEFT JOIN LATERAL (
     {self.select}
     WHERE thread_id = {thread_id} AND checkpoint_ns = %(checkpoint_ns)s
-    AND (s.id IS NULL OR s.user_id = %(user_id)s::text) {which}
+    AND (s.id IS NULL OR s.user_id = {self._user}) {which}
 ) AS head ON TRUE"""
 
     @property
     def _head_columns(self) -> str:
         return "" if self.select is None else ", head.*"
+
+    # Who may adopt a thread without a session, and when somebody may.
+    _newest_user: ClassVar[str] = "user_sessions_owner(c.metadata)"
+    _wants_owner: ClassVar[str] = "%(user_id)s::text IS NOT NULL"
 
     def _opened(self, asked: str) -> str:
         """Open the thread that the query *asked* gives: always one row, whoever owns it.
@@ -93,12 +105,12 @@ LEFT JOIN LATERAL (
         """
         return f"""
 WITH asked AS ({asked})
-SELECT asked.thread_id AS asked_thread_id, {_PREFIXED}{self._head_columns}, newest.*
+SELECT asked.thread_id AS asked_thread_id, {self._columns}{self._head_columns}, newest.*
 FROM asked LEFT JOIN user_sessions AS s ON s.thread_id = asked.thread_id{_THREAD}
 LEFT JOIN LATERAL (
-    SELECT c.thread_id AS newest_thread_id, user_sessions_owner(c.metadata) AS newest_user_id
+    SELECT c.thread_id AS newest_thread_id, {self._newest_user} AS newest_user_id
     FROM checkpoints AS c
-    WHERE s.id IS NULL AND %(user_id)s::text IS NOT NULL AND c.thread_id = asked.thread_id
+    WHERE s.id IS NULL AND {self._wants_owner} AND c.thread_id = asked.thread_id
     ORDER BY c.checkpoint_ns = '' DESC, c.checkpoint_id DESC LIMIT 1
 ) AS newest ON TRUE
 {self._head("asked.thread_id")}"""
@@ -111,7 +123,7 @@ class OpenCurrent(_Open):
     @property
     def sql(self) -> str:
         return (
-            f"SELECT {_PREFIXED}{self._head_columns} FROM ({CURRENT}) AS s{_THREAD}"
+            f"SELECT {self._columns}{self._head_columns} FROM ({CURRENT}) AS s{_THREAD}"
             f"{self._head('s.thread_id')}"
         )
 
@@ -130,6 +142,23 @@ class OpenThread(_Open):
     @property
     def sql(self) -> str:
         return self._opened("SELECT %(thread_id)s::text AS thread_id")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenTrusted(OpenThread):
+    """Open a certain thread as its owner: who that is, its row says."""
+
+    # Of a thread without a session, whoever a checkpoint names last.
+    _newest_user: ClassVar[str] = "user_sessions_thread_owner(c.thread_id)"
+    _wants_owner: ClassVar[str] = "TRUE"
+
+    @property
+    def holdable(self) -> bool:
+        return True
+
+    @property
+    def _user(self) -> str:
+        return "coalesce(s.user_id, newest.newest_user_id)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,3 +186,25 @@ class OpenReserved(_Open):
     @property
     def sql(self) -> str:
         return self._opened(_RESERVE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindNext(_Open):
+    """Open the thread of the user's next run, and write nothing: one row.
+
+    It is the current session's, else the reserved one.
+
+    Attributes:
+        thread_id: The id if there is neither; nothing sets it aside.
+    """
+
+    thread_id: str
+
+    @property
+    def sql(self) -> str:
+        return self._opened(f"""
+SELECT coalesce(
+    (SELECT current.thread_id FROM ({CURRENT}) AS current),
+    (SELECT u.reserved_thread_id FROM session_users AS u
+    WHERE u.user_id = %(user_id)s AND NOT {_USED_UP}),
+    %(thread_id)s::text) AS thread_id""")

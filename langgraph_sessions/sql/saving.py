@@ -132,6 +132,7 @@ class PutSession(Guard):
         title: The title to give.
         message_title: The title that the messages suggest.
         is_active: Whether to activate or deactivate it; `None` for neither.
+        make_current: `False`: it does not become current by this.
         own: The root checkpoint that is being saved, or that writes belong to.
         task: The task whose writes are being saved.
         channels: The channels of these writes.
@@ -149,6 +150,7 @@ class PutSession(Guard):
     title: str | None = None
     message_title: str | None = None
     is_active: bool | None = None
+    make_current: bool | None = None
     own: str | None = None
     task: str | None = None
     channels: Sequence[str] = ()

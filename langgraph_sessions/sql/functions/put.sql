@@ -15,6 +15,8 @@ RETURNS jsonb LANGUAGE plpgsql AS $$
 --       the rest of the run does not bring it back.
 --   first: this is the run's first save, which makes the session current and carries out the
 --       run's instructions (title, is_active). The later saves leave all that alone.
+--   make_current: FALSE for a job's run, by which no session becomes current: its time of use stays,
+--       and that of a new one is right behind the current one's
 --   title, message_title, is_active: what the run, or its first message, asks for
 --   checked, save, seen, base, own: see user_sessions_check
 --   own, task, channels: see user_sessions_status_after
@@ -26,6 +28,7 @@ DECLARE
     p_title text := p ->> 'title';
     p_message_title text := p ->> 'message_title';
     p_is_active boolean := (p ->> 'is_active')::boolean;
+    p_make_current boolean := coalesce((p ->> 'make_current')::boolean, TRUE);
     p_save text := p ->> 'save';
     p_at timestamptz := (p ->> 'at')::timestamptz;
     t session_threads;
@@ -48,7 +51,11 @@ BEGIN
                      WHEN p_message_title IS NOT NULL THEN 'message' ELSE 'default' END,
                 coalesce(p_is_active, TRUE), user_sessions_status_after(p_thread_id, p),
                 coalesce(p_at, clock_timestamp()),
-                coalesce(p_at, user_sessions_latest(p_user_id)))
+                CASE WHEN p_make_current
+                    THEN coalesce(p_at, user_sessions_latest(p_user_id))
+                    ELSE least(coalesce(p_at, clock_timestamp()),
+                        (SELECT max(updated_at) - interval '1 microsecond' FROM user_sessions
+                        WHERE user_id = p_user_id AND is_active)) END)
             RETURNING * INTO s;
             RETURN to_jsonb(s);
         END IF;
@@ -72,6 +79,8 @@ BEGIN
     END IF;
     IF p_first THEN
         s.is_active := coalesce(p_is_active, s.is_active);
+    END IF;
+    IF p_first AND p_make_current THEN
         s.updated_at := greatest(s.updated_at, coalesce(p_at, user_sessions_latest(p_user_id)));
     END IF;
     IF s IS DISTINCT FROM old THEN
