@@ -14,19 +14,23 @@ from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import Session
 from langgraph_sessions.runs.claim import Claim
 from langgraph_sessions.runs.making import Making
-from langgraph_sessions.runs.request import (
-    INSTRUCTIONS,
+from langgraph_sessions.runs.request import INSTRUCTIONS, AuthorizedThreadId, Request
+from langgraph_sessions.runs.surroundings import (
+    PROGRESS_KEY,
     RUN_KEY,
     RUNTIME_KEY,
-    AuthorizedThreadId,
-    Request,
+    Position,
+    Progress,
+    Run,
+    run_of,
+    surroundings,
 )
 from langgraph_sessions.runs.words import Words
 from langgraph_sessions.sql.saving import GuardThread, PutSession
 
 
 @dataclass(slots=True, eq=False)
-class ActiveRun:
+class ActiveRun(Run):
     """A run on its session: settled when the run starts, shared by all its saves.
 
     Attributes:
@@ -38,6 +42,9 @@ class ActiveRun:
         words: The run's words for the session's title.
         claim: What it knows of the session's other runs.
         making: Lets one save at a time make the session.
+        around: Where it was called inside another run; `None` for a run by itself.
+        instructed: What a graph inside it said of the session since the last save.
+        home: The saver's manager, which its copies share: other savers may have other databases.
     """
 
     session: Session
@@ -48,6 +55,9 @@ class ActiveRun:
     making: Making
     saved: bool = False
     words: Words = field(default_factory=Words)
+    around: Position | None = None
+    instructed: Request | None = None
+    home: object = None
 
     @classmethod
     def start(cls, request: Request, session: Session, *, known: bool) -> ActiveRun:
@@ -72,6 +82,15 @@ class ActiveRun:
     def thread_id(self) -> str:
         """The thread to which it saves, from its start to its end."""
         return self.session.thread_id
+
+    def heed(self) -> None:
+        """Have the save that is about to be made carry out what a graph inside the run instructs.
+
+        Not before: a save that is under way would be taken for the one that did.
+        """
+        if (request := self.instructed) is not None:
+            self.title, self.is_active = request.title or self.title, request.is_active
+            self.saved, self.instructed = False, None
 
     def put(
         self, name: str | None, own: str | None = None, at: datetime | None = None
@@ -112,15 +131,26 @@ class ActiveRun:
 
 
 def active_run(config: RunnableConfig) -> ActiveRun | None:
-    """Return the run that *config* is part of, if it is one on the thread it names."""
+    """Return the run under way that *config* is part of, on the thread that it names.
+
+    That is the run in the config, unless it has left the config behind: then the config was
+    kept. For a graph called inside a run it is that run, or one around it, if it is on its
+    thread.
+    """
     configurable = config.get("configurable") or {}
-    run = configurable.get(RUN_KEY)
-    if isinstance(run, ActiveRun) and (run.user_id, run.thread_id) == (
-        configurable.get("user_id"),
-        configurable.get("thread_id"),
-    ):
-        return run
+    position: Position | None = Position.of(surroundings(configurable))
+    while position is not None and isinstance(run := position.run, ActiveRun):
+        if _is_on(run, configurable):
+            return None if position.is_past else run
+        position = run.around
     return None
+
+
+def _is_on(run: ActiveRun, configurable: Mapping[str, Any]) -> bool:
+    """Say whether *configurable* names the run's thread, and user; what it leaves out is theirs."""
+    named = (configurable.get("user_id"), configurable.get("thread_id"))
+    own = (run.user_id, run.thread_id)
+    return all(given is None or str(given) == its for given, its in zip(named, own, strict=True))
 
 
 def making(config: RunnableConfig) -> Making:
@@ -146,9 +176,10 @@ def get_session(config: RunnableConfig) -> Session:
         raise TypeError(
             f"config must be the config that LangGraph gives a node, not {type(config).__name__}"
         )
-    run = active_run(config)
-    if run is None:
-        raise SessionNotFoundError(None, (config.get("configurable") or {}).get("thread_id"))
+    configurable = config.get("configurable") or {}
+    run = run_of(configurable)
+    if not isinstance(run, ActiveRun) or not _is_on(run, configurable):
+        raise SessionNotFoundError(None, configurable.get("thread_id"))
     return run.session
 
 
@@ -163,7 +194,10 @@ def pin(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
         configurable = dict(configurable)
     for key in INSTRUCTIONS:
         configurable.pop(key, None)
-    configurable.update({"user_id": run.user_id, "thread_id": run.thread_id, RUN_KEY: run})
+    # A graph inside the run, at the root of its thread, has a progress of its own.
+    progress = configurable.get(PROGRESS_KEY) if run_of(configurable) is run else None
+    pinned = {RUN_KEY: run, PROGRESS_KEY: progress or Progress()}
+    configurable.update({"user_id": run.user_id, "thread_id": run.thread_id, **pinned})
     return cast(RunnableConfig, {**config, "configurable": configurable})
 
 

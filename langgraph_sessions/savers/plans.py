@@ -22,13 +22,14 @@ from langgraph_sessions.runs.active import ActiveRun, active_run, owned, pin
 from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory, LoadList, from_row
 from langgraph_sessions.runs.opening import Opened, continue_thread, find_thread, open_run
 from langgraph_sessions.runs.parent import Parent
-from langgraph_sessions.runs.request import RUNTIME_KEY, Request
+from langgraph_sessions.runs.request import Request, instructs
 from langgraph_sessions.runs.saving import (
     SaveCheckpoint,
     SavePlainCheckpoint,
     SavePlainWrites,
     SaveWrites,
 )
+from langgraph_sessions.runs.surroundings import RUNTIME_KEY, Position, progress_of, surroundings
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory
 from langgraph_sessions.sessions.base_manager import BaseManager
 from langgraph_sessions.titles.by_model import Titler
@@ -70,7 +71,7 @@ class SaverPlans:
     def _get_tuple(self, config: RunnableConfig) -> Plan[CheckpointTuple | None]:
         """Load the checkpoint that *config* asks for; a run starts with this."""
         request = Request.of(config)
-        opened = yield from self._open(config, request)
+        opened = yield from self._open(config, request, Parent.SELECT_SQL)
         run = opened.run
         given = config if run is None else pin(config, run)
         found = yield from from_row(opened.row, LoadCheckpoint(run, given, self.serde))
@@ -79,15 +80,27 @@ class SaverPlans:
         self._start(run, found, config, request)
         return owned(found, run.user_id) if found else None
 
-    def _open(self, config: RunnableConfig, request: Request) -> Plan[Opened]:
+    def _open(self, config: RunnableConfig, request: Request, select: str | None) -> Plan[Opened]:
         """Open the thread of the run that *config* is part of, or of one that begins.
 
-        A run keeps to its thread, unless it says something new of the session.
+        A run keeps to its thread. What a graph inside it says of the session, the run does.
         """
         run = active_run(config)
-        if run is None or request.instructs:
-            return open_run(request, self._thread_id_factory, Parent.SELECT_SQL)
-        return continue_thread(request, run, Parent.SELECT_SQL)
+        if run is None or run.home is not self._manager:
+            opened = yield from open_run(request, self._thread_id_factory, select)
+            if run is None or not _is_shared(run, opened):
+                return self._begun(opened, config)
+        else:
+            opened = yield from continue_thread(request, run, select)
+        if request.instructs and (select is None or RUNTIME_KEY in config["configurable"]):
+            run.instructed = request
+        return Opened(run, opened.row)
+
+    def _begun(self, opened: Opened, config: RunnableConfig) -> Opened:
+        run, around = opened.run, surroundings(config["configurable"])
+        if run is not None:
+            run.home, run.around = self._manager, Position.of(around) if around else None
+        return opened
 
     def _start(
         self,
@@ -147,6 +160,8 @@ class SaverPlans:
             yield SavePlainCheckpoint(config, (checkpoint, metadata, new_versions), self.serde)
             return _saved_config(config, checkpoint)
         began = self._manager.cache.now()
+        if progress := progress_of(config["configurable"]):
+            progress.note_checkpoint(config["configurable"], checkpoint["id"])
         save = SaveCheckpoint.of(run, config, checkpoint, metadata, new_versions, self.serde)
         session = save.done((yield save))
         self._manager.cache.wrote(session, began)
@@ -167,18 +182,30 @@ class SaverPlans:
         if run is None:
             yield SavePlainWrites(config, (writes, task_id, task_path), self.serde)
             return
+        if progress := progress_of(config["configurable"]):
+            progress.note_writes(config["configurable"], writes, task_id)
         wrote = SaveWrites.of(run, config, writes, task_id, task_path, self.serde)
         yield wrote
         wrote.done()
 
     def _writer(self, config: RunnableConfig) -> Plan[ActiveRun | None]:
         """Return the run that writes to *config*'s thread, `None` for one without a user."""
-        if run := active_run(config):
-            return run
-        request = Request.of(config)
-        if request.user_id is None:
-            return None
-        return (yield from open_run(request, self._thread_id_factory, None)).run
+        run = active_run(config)
+        # `update_state` of a graph inside a run instructs it with its saves.
+        if run is None or run.home is not self._manager or instructs(config):
+            request = Request.of(config)
+            if request.user_id is None:
+                return None
+            run = (yield from self._open(config, request, None)).run
+        if run is not None:
+            run.heed()
+        return run
+
+
+def _is_shared(run: ActiveRun, opened: Opened) -> bool:
+    """Say whether *run*, of another saver, is on the *opened* thread: it was the last to save."""
+    last = opened.row["session_last_save"] or ""
+    return bool(run.claim.token) and last.startswith(f"{run.claim.token}.")
 
 
 def _saved_config(config: RunnableConfig, checkpoint: Checkpoint) -> RunnableConfig:
