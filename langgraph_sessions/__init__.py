@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from langgraph_sessions.errors import (
     ConcurrentRunError,
+    NotInterruptedError,
     SessionError,
     SessionNotFoundError,
     SessionsUnavailableError,
@@ -30,6 +31,7 @@ __all__ = [
     "AsyncAgentSessionManager",
     "AsyncSessionSaver",
     "ConcurrentRunError",
+    "NotInterruptedError",
     "Session",
     "SessionError",
     "SessionNotFoundError",

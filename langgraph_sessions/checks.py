@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from datetime import datetime
+from enum import Enum
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -18,6 +19,20 @@ PAGE_LIMIT: Final = 1000
 METADATA_DEPTH: Final = 32
 LONGEST_WAIT: Final = 1_000_000  # Seconds; PostgreSQL counts in milliseconds, up to 2**31.
 UserId = str | int | UUID
+ThreadId = str | int | UUID
+
+
+class Everybody(Enum):
+    """What stands for a user id that is left out: everybody's sessions are meant."""
+
+    EVERYBODY = "everybody"
+
+    def __repr__(self) -> str:
+        """Return what signatures show."""
+        return self.name
+
+
+EVERYBODY: Final = Everybody.EVERYBODY
 
 
 def text(name: str, value: object, length: int = ID_LENGTH) -> str:
@@ -47,6 +62,15 @@ def user_id(value: object, name: str = "user_id") -> str:
         TypeError: It is something else; `None` too: not signed in is not nobody.
         ValueError: As in `text`.
     """
+    return _identifier(name, value)
+
+
+def thread_id(value: object, name: str = "thread_id") -> str:
+    """Return *value* as a thread id: what a user id may be. Raises as `user_id`."""
+    return _identifier(name, value)
+
+
+def _identifier(name: str, value: object) -> str:
     if isinstance(value, UUID):
         value = str(value)
     elif isinstance(value, int) and not isinstance(value, bool):

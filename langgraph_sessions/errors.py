@@ -3,6 +3,7 @@
     SessionError
     ├── SessionNotFoundError (also a ValueError)
     ├── ConcurrentRunError
+    ├── NotInterruptedError
     └── SessionsUnavailableError
 
 A wrong argument is a plain `ValueError` or `TypeError` that names it. Any other
@@ -27,19 +28,25 @@ class SessionNotFoundError(SessionError, ValueError):
     Attributes:
         user_id: Who asked; `None` for a run that gave only a `thread_id`.
         thread_id: What was asked for; `None` for the user's current session.
+        checkpoint_id: The checkpoint that the session was to have; `None` for none in particular.
     """
 
-    def __init__(self, user_id: str | None, thread_id: str | None = None) -> None:
+    def __init__(
+        self, user_id: str | None, thread_id: str | None = None, checkpoint_id: str | None = None
+    ) -> None:
         """Say who asked for what."""
         self.user_id = user_id
         self.thread_id = thread_id
+        self.checkpoint_id = checkpoint_id
         who = f"user_id {user_id!r}" if user_id is not None else "a run without user_id"
-        what = "no current session" if thread_id is None else f"no session {thread_id!r}"
-        super().__init__(f"{who} has {what}")
+        what = "current session" if thread_id is None else f"session {thread_id!r}"
+        if checkpoint_id is not None:
+            what = f"{what} with a checkpoint {checkpoint_id!r}"
+        super().__init__(f"{who} has no {what}")
 
-    def __reduce__(self) -> tuple[type[SessionNotFoundError], tuple[str | None, str | None]]:
+    def __reduce__(self) -> tuple[type[SessionNotFoundError], tuple[str | None, ...]]:
         """Let it cross process boundaries, as in `concurrent.futures`."""
-        return type(self), (self.user_id, self.thread_id)
+        return type(self), (self.user_id, self.thread_id, self.checkpoint_id)
 
 
 class ConcurrentRunError(SessionError):
@@ -63,6 +70,31 @@ class ConcurrentRunError(SessionError):
     def __reduce__(self) -> tuple[type[ConcurrentRunError], tuple[str]]:
         """Let it cross process boundaries, as in `concurrent.futures`."""
         return type(self), (self.thread_id,)
+
+
+class NotInterruptedError(SessionError):
+    """An answer was given, `Command(resume=…)`, and the current session waits for none.
+
+    Nothing ran and nothing was saved. The question may be another session's: name its
+    `thread_id`. A run that waits at a static breakpoint goes on with the input `None`.
+
+    Attributes:
+        user_id: Who answered.
+        thread_id: The session in which nothing waits for an answer.
+    """
+
+    def __init__(self, user_id: str, thread_id: str) -> None:
+        """Say who answered in which session."""
+        self.user_id = user_id
+        self.thread_id = thread_id
+        super().__init__(
+            f"the current session of user_id {user_id!r}, {thread_id!r}, waits for no answer: "
+            "give the thread_id of the session that asked"
+        )
+
+    def __reduce__(self) -> tuple[type[NotInterruptedError], tuple[str, str]]:
+        """Let it cross process boundaries, as in `concurrent.futures`."""
+        return type(self), (self.user_id, self.thread_id)
 
 
 class SessionsUnavailableError(SessionError):

@@ -121,8 +121,9 @@ class Chat:
         return session
 
     async def sessions(self, user_id: str | None = "alice", **filters: Any) -> list[Session]:
-        """Return the user's sessions."""
-        page = await self.session("list_sessions", user_id, **filters)
+        """Return the user's sessions; without one, everybody's."""
+        users = () if user_id is None else (user_id,)
+        page = await self.session("list_sessions", *users, **filters)
         assert isinstance(page, SessionPage)
         return list(page)
 

@@ -60,7 +60,13 @@ def test_the_managers_take_the_savers_options() -> None:
     """A manager built alone takes `conn` and each option of the saver's that concerns it."""
     saver = inspect.signature(SessionSaver.__init__).parameters
     manager = inspect.signature(AgentSessionManager.__init__).parameters
-    assert set(saver) - set(manager) == {"pipe", "titler", "concurrent_runs"}
+    assert set(saver) - set(manager) == {
+        "pipe",
+        "titler",
+        "concurrent_runs",
+        "trust_thread_id",
+        "require_user",
+    }
     assert set(manager) <= set(saver)
 
 
@@ -123,6 +129,7 @@ PROMISED = [
     "AsyncAgentSessionManager",
     "AsyncSessionSaver",
     "ConcurrentRunError",
+    "NotInterruptedError",
     "Session",
     "SessionError",
     "SessionNotFoundError",

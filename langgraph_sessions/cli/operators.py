@@ -80,7 +80,7 @@ def list_sessions(
     manager: AgentSessionManager, user: str | None, as_json: bool, **filters: Any
 ) -> None:
     """List sessions, those used last first."""
-    page = manager.list_sessions(user, **filters)
+    page = manager.list_sessions(checks.EVERYBODY if user is None else user, **filters)
     if as_json:
         listed = [dict(session) for session in page]
         click.echo(json.dumps({"sessions": listed, "next_cursor": page.next_cursor}))

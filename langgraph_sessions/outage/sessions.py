@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any, Final, NoReturn
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NoReturn, cast
 
 from langgraph_sessions.errors import (
     ConcurrentRunError,
@@ -220,12 +220,23 @@ class HeldSessions:
         if old is None or put.first:
             if put.is_active is not None:
                 row["is_active"] = put.is_active
-            row["updated_at"] = datetime.now(UTC)
+            row["updated_at"] = self._used_at(put, old)
         if put.title is not None and (old is None or put.first):
             row["title"], row["title_source"] = put.title, "user"
         elif row["title_source"] == "default" and put.message_title is not None:
             row["title"], row["title_source"] = put.message_title, "message"
         return row
+
+    def _used_at(self, put: PutSession, old: Row | None) -> datetime:
+        """Return when a session was used last: a job makes none current, nor a new one."""
+        now = datetime.now(UTC)
+        if put.make_current is not False:
+            return now
+        if old is not None:
+            return cast(datetime, old["updated_at"])
+        current = self._active(put.user_id)[:1]
+        behind = [cast(datetime, row["updated_at"]) - timedelta(microseconds=1) for row in current]
+        return min([now, *behind])
 
     def guard(self, guard: GuardThread) -> Row | None:
         """Return the row of a session as writes leave it: what `user_sessions_guard` does.

@@ -16,12 +16,12 @@ from langgraph_sessions.runs.claim import Claim
 from langgraph_sessions.runs.making import Making
 from langgraph_sessions.runs.request import INSTRUCTIONS, AuthorizedThreadId, Request
 from langgraph_sessions.runs.surroundings import (
-    PROGRESS_KEY,
-    RUN_KEY,
     RUNTIME_KEY,
     Position,
     Progress,
     Run,
+    pin_run,
+    progress_of,
     run_of,
     surroundings,
 )
@@ -29,7 +29,7 @@ from langgraph_sessions.runs.words import Words
 from langgraph_sessions.sql.saving import GuardThread, PutSession
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class ActiveRun(Run):
     """A run on its session: settled when the run starts, shared by all its saves.
 
@@ -37,6 +37,7 @@ class ActiveRun(Run):
         session: The session as of the run's start; one that the run makes has the id 0.
         title: The title to give at the first save.
         is_active: What to set at the first save; `None` leaves it alone.
+        makes_current: Whether the session becomes current by the first save; not by a job's.
         known: Whether the session's row exists, as far as this run knows.
         saved: Whether this run has saved anything.
         words: The run's words for the session's title.
@@ -53,6 +54,7 @@ class ActiveRun(Run):
     known: bool
     claim: Claim
     making: Making
+    makes_current: bool = True
     saved: bool = False
     words: Words = field(default_factory=Words)
     around: Position | None = None
@@ -62,15 +64,17 @@ class ActiveRun(Run):
     @classmethod
     def start(cls, request: Request, session: Session, *, known: bool) -> ActiveRun:
         """Begin a run of *request* on *session*, which is a draft unless it is *known*."""
+        makes_current = request.makes_current
         # Whether to activate is settled here: a deactivation that comes later stands.
-        activate = None if session.is_active else True
+        activates = not session.is_active and (makes_current or request.is_active)
         return cls(
             session=session,
             title=request.title,
-            is_active=False if request.is_active is False else activate,
+            is_active=False if request.is_active is False else activates or None,
             known=known,
             claim=Claim(session.thread_id),
             making=Making(over=known),
+            makes_current=makes_current,
         )
 
     @property
@@ -90,6 +94,7 @@ class ActiveRun(Run):
         """
         if (request := self.instructed) is not None:
             self.title, self.is_active = request.title or self.title, request.is_active
+            self.makes_current = self.makes_current or bool(request.make_current)
             self.saved, self.instructed = False, None
 
     def put(
@@ -102,6 +107,7 @@ class ActiveRun(Run):
             title=self.title,
             message_title=self.words.title,
             is_active=self.is_active,
+            make_current=None if self.makes_current else False,
             own=own,
             at=at,
         )
@@ -195,9 +201,9 @@ def pin(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
     for key in INSTRUCTIONS:
         configurable.pop(key, None)
     # A graph inside the run, at the root of its thread, has a progress of its own.
-    progress = configurable.get(PROGRESS_KEY) if run_of(configurable) is run else None
-    pinned = {RUN_KEY: run, PROGRESS_KEY: progress or Progress()}
-    configurable.update({"user_id": run.user_id, "thread_id": run.thread_id, **pinned})
+    progress = progress_of(configurable) if run_of(configurable) is run else None
+    configurable.update({"user_id": run.user_id, "thread_id": run.thread_id})
+    pin_run(configurable, run, progress or Progress())
     return cast(RunnableConfig, {**config, "configurable": configurable})
 
 

@@ -87,13 +87,18 @@ class LoadHistory(Load):
         return (yield from parent.reading(self.serde, read))
 
 
+def is_held(row: Row) -> bool:
+    """Say whether memory, not PostgreSQL, answered with the *row* of an opened thread."""
+    return "checkpoint" not in row
+
+
 def from_row(row: Row, load: LoadCheckpoint) -> Plan[CheckpointTuple | None]:
     """Return the checkpoint in the *row* of an opened thread; else *load* it.
 
     A row from memory has no checkpoint: memory is asked for it by itself. One before version 4
     keeps its pending sends at its parent checkpoint: LangGraph's saver reads them.
     """
-    if "checkpoint" not in row:
+    if is_held(row):
         found: CheckpointTuple | None = yield load
         return found
     if row["checkpoint"] is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, TypedDict
 
 from langgraph_sessions.errors import SessionNotFoundError
@@ -18,6 +19,7 @@ from langgraph_sessions.sql.opening import (
     OpenNew,
     OpenReserved,
     OpenThread,
+    OpenTrusted,
 )
 
 Row = Mapping[str, Any]
@@ -70,7 +72,10 @@ def open_run(request: Request, factory: ThreadIdFactory, select: str | None) -> 
 
 def open_thread(request: Request, select: str | None) -> Plan[Opened]:
     """Open the thread that *request* names. Raises as `open_run`."""
-    (row,) = yield OpenThread(**_asked(request), thread_id=request.thread_id, select=select)
+    kind = OpenTrusted if request.trusted else OpenThread
+    (row,) = yield kind(**_asked(request), thread_id=request.thread_id, select=select)
+    if request.trusted:
+        request = replace(request, user_id=_owner(row))
     if not _may_use(request, row):
         raise SessionNotFoundError(request.user_id, request.thread_id)
     return _opened(request, row)
@@ -129,8 +134,12 @@ def _may_use(request: Request, row: Row) -> bool:
     One without a session is when it is new, or when its newest checkpoint names them; the
     first save then adopts it.
     """
-    owner = row["session_user_id"] or row["newest_user_id"]
-    return owner == request.user_id or _is_new(row)
+    return _owner(row) == request.user_id or _is_new(row)
+
+
+def _owner(row: Row) -> str | None:
+    owner: str | None = row["session_user_id"] or row["newest_user_id"]
+    return owner
 
 
 def _opened(request: Request, row: Row) -> Opened:

@@ -12,7 +12,7 @@ from langgraph_sessions import checks
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.runs.surroundings import Run, run_of, surroundings
 
-INSTRUCTIONS: Final = ("title", "new_session", "is_active")
+INSTRUCTIONS: Final = ("title", "new_session", "is_active", "make_current")
 AUTH_USER_ID: Final = "langgraph_auth_user_id"
 AUTH_USER: Final = "langgraph_auth_user"
 
@@ -54,8 +54,10 @@ class Request:
         new_session: Whether to start a new session.
         title: The title to give.
         is_active: Whether to activate or deactivate the session; `None` for neither.
-        make_current: `False` for a graph called inside a run, by which the session does not
-            become current; `None`: not given.
+        make_current: `False` for a job's run, by which the session does not become current;
+            `None`: not given.
+        trusted: Whether the thread was named alone, and its owner, if there is one, asks.
+        inside: Whether a graph that is called inside a run asks.
     """
 
     user_id: str | None
@@ -66,24 +68,31 @@ class Request:
     title: str | None
     is_active: bool | None
     make_current: bool | None = None
+    trusted: bool = False
+    inside: bool = False
 
     @classmethod
-    def of(cls, config: RunnableConfig) -> Request:
+    def of(cls, config: RunnableConfig, *, trusts: bool = False, requires: bool = False) -> Request:
         """Read *config*.
+
+        Args:
+            config: What LangGraph was given.
+            trusts: Whether a `thread_id` alone stands for its owner.
+            requires: Whether it must name a user, or such a thread.
 
         Raises:
             TypeError: A key has the wrong type, or `user_id` is `None`.
             ValueError: A key is blank, too long or not text; a session key has no `user_id`;
-                `new_session` is given with `thread_id`.
+                `new_session` is given with `thread_id`; there is no user, and one is required.
             SessionNotFoundError: `user_id` is not who the server says is signed in.
         """
         configurable = config["configurable"]
         checkpoint_ns = configurable.get("checkpoint_ns") or ""
         around = surroundings(configurable)
-        user_id = _user_id(configurable)
+        user_id = user_of(configurable)
         run = run_of(around)
         if user_id is None:
-            user_id = run.user_id if run else _user_id(around)
+            user_id = run.user_id if run else user_of(around)
         if run is not None:
             _refuse_elsewhere(configurable, run, user_id)
         given = [key for key in INSTRUCTIONS if configurable.get(key) is not None]
@@ -92,12 +101,15 @@ class Request:
         thread_id = configurable.get("thread_id")
         if thread_id is None and run is not None:
             thread_id = run.thread_id
+        trusted = trusts and user_id is None and thread_id is not None
+        if user_id is None and requires and not trusted:
+            raise no_user(config)
         if user_id is None and thread_id is None and "thread_id" not in configurable:
             raise _no_thread(configurable)
         if user_id is None and checkpoint_ns and isinstance(thread_id, AuthorizedThreadId):
             user_id = thread_id.user_id
-        if user_id is not None and thread_id is not None:
-            thread_id = checks.text("thread_id", _as_given(config, thread_id))
+        if (user_id is not None or trusted) and thread_id is not None:
+            thread_id = checks.thread_id(_as_given(config, thread_id))
         request = cls(
             user_id=user_id,
             thread_id=thread_id,
@@ -106,7 +118,9 @@ class Request:
             new_session=_optional(checks.boolean, "new_session", configurable) or False,
             title=_optional(lambda _, value: checks.title(value), "title", configurable),
             is_active=_optional(checks.boolean, "is_active", configurable),
-            make_current=False if around else None,
+            make_current=_optional(checks.boolean, "make_current", configurable),
+            trusted=trusted and user_id is None,
+            inside=bool(around),
         )
         if request.new_session and thread_id is not None:
             raise ValueError("new_session=True starts a thread of its own: give no thread_id")
@@ -115,7 +129,12 @@ class Request:
     @property
     def instructs(self) -> bool:
         """Whether it says something about the session itself."""
-        return self.title is not None or self.is_active is not None
+        return (self.title, self.is_active, self.make_current) != (None, None, None)
+
+    @property
+    def makes_current(self) -> bool:
+        """Whether the session becomes current: not by a graph inside a run, unless it says so."""
+        return not self.inside if self.make_current is None else self.make_current
 
 
 def instructs(config: RunnableConfig) -> bool:
@@ -123,7 +142,7 @@ def instructs(config: RunnableConfig) -> bool:
     return any(config["configurable"].get(key) is not None for key in INSTRUCTIONS)
 
 
-def _user_id(configurable: Mapping[str, Any]) -> str | None:
+def user_of(configurable: Mapping[str, Any]) -> str | None:
     """Return whose run it is: the signed-in user, whom a client cannot choose, comes first."""
     named = {key: configurable[key] for key in (AUTH_USER_ID, "user_id") if key in configurable}
     if named.get(AUTH_USER_ID) == "":  # Nobody is signed in: a server without authentication.
@@ -139,10 +158,20 @@ def _user_id(configurable: Mapping[str, Any]) -> str | None:
 
 def _no_thread(configurable: Mapping[str, Any]) -> KeyError:
     """Return the parent's error, with the keys that were found: one of them may be misspelt."""
-    found = sorted(key for key in configurable if not key.startswith("__"))
     error = KeyError("thread_id")
+    found = _found(configurable)
     error.add_note(f"neither user_id nor thread_id is in the configurable, which has {found}")
     return error
+
+
+def no_user(config: RunnableConfig) -> ValueError:
+    """Return the error for a run without a user, where one is required."""
+    found = _found(config["configurable"])
+    return ValueError(f"a run needs a user_id (require_user=True); the configurable has {found}")
+
+
+def _found(configurable: Mapping[str, Any]) -> list[str]:
+    return sorted(key for key in configurable if not key.startswith("__"))
 
 
 def _identity(user: object) -> object:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.checkpoint.serde.types import RESUME
@@ -19,6 +20,11 @@ PROGRESS_KEY: Final = "__pregel_langgraph_sessions_progress"
 RUNTIME_KEY: Final = "__pregel_runtime"
 # The task for which a config was made; a root graph's own has none.
 TASK_KEY: Final = "__pregel_task_id"
+
+# Of a thread id that is no `str` LangGraph makes one, in a copy of the configurable: what is put
+# there does not reach the nodes. What a run and all in it have in common is LangGraph's control of
+# it; it lives as long as the run, and so does an entry here.
+_PINNED: Final[WeakValueDictionary[tuple[str, int, str], Any]] = WeakValueDictionary()
 
 
 class Run(ABC):
@@ -37,10 +43,36 @@ class Run(ABC):
         """The thread to which it saves."""
 
 
+def pin_run(configurable: dict[str, Any], run: Run, progress: Progress) -> None:
+    """Put *run*, and the *progress* of its graph, where `run_of` and `progress_of` find them."""
+    for key, value in ((RUN_KEY, run), (PROGRESS_KEY, progress)):
+        configurable[key] = value
+        if RUNTIME_KEY in configurable:
+            _PINNED[_place(key, configurable)] = value
+
+
 def run_of(configurable: Mapping[str, Any]) -> Run | None:
     """Return the run in *configurable*; what a client put there is none."""
-    run = configurable.get(RUN_KEY)
+    run = _pinned(RUN_KEY, configurable)
     return run if isinstance(run, Run) else None
+
+
+def progress_of(configurable: Mapping[str, Any]) -> Progress | None:
+    """Return how far the run in *configurable* has come."""
+    progress = _pinned(PROGRESS_KEY, configurable)
+    return progress if isinstance(progress, Progress) else None
+
+
+def _pinned(key: str, configurable: Mapping[str, Any]) -> object:
+    value = configurable.get(key)
+    if value is None and TASK_KEY in configurable:
+        return _PINNED.get(_place(key, configurable))
+    return value
+
+
+def _place(key: str, configurable: Mapping[str, Any]) -> tuple[str, int, str]:
+    control = getattr(configurable.get(RUNTIME_KEY), "control", None)
+    return key, id(control), str(configurable.get("thread_id"))
 
 
 def surroundings(configurable: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -56,7 +88,7 @@ def surroundings(configurable: Mapping[str, Any]) -> Mapping[str, Any]:
     return around if RUNTIME_KEY in around else {}
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Progress:
     """How far a graph's run has come, by what it saved: LangGraph tells a saver of no run's end.
 
@@ -126,12 +158,6 @@ class Position:
         if self.progress is None or not self.checkpoint_id:
             return False
         return self.progress.has_left(self.checkpoint_id, self.tasks)
-
-
-def progress_of(configurable: Mapping[str, Any]) -> Progress | None:
-    """Return the progress of the run in *configurable*."""
-    progress = configurable.get(PROGRESS_KEY)
-    return progress if isinstance(progress, Progress) else None
 
 
 def _root_checkpoint(configurable: Mapping[str, Any]) -> str:

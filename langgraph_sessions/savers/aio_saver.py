@@ -62,6 +62,8 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
         retry_for: float = 5.0,
         titler: Titler | None = None,
         concurrent_runs: str = "reject",
+        trust_thread_id: bool = False,
+        require_user: bool = False,
     ) -> None:
         """Async version of `SessionSaver.__init__`."""
         database = bridge.async_database(
@@ -86,7 +88,14 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
             cache_size=cache_size,
             cache_ttl=cache_ttl,
         )
-        self._set_up(self.sessions, thread_id_factory, titler, concurrent_runs)
+        self._set_up(
+            self.sessions,
+            thread_id_factory,
+            titler,
+            concurrent_runs,
+            trust_thread_id,
+            require_user,
+        )
 
     @classmethod
     @asynccontextmanager

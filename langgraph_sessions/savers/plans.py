@@ -19,10 +19,11 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph_sessions import checks
 from langgraph_sessions.plans import Plan
 from langgraph_sessions.runs.active import ActiveRun, active_run, owned, pin
-from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory, LoadList, from_row
+from langgraph_sessions.runs.answers import refuse
+from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory, LoadList, from_row, is_held
 from langgraph_sessions.runs.opening import Opened, continue_thread, find_thread, open_run
 from langgraph_sessions.runs.parent import Parent
-from langgraph_sessions.runs.request import Request, instructs
+from langgraph_sessions.runs.request import Request, instructs, no_user
 from langgraph_sessions.runs.saving import (
     SaveCheckpoint,
     SavePlainCheckpoint,
@@ -52,6 +53,8 @@ class SaverPlans:
         thread_id_factory: ThreadIdFactory,
         titler: Titler | None,
         concurrent_runs: str,
+        trust_thread_id: bool = False,
+        require_user: bool = False,
     ) -> None:
         """Check the arguments that are not the database's."""
         checks.optional_function("titler", titler)
@@ -61,6 +64,8 @@ class SaverPlans:
         self._rejects = (
             checks.one_of("concurrent_runs", concurrent_runs, CONCURRENT_RUNS) == "reject"
         )
+        self._trusts = checks.boolean("trust_thread_id", trust_thread_id)
+        self._requires_user = checks.boolean("require_user", require_user)
 
     @abstractmethod
     def _start_titler(self, titler: Titler, thread_id: str) -> None:
@@ -70,15 +75,29 @@ class SaverPlans:
 
     def _get_tuple(self, config: RunnableConfig) -> Plan[CheckpointTuple | None]:
         """Load the checkpoint that *config* asks for; a run starts with this."""
-        request = Request.of(config)
+        is_run = RUNTIME_KEY in config["configurable"]
+        request = self._request(config, is_run)
         opened = yield from self._open(config, request, Parent.SELECT_SQL)
         run = opened.run
+        if is_run:
+            self._refuse_nobody(config, run)
         given = config if run is None else pin(config, run)
         found = yield from from_row(opened.row, LoadCheckpoint(run, given, self.serde))
         if run is None:
             return found
-        self._start(run, found, config, request)
+        if is_run:
+            refuse(run, request, given["configurable"], found, held=is_held(opened.row))
+            self._start(run, found, request)
         return owned(found, run.user_id) if found else None
+
+    def _request(self, config: RunnableConfig, is_run: bool = False) -> Request:
+        """Read what *config* asks for; a run may have to name a user."""
+        return Request.of(config, trusts=self._trusts, requires=self._requires_user and is_run)
+
+    def _refuse_nobody(self, config: RunnableConfig, run: ActiveRun | None) -> None:
+        """Raise `ValueError` for a *run* without a user, where one is required."""
+        if run is None and self._requires_user:
+            raise no_user(config)
 
     def _open(self, config: RunnableConfig, request: Request, select: str | None) -> Plan[Opened]:
         """Open the thread of the run that *config* is part of, or of one that begins.
@@ -106,7 +125,6 @@ class SaverPlans:
         self,
         run: ActiveRun,
         found: CheckpointTuple | None,
-        config: RunnableConfig,
         request: Request,
     ) -> None:
         """Name the saves of a run that starts, so that it and other runs notice each other.
@@ -114,7 +132,7 @@ class SaverPlans:
         Only a root graph's run: a subgraph is part of one, and `get_state` and `update_state` are
         none.
         """
-        if run.claim.token or request.checkpoint_ns or RUNTIME_KEY not in config["configurable"]:
+        if run.claim.token or request.checkpoint_ns:
             return
         newest = found.checkpoint["id"] if found else ""
         addressed = request.checkpoint_id is not None
@@ -142,7 +160,7 @@ class SaverPlans:
 
     def _reader(self, config: RunnableConfig) -> Plan[ActiveRun | None]:
         """Return the run that reads *config*'s thread; one under way was checked before."""
-        find = find_thread(Request.of(config))
+        find = find_thread(self._request(config))
         return active_run(config) or (yield from find)
 
     # --- Saving ------------------------------------------------------------------------------
@@ -193,10 +211,13 @@ class SaverPlans:
         run = active_run(config)
         # `update_state` of a graph inside a run instructs it with its saves.
         if run is None or run.home is not self._manager or instructs(config):
-            request = Request.of(config)
-            if request.user_id is None:
+            request = self._request(config, is_run=True)
+            # A run of nobody's, under way: whose thread it is was settled when it began.
+            begun = RUNTIME_KEY in config["configurable"]
+            if request.user_id is None and (begun or not request.trusted):
                 return None
             run = (yield from self._open(config, request, None)).run
+            self._refuse_nobody(config, run)
         if run is not None:
             run.heed()
         return run

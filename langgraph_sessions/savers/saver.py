@@ -72,6 +72,8 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
         retry_for: float = 5.0,
         titler: Titler | None = None,
         concurrent_runs: str = "reject",
+        trust_thread_id: bool = False,
+        require_user: bool = False,
     ) -> None:
         """Choose the database; it is opened, and its tables made, on first use.
 
@@ -104,6 +106,11 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
                 rather than save what would hide, or be hidden by, what another run of the
                 session saved since this one loaded it. `"allow"`: as in LangGraph, the later
                 branch hides the earlier one.
+            trust_thread_id: `True`: a run, a read or an update by `thread_id` alone of an owned
+                thread is its owner's, for applications that have checked who may use it. The
+                owner is the session's; without one, the user whom a checkpoint names last.
+            require_user: `True`: a run, or an update, without a user is a `ValueError`, whatever
+                else it names.
 
         Raises:
             TypeError: An argument has the wrong type.
@@ -134,7 +141,14 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
             cache_size=cache_size,
             cache_ttl=cache_ttl,
         )
-        self._set_up(self.sessions, thread_id_factory, titler, concurrent_runs)
+        self._set_up(
+            self.sessions,
+            thread_id_factory,
+            titler,
+            concurrent_runs,
+            trust_thread_id,
+            require_user,
+        )
 
     @classmethod
     @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_sessions import checks
-from langgraph_sessions.checks import UserId
+from langgraph_sessions.checks import EVERYBODY, Everybody, ThreadId, UserId
 from langgraph_sessions.database.aio_database import AsyncConn, AsyncDatabase
 from langgraph_sessions.database.deeds import ado
 from langgraph_sessions.database.pools import POOL_SIZE
@@ -77,7 +77,7 @@ class AsyncAgentSessionManager(AsyncManagerUpkeep):
         user_id: UserId,
         title: str = DEFAULT_TITLE,
         *,
-        thread_id: str | None = None,
+        thread_id: ThreadId | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> Session:
         """Async version of `AgentSessionManager.create_user_session`."""
@@ -97,24 +97,26 @@ class AsyncAgentSessionManager(AsyncManagerUpkeep):
         """Async version of `AgentSessionManager.get_current_user_session`."""
         return await self._database.run(self._reading(operations.get_current(user_id), user_id))
 
-    async def get_session(self, user_id: UserId, thread_id: str) -> Session:
+    async def get_session(self, user_id: UserId, thread_id: ThreadId) -> Session:
         """Async version of `AgentSessionManager.get_session`."""
         plan = operations.get(user_id, thread_id)
         return await self._database.run(self._reading(plan, user_id, thread_id))
 
     async def update_session(
-        self, user_id: UserId, updates: Mapping[str, Any], *, thread_id: str | None = None
+        self, user_id: UserId, updates: Mapping[str, Any], *, thread_id: ThreadId | None = None
     ) -> Session:
         """Async version of `AgentSessionManager.update_session`."""
         return await self._database.run(
             self.cache.writing(operations.update(user_id, updates, thread_id))
         )
 
-    async def switch_session(self, user_id: UserId, thread_id: str) -> Session:
+    async def switch_session(self, user_id: UserId, thread_id: ThreadId) -> Session:
         """Async version of `AgentSessionManager.switch_session`."""
         return await self._database.run(self.cache.writing(operations.switch(user_id, thread_id)))
 
-    async def deactivate_session(self, user_id: UserId, *, thread_id: str | None = None) -> int:
+    async def deactivate_session(
+        self, user_id: UserId, *, thread_id: ThreadId | None = None
+    ) -> int:
         """Async version of `AgentSessionManager.deactivate_session`."""
         user = checks.user_id(user_id)
         plan = operations.deactivate(user, thread_id)
@@ -124,13 +126,13 @@ class AsyncAgentSessionManager(AsyncManagerUpkeep):
         """Async version of `AgentSessionManager.has_session`."""
         return bool(await self._database.run(operations.has(user_id)))
 
-    async def list_active_sessions(self, user_id: UserId | None = None) -> list[Session]:
+    async def list_active_sessions(self, user_id: UserId | Everybody = EVERYBODY) -> list[Session]:
         """Async version of `AgentSessionManager.list_active_sessions`."""
         return await self._database.run(Listing(user_id, active=True).all())
 
     async def list_sessions(
         self,
-        user_id: UserId | None = None,
+        user_id: UserId | Everybody = EVERYBODY,
         *,
         active: bool | None = None,
         title: str | None = None,
@@ -155,12 +157,12 @@ class AsyncAgentSessionManager(AsyncManagerUpkeep):
         return await self._database.run(listing.page(limit))
 
     async def count_sessions(
-        self, user_id: UserId | None = None, *, active: bool | None = None
+        self, user_id: UserId | Everybody = EVERYBODY, *, active: bool | None = None
     ) -> int:
         """Async version of `AgentSessionManager.count_sessions`."""
         return await self._database.run(Listing(user_id, active=active).count())
 
-    async def delete_session(self, user_id: UserId, thread_id: str) -> None:
+    async def delete_session(self, user_id: UserId, thread_id: ThreadId) -> None:
         """Async version of `AgentSessionManager.delete_session`."""
         user = checks.user_id(user_id)
         plan = deletion.delete(user, thread_id)
@@ -169,7 +171,7 @@ class AsyncAgentSessionManager(AsyncManagerUpkeep):
     async def fork_session(
         self,
         user_id: UserId,
-        thread_id: str,
+        thread_id: ThreadId,
         *,
         checkpoint_id: str | None = None,
         title: str | None = None,
@@ -181,7 +183,7 @@ class AsyncAgentSessionManager(AsyncManagerUpkeep):
 
     @asynccontextmanager
     async def exclusive(
-        self, user_id: UserId, thread_id: str | None = None, timeout: float | None = None
+        self, user_id: UserId, thread_id: ThreadId | None = None, timeout: float | None = None
     ) -> AsyncIterator[Session]:
         """Async version of `AgentSessionManager.exclusive`."""
         turn = Turn(user_id, thread_id, timeout, self.thread_id_factory)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from langgraph_sessions import checks
-from langgraph_sessions.checks import UserId
+from langgraph_sessions.checks import ThreadId, UserId
 from langgraph_sessions.database.aio_database import AsyncDatabase
 from langgraph_sessions.models import Session
 from langgraph_sessions.sessions import deletion, upkeep
@@ -52,7 +52,7 @@ class AsyncManagerUpkeep(BaseManager):
         return await self._database.run(self._purge(purge, on_progress))
 
     async def adopt_session(
-        self, user_id: UserId, thread_id: str, *, title: str | None = None
+        self, user_id: UserId, thread_id: ThreadId, *, title: str | None = None
     ) -> Session:
         """Async version of `AgentSessionManager.adopt_session`."""
         return await self._database.run(self._adopt_checked(user_id, thread_id, title))

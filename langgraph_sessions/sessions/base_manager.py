@@ -52,11 +52,12 @@ class BaseManager:
         self.cache = SessionCache(cache_size, cache_ttl)
 
     def _reading(
-        self, plan: Plan[Session], user_id: object, thread_id: str | None = None
+        self, plan: Plan[Session], user_id: object, thread_id: object = None
     ) -> Plan[Session]:
         """Read a session by *plan*, or from the cache."""
         user, durable = checks.user_id(user_id), self._database.durable
-        return self.cache.reading(plan, user, thread_id, durable=durable)
+        thread = None if thread_id is None else checks.thread_id(thread_id)
+        return self.cache.reading(plan, user, thread, durable=durable)
 
     def _messages(self, thread_id: str) -> Plan[list[BaseMessage]]:
         """Return what was said in a thread."""
@@ -103,10 +104,12 @@ class BaseManager:
             logger.warning("thread %r cannot be read for a title", thread_id, exc_info=True)
             return None
 
-    def _adopt_checked(self, user_id: object, thread_id: str, title: str | None) -> Plan[Session]:
+    def _adopt_checked(
+        self, user_id: object, thread_id: object, title: str | None
+    ) -> Plan[Session]:
         """Make a session for a thread, unless it is another's; return the user's own."""
         theirs = yield from upkeep.may_adopt(user_id, thread_id, title)
-        return theirs or (yield from self._adopt(user_id, thread_id, title))
+        return theirs or (yield from self._adopt(user_id, checks.thread_id(thread_id), title))
 
     def _backfill(
         self, walk: upkeep.Backfill, on_progress: Progress | None

@@ -91,7 +91,7 @@ def delete_rows(thread_ids: Sequence[str]) -> Plan[None]:
 
 def delete(user_id: object, thread_id: object) -> Plan[None]:
     """Delete a session and its thread."""
-    return _delete(checks.user_id(user_id), checks.text("thread_id", thread_id))
+    return _delete(checks.user_id(user_id), checks.thread_id(thread_id))
 
 
 def _delete(user_id: str, thread_id: str) -> Plan[None]:

@@ -11,6 +11,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from langgraph_sessions import checks
+from langgraph_sessions.checks import EVERYBODY
 from langgraph_sessions.models import STATUSES, Session, SessionPage
 from langgraph_sessions.plans import Plan
 from langgraph_sessions.sql.listing import ACTIVE, FILTERS, STATUS, CountSessions, ListSessions
@@ -26,7 +27,7 @@ class Listing:
 
     def __init__(
         self,
-        user_id: object = None,
+        user_id: object = EVERYBODY,
         *,
         active: object = None,
         title: object = None,
@@ -36,7 +37,7 @@ class Listing:
         updated_before: object = None,
         cursor: object = None,
     ) -> None:
-        """Check the filters; `None` filters nothing.
+        """Check the filters; `None` filters nothing, and is no user.
 
         Raises:
             TypeError: A filter has the wrong type.
@@ -45,7 +46,7 @@ class Listing:
         self.conditions: list[str] = []
         self.params: dict[str, Any] = {}
         filters: dict[str, Any] = {}
-        if user_id is not None:
+        if user_id is not EVERYBODY:
             filters["user_id"] = checks.user_id(user_id)
         if title is not None:
             filters["title"] = f"%{_escape_like(checks.title(title))}%"

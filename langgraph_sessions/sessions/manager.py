@@ -10,7 +10,7 @@ from typing import Any
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_sessions import checks
-from langgraph_sessions.checks import UserId
+from langgraph_sessions.checks import EVERYBODY, Everybody, ThreadId, UserId
 from langgraph_sessions.database.database import Conn, Database
 from langgraph_sessions.database.deeds import do
 from langgraph_sessions.database.pools import POOL_SIZE
@@ -30,7 +30,7 @@ class AgentSessionManager(ManagerUpkeep):
 
     A *session* is a user's conversation. The *current* one is the active one used last:
     created, run or switched to. Every method takes a `user_id` as a run does: a `str`, or
-    an `int` or `UUID` as its `str`.
+    an `int` or `UUID` as its `str`; so is a `thread_id`.
 
     Each method raises `TypeError` or `ValueError`, naming the argument, for what is not
     allowed, before anything is written; any error of the database as psycopg's own; and
@@ -84,7 +84,7 @@ class AgentSessionManager(ManagerUpkeep):
         user_id: UserId,
         title: str = DEFAULT_TITLE,
         *,
-        thread_id: str | None = None,
+        thread_id: ThreadId | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> Session:
         """Create a session, which becomes current, and return it.
@@ -122,7 +122,7 @@ class AgentSessionManager(ManagerUpkeep):
         """
         return self._database.run(self._reading(operations.get_current(user_id), user_id))
 
-    def get_session(self, user_id: UserId, thread_id: str) -> Session:
+    def get_session(self, user_id: UserId, thread_id: ThreadId) -> Session:
         """Return a certain session.
 
         Raises:
@@ -132,7 +132,7 @@ class AgentSessionManager(ManagerUpkeep):
         return self._database.run(self._reading(plan, user_id, thread_id))
 
     def update_session(
-        self, user_id: UserId, updates: Mapping[str, Any], *, thread_id: str | None = None
+        self, user_id: UserId, updates: Mapping[str, Any], *, thread_id: ThreadId | None = None
     ) -> Session:
         """Change a session and return it as it is then.
 
@@ -150,7 +150,7 @@ class AgentSessionManager(ManagerUpkeep):
             self.cache.writing(operations.update(user_id, updates, thread_id))
         )
 
-    def switch_session(self, user_id: UserId, thread_id: str) -> Session:
+    def switch_session(self, user_id: UserId, thread_id: ThreadId) -> Session:
         """Make a session current, and active, and return it.
 
         Raises:
@@ -158,7 +158,7 @@ class AgentSessionManager(ManagerUpkeep):
         """
         return self._database.run(self.cache.writing(operations.switch(user_id, thread_id)))
 
-    def deactivate_session(self, user_id: UserId, *, thread_id: str | None = None) -> int:
+    def deactivate_session(self, user_id: UserId, *, thread_id: ThreadId | None = None) -> int:
         """Deactivate a session, or all of the user's; return how many were active."""
         user = checks.user_id(user_id)
         plan = operations.deactivate(user, thread_id)
@@ -168,13 +168,13 @@ class AgentSessionManager(ManagerUpkeep):
         """Say whether the user has an active session."""
         return bool(self._database.run(operations.has(user_id)))
 
-    def list_active_sessions(self, user_id: UserId | None = None) -> list[Session]:
-        """Return the active sessions, of all users if none is given, newest first."""
+    def list_active_sessions(self, user_id: UserId | Everybody = EVERYBODY) -> list[Session]:
+        """Return the active sessions, newest first; of all users if *user_id* is left out."""
         return self._database.run(Listing(user_id, active=True).all())
 
     def list_sessions(
         self,
-        user_id: UserId | None = None,
+        user_id: UserId | Everybody = EVERYBODY,
         *,
         active: bool | None = None,
         title: str | None = None,
@@ -188,7 +188,7 @@ class AgentSessionManager(ManagerUpkeep):
         """Return a page of sessions, newest first.
 
         Args:
-            user_id: Whose; by default everybody's.
+            user_id: Whose; left out, everybody's: an operator's call. `None` is nobody.
             active: Only active ones, or only others.
             title: Only those whose title contains this, in upper or lower case.
             metadata: Only those whose metadata contain this (PostgreSQL's `@>`).
@@ -210,11 +210,13 @@ class AgentSessionManager(ManagerUpkeep):
         )
         return self._database.run(listing.page(limit))
 
-    def count_sessions(self, user_id: UserId | None = None, *, active: bool | None = None) -> int:
-        """Return how many sessions a user has, or everybody."""
+    def count_sessions(
+        self, user_id: UserId | Everybody = EVERYBODY, *, active: bool | None = None
+    ) -> int:
+        """Return how many sessions a user has; everybody, if *user_id* is left out."""
         return self._database.run(Listing(user_id, active=active).count())
 
-    def delete_session(self, user_id: UserId, thread_id: str) -> None:
+    def delete_session(self, user_id: UserId, thread_id: ThreadId) -> None:
         """Delete a session and all its checkpoints, writes and blobs, in one transaction.
 
         Raises:
@@ -227,7 +229,7 @@ class AgentSessionManager(ManagerUpkeep):
     def fork_session(
         self,
         user_id: UserId,
-        thread_id: str,
+        thread_id: ThreadId,
         *,
         checkpoint_id: str | None = None,
         title: str | None = None,
@@ -261,7 +263,7 @@ class AgentSessionManager(ManagerUpkeep):
 
     @contextmanager
     def exclusive(
-        self, user_id: UserId, thread_id: str | None = None, timeout: float | None = None
+        self, user_id: UserId, thread_id: ThreadId | None = None, timeout: float | None = None
     ) -> Iterator[Session]:
         """Have a session to oneself in a `with` block: others that want it wait.
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from langgraph_sessions import checks
-from langgraph_sessions.checks import UserId
+from langgraph_sessions.checks import ThreadId, UserId
 from langgraph_sessions.database.database import Database
 from langgraph_sessions.models import Session
 from langgraph_sessions.sessions import deletion, upkeep
@@ -87,7 +87,7 @@ class ManagerUpkeep(BaseManager):
         return self._database.run(self._purge(purge, on_progress))
 
     def adopt_session(
-        self, user_id: UserId, thread_id: str, *, title: str | None = None
+        self, user_id: UserId, thread_id: ThreadId, *, title: str | None = None
     ) -> Session:
         """Make a session for a thread that a plain `PostgresSaver` left behind.
 

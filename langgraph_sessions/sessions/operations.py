@@ -102,13 +102,13 @@ def get_current(user_id: object) -> Plan[Session]:
 
 def get(user_id: object, thread_id: object) -> Plan[Session]:
     """Return a certain session."""
-    user, thread = checks.user_id(user_id), checks.text("thread_id", thread_id)
+    user, thread = checks.user_id(user_id), checks.thread_id(thread_id)
     return _one(GetSession(user, thread), user, thread)
 
 
 def switch(user_id: object, thread_id: object) -> Plan[Session]:
     """Make a session current, and active."""
-    user, thread = checks.user_id(user_id), checks.text("thread_id", thread_id)
+    user, thread = checks.user_id(user_id), checks.thread_id(thread_id)
     return _one(SwitchSession(user, thread), user, thread)
 
 
@@ -138,7 +138,7 @@ def _one(statement: Statement, user_id: str, thread_id: str | None = None) -> Pl
 
 
 def _optional_thread_id(thread_id: object) -> str | None:
-    return None if thread_id is None else checks.text("thread_id", thread_id)
+    return None if thread_id is None else checks.thread_id(thread_id)
 
 
 def deactivate(user_id: object, thread_id: object) -> Plan[int]:

@@ -38,7 +38,7 @@ def fork(
     factory: ThreadIdFactory,
 ) -> Plan[Session]:
     """Copy a session up to a checkpoint, by default its newest, as a new one."""
-    source, user = checks.text("thread_id", thread_id), checks.user_id(user_id)
+    source, user = checks.thread_id(thread_id), checks.user_id(user_id)
     if checkpoint_id is not None:
         checks.text("checkpoint_id", checkpoint_id)
     name = None if title is None else checks.title(title)
@@ -63,8 +63,8 @@ def _fork(
 def copy_thread(source: object, target: object) -> Plan[None]:
     """Copy a whole thread, and its session for the same user, if it has one, right behind it."""
     copy = CopySession(
-        source=checks.text("source_thread_id", source),
-        target=checks.text("target_thread_id", target),
+        source=checks.thread_id(source, "source_thread_id"),
+        target=checks.thread_id(target, "target_thread_id"),
     )
     return _copy_thread(copy)
 
@@ -124,7 +124,7 @@ def may_adopt(user_id: object, thread_id: object, title: object) -> Plan[Session
     """
     if title is not None:
         checks.title(title)
-    return _may_adopt(checks.user_id(user_id), checks.text("thread_id", thread_id))
+    return _may_adopt(checks.user_id(user_id), checks.thread_id(thread_id))
 
 
 def _may_adopt(user_id: str, thread_id: str) -> Plan[Session | None]:

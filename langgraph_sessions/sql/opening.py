@@ -8,19 +8,13 @@ the session alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from langgraph_sessions.plans import Params, Statement
 from langgraph_sessions.sql.columns import IN_RUNS
 from langgraph_sessions.sql.rows import CURRENT
 
-# With the preferences, as of the run's start, for `get_session(config)`.
-_PREFIXED: Final = ", ".join(
-    (
-        *(f"s.{column} AS session_{column}" for column in IN_RUNS),
-        "(SELECT preferences FROM session_users AS p WHERE p.user_id = %(user_id)s::text)",
-    )
-)
+_COLUMNS: Final = ", ".join(f"s.{column} AS session_{column}" for column in IN_RUNS)
 
 # Two first runs of one user must agree on a thread before either has saved anything, so
 # the first to ask reserves an id. The row lock of ON CONFLICT makes the second one wait
@@ -58,6 +52,19 @@ class _Open(Statement):
         return self.user_id is not None
 
     @property
+    def _user(self) -> str:
+        """The user whose thread it must be, in SQL."""
+        return "%(user_id)s::text"
+
+    @property
+    def _columns(self) -> str:
+        """The session's, and the preferences as of the run's start, for `get_session(config)`."""
+        return (
+            f"{_COLUMNS}, "
+            f"(SELECT preferences FROM session_users AS p WHERE p.user_id = {self._user})"
+        )
+
+    @property
     def params(self) -> Params:
         return {key: value for key, value in vars(self).items() if key != "select"}
 
@@ -74,12 +81,16 @@ class _Open(Statement):
 LEFT JOIN LATERAL (
     {self.select}
     WHERE thread_id = {thread_id} AND checkpoint_ns = %(checkpoint_ns)s
-    AND (s.id IS NULL OR s.user_id = %(user_id)s::text) {which}
+    AND (s.id IS NULL OR s.user_id = {self._user}) {which}
 ) AS head ON TRUE"""
 
     @property
     def _head_columns(self) -> str:
         return "" if self.select is None else ", head.*"
+
+    # Who may adopt a thread without a session, and when somebody may.
+    _newest_user: ClassVar[str] = "user_sessions_owner(c.metadata)"
+    _wants_owner: ClassVar[str] = "%(user_id)s::text IS NOT NULL"
 
     def _opened(self, asked: str) -> str:
         """Open the thread that the query *asked* gives: always one row, whoever owns it.
@@ -89,12 +100,12 @@ LEFT JOIN LATERAL (
         """
         return f"""
 WITH asked AS ({asked})
-SELECT asked.thread_id AS asked_thread_id, {_PREFIXED}{self._head_columns}, newest.*
+SELECT asked.thread_id AS asked_thread_id, {self._columns}{self._head_columns}, newest.*
 FROM asked LEFT JOIN user_sessions AS s ON s.thread_id = asked.thread_id
 LEFT JOIN LATERAL (
-    SELECT c.thread_id AS newest_thread_id, user_sessions_owner(c.metadata) AS newest_user_id
+    SELECT c.thread_id AS newest_thread_id, {self._newest_user} AS newest_user_id
     FROM checkpoints AS c
-    WHERE s.id IS NULL AND %(user_id)s::text IS NOT NULL AND c.thread_id = asked.thread_id
+    WHERE s.id IS NULL AND {self._wants_owner} AND c.thread_id = asked.thread_id
     ORDER BY c.checkpoint_ns = '' DESC, c.checkpoint_id DESC LIMIT 1
 ) AS newest ON TRUE
 {self._head("asked.thread_id")}"""
@@ -107,7 +118,7 @@ class OpenCurrent(_Open):
     @property
     def sql(self) -> str:
         return (
-            f"SELECT {_PREFIXED}{self._head_columns} FROM ({CURRENT}) AS s"
+            f"SELECT {self._columns}{self._head_columns} FROM ({CURRENT}) AS s"
             f"{self._head('s.thread_id')}"
         )
 
@@ -126,6 +137,23 @@ class OpenThread(_Open):
     @property
     def sql(self) -> str:
         return self._opened("SELECT %(thread_id)s::text AS thread_id")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenTrusted(OpenThread):
+    """Open a certain thread as its owner: who that is, its row says."""
+
+    # Of a thread without a session, whoever a checkpoint names last.
+    _newest_user: ClassVar[str] = "user_sessions_thread_owner(c.thread_id)"
+    _wants_owner: ClassVar[str] = "TRUE"
+
+    @property
+    def holdable(self) -> bool:
+        return True
+
+    @property
+    def _user(self) -> str:
+        return "coalesce(s.user_id, newest.newest_user_id)"
 
 
 @dataclass(frozen=True, kw_only=True)

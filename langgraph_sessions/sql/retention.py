@@ -12,7 +12,10 @@ from langgraph_sessions.plans import Statement
 
 @dataclass(frozen=True, kw_only=True)
 class OldSessions(Statement):
-    """Return the next sessions that are old enough, by number."""
+    """Return the next sessions that are old enough, by number.
+
+    One that a job made may have been used, by its place in lists, before it was made.
+    """
 
     idle_for: timedelta | None
     older_than: timedelta | None
@@ -22,7 +25,8 @@ class OldSessions(Statement):
 
     sql: ClassVar[str] = """
 SELECT id FROM user_sessions WHERE id > %(after)s
-AND (%(idle_for)s::interval IS NULL OR updated_at < clock_timestamp() - %(idle_for)s::interval)
+AND (%(idle_for)s::interval IS NULL
+    OR greatest(updated_at, created_at) < clock_timestamp() - %(idle_for)s::interval)
 AND (%(older_than)s::interval IS NULL OR created_at < clock_timestamp() - %(older_than)s::interval)
 AND (%(active)s::boolean IS NULL OR is_active = %(active)s)
 ORDER BY id LIMIT %(limit)s"""
@@ -41,7 +45,8 @@ class LockOldSessions(Statement):
 
     sql: ClassVar[str] = """
 SELECT thread_id FROM user_sessions WHERE id = ANY (%(ids)s)
-AND (%(idle_for)s::interval IS NULL OR updated_at < clock_timestamp() - %(idle_for)s::interval)
+AND (%(idle_for)s::interval IS NULL
+    OR greatest(updated_at, created_at) < clock_timestamp() - %(idle_for)s::interval)
 AND (%(active)s::boolean IS NULL OR is_active = %(active)s)
 FOR UPDATE SKIP LOCKED"""
 

@@ -65,6 +65,7 @@ class PutSession(GuardThread):
         title: The title to give.
         message_title: The title that the messages suggest.
         is_active: Whether to activate or deactivate it; `None` for neither.
+        make_current: `False`: it does not become current by this.
         own: The checkpoint that is being saved.
         at: When it was saved, if the database was away then.
     """
@@ -74,6 +75,7 @@ class PutSession(GuardThread):
     title: str | None = None
     message_title: str | None = None
     is_active: bool | None = None
+    make_current: bool | None = None
     own: str | None = None
     at: datetime | None = None
 

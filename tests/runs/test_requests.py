@@ -56,12 +56,18 @@ TAKEN: list[tuple[str, Any, Any]] = [
     ("thread_id", "t", "t"),
     ("thread_id", LONG, LONG),
     ("thread_id", Name.ALICE, "alice"),
+    ("thread_id", 7, "7"),
+    ("thread_id", 0, "0"),
+    ("thread_id", A_UUID, str(A_UUID)),
+    ("thread_id", Number.SEVEN, "7"),
     ("new_session", True, True),
     ("new_session", False, False),
     ("title", "Plan a trip", "Plan a trip"),
     ("title", LONG, LONG),
     ("is_active", True, True),
     ("is_active", False, False),
+    ("make_current", True, True),
+    ("make_current", False, False),
     ("checkpoint_id", "c", "c"),
     ("checkpoint_ns", "sub:1", "sub:1"),
 ]
@@ -74,7 +80,7 @@ def test_a_value_of_its_type_is_taken(key: str, given: Any, taken: Any) -> None:
     assert (found, type(found)) == (taken, type(taken))
 
 
-@pytest.mark.parametrize("key", ["thread_id", "new_session", "title", "is_active"])
+@pytest.mark.parametrize("key", ["thread_id", *INSTRUCTIONS])
 def test_none_counts_as_not_given(key: str) -> None:
     """An optional key that is `None` is as one that is left out."""
     assert asked(user_id="u", **{key: None}) == asked(user_id="u")
@@ -100,6 +106,7 @@ def test_nothing_but_a_user_is_the_current_session_as_it_is() -> None:
     assert not request.instructs
     assert asked(user_id="u", title="T").instructs
     assert asked(user_id="u", is_active=False).instructs
+    assert asked(user_id="u", make_current=False).instructs
 
 
 # --- What is not ------------------------------------------------------------------------------
@@ -120,6 +127,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"user_id": 10**255}, ValueError, "user_id"),
     ({AUTH_USER_ID: 1.5}, TypeError, AUTH_USER_ID),
     ({"user_id": "u", "thread_id": True}, TypeError, "thread_id"),
+    ({"user_id": "u", "thread_id": 1.5}, TypeError, "thread_id"),
     ({"user_id": "u", "thread_id": ["t"]}, TypeError, "thread_id"),
     ({"user_id": "u", "thread_id": b"t"}, TypeError, "thread_id"),
     ({"user_id": "u", "thread_id": ""}, ValueError, "thread_id"),
@@ -131,6 +139,9 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"user_id": "u", "new_session": 1}, TypeError, "new_session"),
     ({"user_id": "u", "is_active": 0}, TypeError, "is_active"),
     ({"user_id": "u", "is_active": "no"}, TypeError, "is_active"),
+    ({"user_id": "u", "make_current": 0}, TypeError, "make_current"),
+    ({"user_id": "u", "make_current": "no"}, TypeError, "make_current"),
+    ({"thread_id": "t", "make_current": False}, ValueError, "make_current"),
     ({"user_id": "u", "title": 5}, TypeError, "title"),
     ({"user_id": "u", "title": ""}, ValueError, "title"),
     ({"user_id": "u", "title": "a\0b"}, ValueError, "title"),
@@ -209,6 +220,26 @@ def test_a_thread_id_is_checked_as_the_caller_gave_it() -> None:
     assert Request.of(given).thread_id == "True"
 
 
+def test_a_trusted_thread_id_asks_as_its_owner() -> None:
+    """Alone it names whoever owns the thread; beside a user, it is as ever."""
+    alone = Request.of(config(thread_id=7), trusts=True)
+    assert (alone.user_id, alone.thread_id, alone.trusted) == (None, "7", True)
+    assert not Request.of(config(thread_id="t", user_id="u"), trusts=True).trusted
+    assert not asked(thread_id="t").trusted
+    with pytest.raises(TypeError, match="thread_id"):
+        Request.of(config(thread_id=True), trusts=True)
+
+
+def test_a_user_that_is_required_is_missed_by_the_keys_found() -> None:
+    """A misspelt key is told; a thread id that is trusted may stand for the user."""
+    with pytest.raises(ValueError, match=r"user_id.*\['thread_id', 'userid'\]"):
+        Request.of(config(thread_id="t", userid="alice"), requires=True)
+    with pytest.raises(ValueError, match=r"\['userid'\]"):
+        Request.of(config(userid="alice"), requires=True, trusts=True)
+    assert Request.of(config(user_id="u"), requires=True).user_id == "u"
+    assert Request.of(config(thread_id="t"), requires=True, trusts=True).trusted
+
+
 # --- A graph that is called inside a run --------------------------------------------------------
 
 
@@ -254,8 +285,9 @@ def test_a_graph_inside_a_run_is_its_users_and_on_its_thread(
     """What it does not say is the run's; it makes no session current."""
     request = inside(**given)
     assert (request.user_id, request.thread_id) == place
-    assert request.make_current is False
-    assert asked(user_id="alice").make_current is None
+    assert not request.makes_current
+    assert inside(**given, make_current=True).makes_current
+    assert asked(user_id="alice").makes_current
 
 
 @pytest.mark.parametrize("given", ["run", 1, {"user_id": "alice", "thread_id": "t"}], ids=repr)
@@ -268,4 +300,4 @@ def test_what_a_client_puts_in_the_place_of_a_run_is_none(given: object) -> None
 
 def test_the_instructions_are_those_of_the_table() -> None:
     """What is said to the session, and kept in no metadata, are these keys."""
-    assert set(INSTRUCTIONS) == {"title", "new_session", "is_active"}
+    assert set(INSTRUCTIONS) == {"title", "new_session", "is_active", "make_current"}

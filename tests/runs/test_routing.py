@@ -12,6 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.postgres import PostgresSaver
 
 from langgraph_sessions import AgentSessionManager, SessionNotFoundError
+from langgraph_sessions.runs.request import INSTRUCTIONS
 from tests.support import TABLES, Chat, config, graph_builder, past_pooler, texts
 
 Connection = psycopg.Connection[Any]
@@ -136,8 +137,10 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"user_id": "u", "thread_id": False}, TypeError, "thread_id"),
     ({"user_id": "u", "thread_id": ["t"]}, TypeError, "thread_id"),
     ({"user_id": "u", "thread_id": {"t": 1}}, TypeError, "thread_id"),
-    ({"user_id": "u", "thread_id": 7}, TypeError, "thread_id"),
-    ({"user_id": "u", "thread_id": 0}, TypeError, "thread_id"),
+    ({"user_id": "u", "thread_id": 1.5}, TypeError, "thread_id"),
+    ({"user_id": "u", "thread_id": 0.0}, TypeError, "thread_id"),
+    ({"user_id": "u", "make_current": 0}, TypeError, "make_current"),
+    ({"thread_id": "t", "make_current": False}, ValueError, "make_current"),
     ({"user_id": "u", "thread_id": b"t"}, TypeError, "thread_id"),
     ({"user_id": "u", "thread_id": "t", "checkpoint_id": 5}, TypeError, "checkpoint_id"),
     ({"user_id": 10**4200}, ValueError, "user_id"),
@@ -257,7 +260,7 @@ async def test_an_inner_graph_cannot_leave_its_run(chat: Chat) -> None:
 
 async def test_optional_keys_given_as_none_count_as_not_given(chat: Chat) -> None:
     """`None` for a thread id or an instruction is the same as leaving it out."""
-    nothing = {"thread_id": None, "new_session": None, "title": None, "is_active": None}
+    nothing = dict.fromkeys(["thread_id", *INSTRUCTIONS])
     await chat.say("one", user_id="alice", **nothing)
     await chat.say("two", user_id="alice", **nothing)
     assert len(await chat.sessions()) == 1
@@ -277,11 +280,11 @@ async def test_title_names_a_new_session_and_renames_an_old_one(chat: Chat) -> N
     """`title` creates the session with it, later renames it, and stays out of metadata."""
     await chat.say("one", user_id="alice", title="First")
     assert (await chat.current()).title == "First"
-    await chat.say("two", user_id="alice", title="Second")
+    await chat.say("two", user_id="alice", title="Second", make_current=True)
     session = await chat.current()
     assert session.title == "Second"
     for state in await chat.call(chat.graph, "get_state_history", session.config):
-        assert not {"title", "new_session", "is_active"} & set(state.metadata)
+        assert not set(INSTRUCTIONS) & set(state.metadata)
 
 
 async def test_is_active_deactivates_and_reactivates(chat: Chat) -> None:

@@ -248,7 +248,8 @@ WRONG: list[tuple[str, tuple[Any, ...], dict[str, Any], type[Exception], str]] =
     ("get_or_create_user_session", ("a", 5), {}, TypeError, "title"),
     ("get_current_user_session", ("",), {}, ValueError, "user_id"),
     ("get_session", ("a", None), {}, TypeError, "thread_id"),
-    ("switch_session", ("a", 7), {}, TypeError, "thread_id"),
+    ("switch_session", ("a", True), {}, TypeError, "thread_id"),
+    ("get_session", ("a", 1.5), {}, TypeError, "thread_id"),
     ("deactivate_session", (None,), {}, TypeError, "user_id"),
     ("delete_session", ("a", " "), {}, ValueError, "thread_id"),
     ("has_session", (["a"],), {}, TypeError, "user_id"),
@@ -263,6 +264,9 @@ WRONG: list[tuple[str, tuple[Any, ...], dict[str, Any], type[Exception], str]] =
     ("list_sessions", ("a",), {"updated_after": "now"}, TypeError, "updated_after"),
     ("list_sessions", ("a",), {"updated_before": datetime(2026, 1, 1)}, ValueError, "aware"),
     ("count_sessions", (5.0,), {}, TypeError, "user_id"),
+    ("count_sessions", (None,), {}, TypeError, "user_id"),
+    ("list_sessions", (None,), {}, TypeError, "user_id"),
+    ("list_active_sessions", (None,), {}, TypeError, "user_id"),
 ]
 
 

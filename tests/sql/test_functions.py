@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "d25ce52699329c93ea4202c8b800d11f5eba927ae32c0ac6d9a982793bc2f495"
+DIGEST = "afcb0b55b557eace54d25df929b232eaa81595f636dfeeec0338dd4cbe1d7520"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"

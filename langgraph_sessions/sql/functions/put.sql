@@ -13,6 +13,8 @@ RETURNS jsonb LANGUAGE plpgsql AS $$
 --       the rest of the run does not bring it back.
 --   first: this is the run's first save, which makes the session current and carries out the
 --       run's instructions (title, is_active). The later saves leave all that alone.
+--   make_current: FALSE for a job's run, by which no session becomes current: its time of use stays,
+--       and that of a new one is right behind the current one's
 --   title, message_title, is_active: what the run, or its first message, asks for
 --   checked, save, seen, base, own: see user_sessions_check
 --   at: when it was saved, if the database was away then; else it is saved now
@@ -24,6 +26,7 @@ DECLARE
     p_title text := p ->> 'title';
     p_message_title text := p ->> 'message_title';
     p_is_active boolean := (p ->> 'is_active')::boolean;
+    p_make_current boolean := coalesce((p ->> 'make_current')::boolean, TRUE);
     p_save text := p ->> 'save';
     p_at timestamptz := (p ->> 'at')::timestamptz;
     s user_sessions;
@@ -41,7 +44,11 @@ BEGIN
             coalesce(p_title, p_message_title, 'New Chat'),
             CASE WHEN p_title IS NOT NULL THEN 'user'
                  WHEN p_message_title IS NOT NULL THEN 'message' ELSE 'default' END,
-            coalesce(p_is_active, TRUE), coalesce(p_at, now()), coalesce(p_at, now()),
+            coalesce(p_is_active, TRUE), coalesce(p_at, now()),
+            CASE WHEN p_make_current THEN coalesce(p_at, now()) ELSE least(
+                coalesce(p_at, now()),
+                (SELECT max(updated_at) - interval '1 microsecond' FROM user_sessions
+                WHERE user_id = p_user_id AND is_active)) END,
             p_save, user_sessions_status(p_thread_id))
         ON CONFLICT (thread_id) DO NOTHING RETURNING * INTO s;
         IF FOUND THEN
@@ -67,7 +74,8 @@ BEGIN
         title = s.title, title_source = s.title_source, last_save = coalesce(p_save, last_save),
         status = user_sessions_status(p_thread_id),
         is_active = CASE WHEN p_first THEN coalesce(p_is_active, is_active) ELSE is_active END,
-        updated_at = CASE WHEN p_first THEN greatest(updated_at, coalesce(p_at, clock_timestamp()))
+        updated_at = CASE WHEN p_first AND p_make_current
+                          THEN greatest(updated_at, coalesce(p_at, clock_timestamp()))
                           ELSE updated_at END
     WHERE thread_id = p_thread_id RETURNING * INTO s;
     RETURN to_jsonb(s);
