@@ -64,7 +64,7 @@ async def plainly(kind: str, url: str) -> AsyncIterator[Chat]:
 Act = Callable[[RunnableConfig], Any]
 
 
-def _acting(chat: Chat, act: Act) -> Any:
+def acting(chat: Chat, act: Act) -> Any:
     """Return a node that does *act*, and says what that returns."""
 
     def said(result: Any) -> dict[str, Any]:
@@ -81,12 +81,12 @@ def _acting(chat: Chat, act: Act) -> Any:
 
 def node(chat: Chat, act: Act) -> Any:
     """A node."""
-    return chat.compile(chain(outer=_acting(chat, act)))
+    return chat.compile(chain(outer=acting(chat, act)))
 
 
 def node_below(chat: Chat, act: Act) -> Any:
     """A node of a subgraph."""
-    return chat.compile(chain(sub=chain(deep=_acting(chat, act)).compile(), after=says("after")))
+    return chat.compile(chain(sub=chain(deep=acting(chat, act)).compile(), after=says("after")))
 
 
 def tool(chat: Chat, act: Act) -> Any:

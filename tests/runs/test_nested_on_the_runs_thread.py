@@ -43,7 +43,7 @@ def calling(chat: Chat, method: str, where: Any) -> Any:
             return str(len(called.update_state(where, HI, "shallow")))
         return told(getattr(called, method)(*([HI] * (method == "invoke")), where))
 
-    first = nesting._acting(chat, aact if chat.is_async else act)
+    first = nesting.acting(chat, aact if chat.is_async else act)
     return chat.compile(chain(outer=first, after=says("after")))
 
 
@@ -82,7 +82,7 @@ async def test_the_run_goes_on(ours: Chat, method: str, durability: str) -> None
 def side_by_side(chat: Chat, where: Any) -> Any:
     """Return a graph with three nodes in parallel, each of which runs another graph."""
     called = inner(chat)
-    node = nesting._acting(chat, lambda _: does(chat, "invoke", called, HI, where))
+    node = nesting.acting(chat, lambda _: does(chat, "invoke", called, HI, where))
     builder = chain(left=node)
     for name in ("middle", "right"):
         builder.add_node(name, node)
