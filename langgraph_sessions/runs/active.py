@@ -45,7 +45,7 @@ class ActiveRun(Run):
         making: Lets one save at a time make the session.
         around: Where it was called inside another run; `None` for a run by itself.
         instructed: What a graph inside it said of the session since the last save.
-        home: The saver's manager, which its copies share: other savers may have other databases.
+        home: Which saver, or copy of it, began it: another one may have another database.
     """
 
     session: Session
@@ -59,7 +59,7 @@ class ActiveRun(Run):
     words: Words = field(default_factory=Words)
     around: Position | None = None
     instructed: Request | None = None
-    home: object = None
+    home: str = ""
 
     @classmethod
     def start(cls, request: Request, session: Session, *, known: bool) -> ActiveRun:
@@ -93,7 +93,10 @@ class ActiveRun(Run):
         Not before: a save that is under way would be taken for the one that did.
         """
         if (request := self.instructed) is not None:
-            self.title, self.is_active = request.title or self.title, request.is_active
+            if self.saved:  # Its own instructions were carried out.
+                self.title = self.is_active = None
+            self.title = request.title or self.title
+            self.is_active = self.is_active if request.is_active is None else request.is_active
             self.makes_current = self.makes_current or bool(request.make_current)
             self.saved, self.instructed = False, None
 

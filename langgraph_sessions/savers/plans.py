@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -59,6 +60,7 @@ class SaverPlans:
         """Check the arguments that are not the database's."""
         checks.optional_function("titler", titler)
         self._manager = manager
+        self._home = secrets.token_hex(8)
         self._thread_id_factory = thread_id_factory
         self._titler = titler
         self._rejects = (
@@ -105,9 +107,9 @@ class SaverPlans:
         A run keeps to its thread. What a graph inside it says of the session, the run does.
         """
         run = active_run(config)
-        if run is None or run.home is not self._manager:
+        if run is None or run.home != self._home:
             opened = yield from open_run(request, self._thread_id_factory, select)
-            if run is None or not _is_shared(run, opened):
+            if run is None or not _is_shared(run, opened.run):
                 return self._begun(opened, config)
         else:
             opened = yield from continue_thread(request, run, select)
@@ -118,7 +120,7 @@ class SaverPlans:
     def _begun(self, opened: Opened, config: RunnableConfig) -> Opened:
         run, around = opened.run, surroundings(config["configurable"])
         if run is not None:
-            run.home, run.around = self._manager, Position.of(around) if around else None
+            run.home, run.around = self._home, Position.of(around) if around else None
         return opened
 
     def _start(
@@ -210,7 +212,7 @@ class SaverPlans:
         """Return the run that writes to *config*'s thread, `None` for one without a user."""
         run = active_run(config)
         # `update_state` of a graph inside a run instructs it with its saves.
-        if run is None or run.home is not self._manager or instructs(config):
+        if run is None or run.home != self._home or instructs(config):
             request = self._request(config, is_run=True)
             # A run of nobody's, under way: whose thread it is was settled when it began.
             begun = RUNTIME_KEY in config["configurable"]
@@ -223,10 +225,10 @@ class SaverPlans:
         return run
 
 
-def _is_shared(run: ActiveRun, opened: Opened) -> bool:
+def _is_shared(run: ActiveRun, opened: ActiveRun | None) -> bool:
     """Say whether *run*, of another saver, is on the *opened* thread: it was the last to save."""
-    last = opened.row["session_last_save"] or ""
-    return bool(run.claim.token) and last.startswith(f"{run.claim.token}.")
+    last = opened and opened.claim.seen
+    return bool(run.claim.token and last and last.startswith(f"{run.claim.token}."))
 
 
 def _saved_config(config: RunnableConfig, checkpoint: Checkpoint) -> RunnableConfig:
