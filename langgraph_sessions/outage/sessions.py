@@ -18,6 +18,7 @@ from langgraph_sessions.sql.columns import USER_SESSIONS
 from langgraph_sessions.sql.opening import (
     ContinueThread,
     FindCurrent,
+    FindNext,
     OpenCurrent,
     OpenNew,
     OpenReserved,
@@ -87,9 +88,11 @@ class HeldSessions:
                 return self._open_current(question)
             case ContinueThread():
                 return [_unopened(question.thread_id)]
+            case FindNext():
+                return [_opened(row) for row in self._current(question.user_id or "")]
             case OpenNew():
                 return self._open_new(question)
-            case OpenThread():
+            case OpenThread():  # Trusted or not: it is known by its id.
                 return self._open_thread(question)
             case OpenReserved():
                 return self._open_reserved(question)

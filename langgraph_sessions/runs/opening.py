@@ -11,10 +11,17 @@ from langgraph_sessions.models import DEFAULT_TITLE, Session
 from langgraph_sessions.plans import Call, Plan
 from langgraph_sessions.runs.active import ActiveRun
 from langgraph_sessions.runs.request import Request
-from langgraph_sessions.runs.thread_ids import FACTORY_ID, ThreadIdFactory, in_use, new_thread_id
+from langgraph_sessions.runs.thread_ids import (
+    FACTORY_ID,
+    ThreadIdFactory,
+    default_thread_id,
+    in_use,
+    new_thread_id,
+)
 from langgraph_sessions.sql.opening import (
     ContinueThread,
     FindCurrent,
+    FindNext,
     OpenCurrent,
     OpenNew,
     OpenReserved,
@@ -54,6 +61,24 @@ def find_thread(request: Request) -> Plan[ActiveRun | None]:
     for row in (yield FindCurrent(**_asked(request))):
         return _opened(request, row).run
     raise SessionNotFoundError(request.user_id)
+
+
+def find_next(request: Request, factory: ThreadIdFactory) -> Plan[str]:
+    """Return the thread to which a run of *request* would go, without setting it aside.
+
+    Raises:
+        SessionNotFoundError: The thread is another user's.
+    """
+    if request.thread_id is not None:
+        yield from open_thread(request, None)
+        return request.thread_id
+    assert request.user_id is not None
+    new = yield Call(new_thread_id, (factory, request.user_id))
+    kind = OpenThread if request.new_session else FindNext
+    (row,) = yield kind(**_asked(request), thread_id=new)
+    if _is_new(row) or (not request.new_session and _goes_on(request, row)):
+        return str(row["asked_thread_id"])
+    return default_thread_id(request.user_id)
 
 
 def open_run(request: Request, factory: ThreadIdFactory, select: str | None) -> Plan[Opened]:
@@ -110,7 +135,7 @@ def _open_current(
         thread_id = yield Call(new_thread_id, (factory, user_id))
         (row,) = yield OpenReserved(**asked, thread_id=thread_id, taken=taken, select=select)
         # New, or just made by another run of the user's; else the id was taken meanwhile.
-        if _is_new(row) or (_may_use(request, row) and row["session_is_active"]):
+        if _is_new(row) or _goes_on(request, row):
             return _opened(request, row)
         taken = row["asked_thread_id"]
     raise in_use(FACTORY_ID, thread_id)
@@ -135,6 +160,11 @@ def _may_use(request: Request, row: Row) -> bool:
     first save then adopts it.
     """
     return _owner(row) == request.user_id or _is_new(row)
+
+
+def _goes_on(request: Request, row: Row) -> bool:
+    """Say whether it is an active session of the user's."""
+    return _may_use(request, row) and bool(row["session_is_active"])
 
 
 def _owner(row: Row) -> str | None:

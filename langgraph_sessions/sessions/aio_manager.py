@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_sessions import checks
@@ -101,6 +102,21 @@ class AsyncAgentSessionManager(AsyncManagerUpkeep):
         """Async version of `AgentSessionManager.get_session`."""
         plan = operations.get(user_id, thread_id)
         return await self._database.run(self._reading(plan, user_id, thread_id))
+
+    async def run_config(
+        self,
+        user_id: UserId,
+        *,
+        thread_id: ThreadId | None = None,
+        new_session: bool = False,
+        title: str | None = None,
+        make_current: bool = True,
+    ) -> RunnableConfig:
+        """Async version of `AgentSessionManager.run_config`."""
+        factory = self.thread_id_factory
+        return await self._database.run(
+            operations.run_config(user_id, thread_id, new_session, title, make_current, factory)
+        )
 
     async def update_session(
         self, user_id: UserId, updates: Mapping[str, Any], *, thread_id: ThreadId | None = None

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_sessions import checks
@@ -130,6 +131,37 @@ class AgentSessionManager(ManagerUpkeep):
         """
         plan = operations.get(user_id, thread_id)
         return self._database.run(self._reading(plan, user_id, thread_id))
+
+    def run_config(
+        self,
+        user_id: UserId,
+        *,
+        thread_id: ThreadId | None = None,
+        new_session: bool = False,
+        title: str | None = None,
+        make_current: bool = True,
+    ) -> RunnableConfig:
+        """Return the config of a run that goes where these say, with its thread settled.
+
+        So the thread is known before the run starts: to streams, traces, callers. Nothing is
+        written, and nothing set aside: a session that it names and that there is not yet is made
+        by the run. The user's first one has the thread id of a first run under way, if there is
+        one; else each config has another, and makes a session of its own.
+
+        Args:
+            user_id: Whose run it is.
+            thread_id: Which session; by default the current one, or a new one.
+            new_session: Whether to start a new one.
+            title: The title that the run is to give.
+            make_current: `False` for a job's run.
+
+        Raises:
+            SessionNotFoundError: The thread is another user's.
+        """
+        factory = self.thread_id_factory
+        return self._database.run(
+            operations.run_config(user_id, thread_id, new_session, title, make_current, factory)
+        )
 
     def update_session(
         self, user_id: UserId, updates: Mapping[str, Any], *, thread_id: ThreadId | None = None

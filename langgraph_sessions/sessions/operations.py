@@ -10,12 +10,13 @@ from dataclasses import replace
 from typing import Any, Final
 
 import psycopg
+from langchain_core.runnables import RunnableConfig
 
 from langgraph_sessions import checks
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import DEFAULT_TITLE, Session
 from langgraph_sessions.plans import Call, Plan, Statement
-from langgraph_sessions.runs.opening import open_run
+from langgraph_sessions.runs.opening import find_next, open_run
 from langgraph_sessions.runs.request import Request
 from langgraph_sessions.runs.saving import refusal
 from langgraph_sessions.runs.thread_ids import FACTORY_ID, ThreadIdFactory, in_use, new_thread_id
@@ -110,6 +111,35 @@ def switch(user_id: object, thread_id: object) -> Plan[Session]:
     """Make a session current, and active."""
     user, thread = checks.user_id(user_id), checks.thread_id(thread_id)
     return _one(SwitchSession(user, thread), user, thread)
+
+
+def run_config(
+    user_id: object,
+    thread_id: object,
+    new_session: object,
+    title: object,
+    make_current: object,
+    factory: ThreadIdFactory,
+) -> Plan[RunnableConfig]:
+    """Return the config of a run that would go where these say, with its thread."""
+    asked: dict[str, Any] = {
+        "user_id": user_id,
+        "thread_id": thread_id,
+        "new_session": new_session,
+        "title": title,
+        "make_current": make_current,
+    }
+    return _run_config(Request.of({"configurable": asked}), factory)
+
+
+def _run_config(request: Request, factory: ThreadIdFactory) -> Plan[RunnableConfig]:
+    thread_id = yield from find_next(request, factory)
+    configurable: dict[str, Any] = {"user_id": request.user_id, "thread_id": thread_id}
+    if request.title is not None:
+        configurable["title"] = request.title
+    if request.make_current is False:
+        configurable["make_current"] = False
+    return {"configurable": configurable}
 
 
 def update(user_id: object, updates: object, thread_id: object) -> Plan[Session]:

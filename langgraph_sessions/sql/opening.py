@@ -20,14 +20,16 @@ _COLUMNS: Final = ", ".join(f"s.{column} AS session_{column}" for column in IN_R
 # the first to ask reserves an id. The row lock of ON CONFLICT makes the second one wait
 # and read it. A reserved id is used up when its session was since deactivated, when another
 # user took it, and when the caller found it `taken`.
-_RESERVE: Final = """
+_USED_UP: Final = """EXISTS (
+        SELECT FROM user_sessions AS used WHERE used.thread_id = u.reserved_thread_id
+        AND (used.user_id <> u.user_id OR NOT used.is_active)
+    )"""
+_RESERVE: Final = f"""
 INSERT INTO session_users AS u (user_id, reserved_thread_id)
 VALUES (%(user_id)s, %(thread_id)s)
 ON CONFLICT (user_id) DO UPDATE SET reserved_thread_id = CASE
-    WHEN u.reserved_thread_id IS NULL OR u.reserved_thread_id = %(taken)s::text OR EXISTS (
-        SELECT FROM user_sessions AS used WHERE used.thread_id = u.reserved_thread_id
-        AND (used.user_id <> u.user_id OR NOT used.is_active)
-    ) THEN EXCLUDED.reserved_thread_id ELSE u.reserved_thread_id END
+    WHEN u.reserved_thread_id IS NULL OR u.reserved_thread_id = %(taken)s::text OR {_USED_UP}
+    THEN EXCLUDED.reserved_thread_id ELSE u.reserved_thread_id END
 RETURNING reserved_thread_id AS thread_id"""
 
 
@@ -181,3 +183,25 @@ class OpenReserved(_Open):
     @property
     def sql(self) -> str:
         return self._opened(_RESERVE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindNext(_Open):
+    """Open the thread of the user's next run, and write nothing: one row.
+
+    It is the current session's, else the reserved one.
+
+    Attributes:
+        thread_id: The id if there is neither; nothing sets it aside.
+    """
+
+    thread_id: str
+
+    @property
+    def sql(self) -> str:
+        return self._opened(f"""
+SELECT coalesce(
+    (SELECT current.thread_id FROM ({CURRENT}) AS current),
+    (SELECT u.reserved_thread_id FROM session_users AS u
+    WHERE u.user_id = %(user_id)s AND NOT {_USED_UP}),
+    %(thread_id)s::text) AS thread_id""")

@@ -8,10 +8,12 @@ from typing import Any
 from langgraph_sessions.sql.opening import (
     ContinueThread,
     FindCurrent,
+    FindNext,
     OpenCurrent,
     OpenNew,
     OpenReserved,
     OpenThread,
+    OpenTrusted,
 )
 from langgraph_sessions.sql.saving import PutSession
 from langgraph_sessions.sql.sessions import (
@@ -86,6 +88,8 @@ def of_what_is_not_there_memory_does_not_know() -> Sequence[Step]:
         Step(DeactivateSessions("alice", "x"), [{"count": 0}], unknown=True),
         Step(DeactivateSessions("alice", None), [{"count": 0}], unknown=True),
         Step(OpenThread(user_id="alice", thread_id="t"), NEW, unknown=True),
+        Step(OpenTrusted(user_id=None, thread_id="t"), NEW, unknown=True),
+        Step(FindNext(user_id="alice", thread_id="t"), NEW, unknown=True),
         Step(
             CreateGivenSession(user_id="alice", thread_id="t", title="T", title_source="user"),
             [{"thread_id": "t"}],
@@ -163,6 +167,14 @@ def a_thread_is_opened_whoever_owns_it() -> Sequence[Step]:
             [{**HERS[0], "session_title": "T", "session_metadata": {"a": 1}}],
         ),
         Step(OpenThread(user_id="bob", thread_id="t"), HERS),
+        Step(OpenTrusted(user_id=None, thread_id="t"), HERS),
+    ]
+
+
+def the_next_run_is_found_in_the_current_session() -> Sequence[Step]:
+    return [
+        made(),
+        Step(FindNext(user_id="alice", thread_id="n"), HERS),
     ]
 
 
@@ -232,6 +244,23 @@ def a_first_save_makes_current() -> Sequence[Step]:
     ]
 
 
+def a_job_makes_nothing_current() -> Sequence[Step]:
+    """Neither a session that there is, nor a new one; nor is one active by it that was not."""
+    job: dict[str, Any] = {"first": True, "make_current": False}
+    return [
+        made(),
+        made(thread_id="u"),
+        Step(put(**job), [{"thread_id": "t"}]),
+        Step(GetCurrent("alice"), [{"thread_id": "u"}]),
+        Step(put(thread_id="v", **job), [{"thread_id": "v", "is_active": True}]),
+        Step(GetCurrent("alice"), [{"thread_id": "u"}]),
+        Step(DeactivateSessions("alice", "v"), [{"count": 1}]),
+        Step(put(thread_id="v", **job), [{"is_active": False}]),
+        Step(put(user_id="bob", thread_id="b", **job), [{"is_active": True}]),
+        Step(GetCurrent("bob"), [{"thread_id": "b"}]),
+    ]
+
+
 def a_new_session_is_not_on_another_users_thread() -> Sequence[Step]:
     """A thread id that the factory gives two users stays the first one's."""
     return [
@@ -265,11 +294,13 @@ CASES: list[Case] = [
     the_current_session_is_the_active_one_used_last,
     a_run_opens_the_current_session_or_none,
     a_thread_is_opened_whoever_owns_it,
+    the_next_run_is_found_in_the_current_session,
     a_thread_that_nothing_has_is_new,
     two_first_runs_get_one_thread,
     a_session_is_put_with_its_title,
     only_a_first_save_activates,
     a_first_save_makes_current,
+    a_job_makes_nothing_current,
     a_new_session_is_not_on_another_users_thread,
     a_first_session_is_not_on_another_users_thread,
     a_new_session_is_not_on_a_thread_that_the_user_has,

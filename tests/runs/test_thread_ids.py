@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.postgres import PostgresSaver
 from psycopg import Connection
 
-from langgraph_sessions import AsyncSessionSaver, SessionSaver
+from langgraph_sessions import AsyncSessionSaver, SessionSaver, get_session
 from tests.support import Chat, config, graph_builder, past_pooler, psycopg_pool_options
 
 
@@ -95,3 +97,48 @@ async def test_an_async_savers_factory_is_called_outside_too(url: str) -> None:
         graph = graph_builder().compile(checkpointer=saver)
         await graph.ainvoke({"messages": ["hi"]}, config(user_id="alice"))
         assert (await saver.sessions.get_current_user_session("alice")).thread_id == "alice-1"
+
+
+@pytest.mark.parametrize("given", [5, 0, UUID(int=5)], ids=["int", "zero", "uuid"])
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_a_thread_id_is_taken_as_its_str(chat: Chat, given: Any, durability: str) -> None:
+    """An int or UUID is the thread of its text: to runs, nodes, subgraphs, reads, the manager."""
+    seen: list[Any] = []
+
+    def below(state: Any, config: RunnableConfig) -> dict[str, Any]:
+        seen.append(get_session(config))
+        return {"messages": ["below"]}
+
+    graph = chat.compile(graph_builder(graph_builder(below).compile()))  # type: ignore[arg-type]
+    where = config(user_id=7, thread_id=given)
+    for _ in range(2):
+        await chat.call(graph, "invoke", {"messages": ["hi"]}, where, durability=durability)
+    assert [(each.user_id, each.thread_id) for each in seen] == [("7", str(given))] * 2
+    state = await chat.call(graph, "get_state", where, subgraphs=True)
+    assert state.config["configurable"]["thread_id"] == str(given)
+    assert len(await chat.call(graph, "get_state_history", where)) > 1
+    await chat.call(graph, "update_state", where, {"messages": ["more"]})
+    session = await chat.session("get_session", 7, given)
+    assert (session.thread_id, await chat.sessions("7")) == (str(given), [session])
+    assert await chat.session("get_session", 7, given) is session
+    await chat.session("update_session", 7, {"title": "T"}, thread_id=given)
+    await chat.session("switch_session", 7, given)
+    assert (await chat.session("fork_session", 7, given)).title == "T"
+    assert await chat.session("deactivate_session", 7, thread_id=given) == 1
+    await chat.session("delete_session", 7, given)
+    made = await chat.session("create_user_session", 7, thread_id=given)
+    assert made.thread_id == str(given)
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_a_job_on_a_numbered_thread_is_one_in_its_subgraphs_too(
+    chat: Chat, durability: str
+) -> None:
+    """What a subgraph saves is its run's, although LangGraph copies the configurable for it."""
+    graph = chat.compile(graph_builder(graph_builder().compile()))  # type: ignore[arg-type]
+    await chat.say("one", graph, user_id="alice", thread_id=1)
+    await chat.say("two", graph, user_id="alice", thread_id=2)
+    where = config(user_id="alice", thread_id=1, make_current=False)
+    for place in (where, config(user_id="alice", thread_id=3, make_current=False)):
+        await chat.call(graph, "invoke", {"messages": ["job"]}, place, durability=durability)
+    assert (await chat.current()).thread_id == "2"

@@ -11,7 +11,7 @@ from langgraph_sessions.sessions.deletion import DeleteThreads
 from langgraph_sessions.sessions.listing import Listing
 from langgraph_sessions.sql.functions import IN_USE, NO_CHECKPOINT, NOT_FOUND
 from langgraph_sessions.sql.listing import ACTIVE, FILTERS, CountSessions, ListSessions
-from langgraph_sessions.sql.opening import OpenCurrent, OpenReserved
+from langgraph_sessions.sql.opening import FindNext, OpenCurrent, OpenReserved, OpenThread
 from langgraph_sessions.sql.saving import PutSession
 from langgraph_sessions.sql.sessions import (
     CreateGivenSession,
@@ -26,6 +26,7 @@ from langgraph_sessions.sql.sessions import (
 from langgraph_sessions.sql.upkeep import CopySession
 from tests.plans import Answering, Refused, opened, session_row
 from tests.sessions.methods import ASKS_FACTORY, HERS, ROW, SESSION, Method, call, case, uncovered
+from tests.support import config
 
 OPEN, GET = OpenCurrent(user_id="alice"), GetSession("alice", "t")
 RESERVE = OpenReserved(user_id="alice", thread_id="new")
@@ -84,6 +85,34 @@ DOES = [
         lambda sessions: sessions.get_session("alice", "t"),
         [[ROW]],
         [GET],
+    ),
+    case(
+        "run_config: the current session, with what the run is to do",
+        lambda sessions: sessions.run_config("alice", title="Trip", make_current=False),
+        ["new", [opened(ROW)]],
+        [ASKS_FACTORY, FindNext(**MADE)],
+        config(user_id="alice", thread_id="t", title="Trip", make_current=False),
+    ),
+    case(
+        "run_config: else a new one, whose id nothing sets aside",
+        lambda sessions: sessions.run_config("alice"),
+        ["new", [opened(asked_thread_id="new")]],
+        [ASKS_FACTORY, FindNext(**MADE)],
+        config(user_id="alice", thread_id="new"),
+    ),
+    case(
+        "run_config: a new session",
+        lambda sessions: sessions.run_config("alice", new_session=True),
+        ["new", [opened(asked_thread_id="new")]],
+        [ASKS_FACTORY, OpenThread(**MADE)],
+        config(user_id="alice", thread_id="new"),
+    ),
+    case(
+        "run_config: a certain session",
+        lambda sessions: sessions.run_config("alice", thread_id="t"),
+        [[opened(ROW)]],
+        [OpenThread(user_id="alice", thread_id="t")],
+        config(user_id="alice", thread_id="t"),
     ),
     case(
         "update_session: sets title and is_active, merges metadata, of the current session",
@@ -204,6 +233,9 @@ NOT_FOUND_BY = [
         lambda sessions: sessions.get_current_user_session("alice"), [], None, id="get_current"
     ),
     pytest.param(lambda sessions: sessions.get_session("alice", "t"), [], "t", id="get_session"),
+    pytest.param(
+        lambda sessions: sessions.run_config("alice", thread_id="new"), [TAKEN], "new", id="config"
+    ),
     pytest.param(
         lambda sessions: sessions.update_session("alice", {"title": "T"}), [], None, id="update"
     ),
