@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
-from weakref import WeakValueDictionary
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
@@ -14,28 +13,26 @@ from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import Session
 from langgraph_sessions.plans import Statement
 from langgraph_sessions.runs.claim import Claim
-from langgraph_sessions.runs.request import (
-    INSTRUCTIONS,
-    RUN_KEY,
+from langgraph_sessions.runs.request import INSTRUCTIONS, AuthorizedThreadId, Request
+from langgraph_sessions.runs.surroundings import (
     RUNTIME_KEY,
-    AuthorizedThreadId,
-    Request,
-    user_of,
+    Position,
+    Progress,
+    Run,
+    pin_run,
+    progress_of,
+    run_of,
+    surroundings,
 )
 from langgraph_sessions.runs.turns import Turns
 from langgraph_sessions.runs.words import Words
 from langgraph_sessions.sql.saving import GuardThread, PutSession
 
 IDLE: Final = "idle"
-# Of a thread id that is no `str` LangGraph makes one, in a copy of the configurable: what is put
-# there does not reach the nodes. What a run and all in it have in common is LangGraph's control of
-# it; it lives as long as the run, and so does an entry here.
-_RUNS: Final[WeakValueDictionary[tuple[int, str], ActiveRun]] = WeakValueDictionary()
-_TASK_KEY: Final = "__pregel_task_id"
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
-class ActiveRun:
+class ActiveRun(Run):
     """A run on its session: settled when the run starts, shared by all its saves.
 
     Attributes:
@@ -51,6 +48,10 @@ class ActiveRun:
         status: What the session waits for, as far as this run knows.
         is_stopped: Whether somebody stopped it.
         turns: Lets its saves go one at a time.
+        making: Lets one save at a time make the session.
+        around: Where it was called inside another run; `None` for a run by itself.
+        instructed: What a graph inside it said of the session since the last save.
+        home: Which saver, or copy of it, began it: another one may have another database.
     """
 
     session: Session
@@ -65,11 +66,14 @@ class ActiveRun:
     is_stopped: bool = False
     words: Words = field(default_factory=Words)
     turns: Turns = field(default_factory=Turns)
+    around: Position | None = None
+    instructed: Request | None = None
+    home: str = ""
 
     @classmethod
     def start(cls, request: Request, session: Session, *, known: bool) -> ActiveRun:
         """Begin a run of *request* on *session*, which is a draft unless it is *known*."""
-        makes_current = request.make_current is not False
+        makes_current = request.makes_current
         # Whether to activate is settled here: a deactivation that comes later stands.
         activates = not session.is_active and (makes_current or request.is_active)
         return cls(
@@ -95,6 +99,19 @@ class ActiveRun:
     def is_untitled(self) -> bool:
         """Whether its session is to be titled, and somebody has said what after."""
         return self.words.untitled and self.words.title is not None
+
+    def heed(self) -> None:
+        """Have the save that is about to be made carry out what a graph inside the run instructs.
+
+        Not before: a save that is under way would be taken for the one that did.
+        """
+        if (request := self.instructed) is not None:
+            if self.saved:  # Its own instructions were carried out.
+                self.title = self.is_active = None
+            self.title = request.title or self.title
+            self.is_active = self.is_active if request.is_active is None else request.is_active
+            self.makes_current = self.makes_current or bool(request.make_current)
+            self.saved, self.instructed = False, None
 
     def put(self, name: str | None, *, first: bool, **save: Any) -> PutSession:
         """Return the statement that saves the session beside the *save* called *name*.
@@ -145,19 +162,26 @@ class ActiveRun:
 
 
 def active_run(config: RunnableConfig) -> ActiveRun | None:
-    """Return the run that *config* is part of, if it is one on the thread it names."""
+    """Return the run under way that *config* is part of, on the thread that it names.
+
+    That is the run in the config, unless it has left the config behind: then the config was
+    kept. For a graph called inside a run it is that run, or one around it, if it is on its
+    thread.
+    """
     configurable = config.get("configurable") or {}
-    run = configurable.get(RUN_KEY)
-    if isinstance(run, ActiveRun):
-        named = (configurable.get("user_id"), configurable.get("thread_id"))
-        return run if (run.user_id, run.thread_id) == named else None
-    run = _RUNS.get(_place(configurable)) if _TASK_KEY in configurable else None
-    return run if run and user_of(configurable) in (None, run.user_id) else None
+    position: Position | None = Position.of(surroundings(configurable))
+    while position is not None and isinstance(run := position.run, ActiveRun):
+        if _is_on(run, configurable):
+            return None if position.is_past else run
+        position = run.around
+    return None
 
 
-def _place(configurable: Mapping[str, Any]) -> tuple[int, str]:
-    control = getattr(configurable.get(RUNTIME_KEY), "control", None)
-    return id(control), str(configurable.get("thread_id"))
+def _is_on(run: ActiveRun, configurable: Mapping[str, Any]) -> bool:
+    """Say whether *configurable* names the run's thread, and user; what it leaves out is theirs."""
+    named = (configurable.get("user_id"), configurable.get("thread_id"))
+    own = (run.user_id, run.thread_id)
+    return all(given is None or str(given) == its for given, its in zip(named, own, strict=True))
 
 
 def get_session(config: RunnableConfig) -> Session:
@@ -177,9 +201,10 @@ def get_session(config: RunnableConfig) -> Session:
         raise TypeError(
             f"config must be the config that LangGraph gives a node, not {type(config).__name__}"
         )
-    run = active_run(config)
-    if run is None:
-        raise SessionNotFoundError(None, (config.get("configurable") or {}).get("thread_id"))
+    configurable = config.get("configurable") or {}
+    run = run_of(configurable)
+    if not isinstance(run, ActiveRun) or not _is_on(run, configurable):
+        raise SessionNotFoundError(None, configurable.get("thread_id"))
     return run.session
 
 
@@ -194,9 +219,10 @@ def pin(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
         configurable = dict(configurable)
     for key in INSTRUCTIONS:
         configurable.pop(key, None)
-    configurable.update({"user_id": run.user_id, "thread_id": run.thread_id, RUN_KEY: run})
-    if RUNTIME_KEY in configurable:
-        _RUNS[_place(configurable)] = run
+    # A graph inside the run, at the root of its thread, has a progress of its own.
+    progress = progress_of(configurable) if run_of(configurable) is run else None
+    configurable.update({"user_id": run.user_id, "thread_id": run.thread_id})
+    pin_run(configurable, run, progress or Progress())
     return cast(RunnableConfig, {**config, "configurable": configurable})
 
 

@@ -69,7 +69,9 @@ class Claim:
                 nobody would ever see it: another machine's clock is ahead of this one's.
         """
         self.refuse_if_overtaken()
-        if self.checked and self.base is not None and checkpoint_id < self.base:
+        # Of its own checkpoints, a later one may be saved first: that of a graph called inside it.
+        behind = not self.advanced and self.base is not None and checkpoint_id < self.base
+        if self.checked and behind:
             raise ConcurrentRunError(self.thread_id)
         self.advanced = True
 

@@ -10,16 +10,11 @@ from langchain_core.runnables import RunnableConfig
 
 from langgraph_sessions import checks
 from langgraph_sessions.errors import SessionNotFoundError
+from langgraph_sessions.runs.surroundings import Run, run_of, surroundings
 
 INSTRUCTIONS: Final = ("title", "new_session", "is_active", "make_current")
 AUTH_USER_ID: Final = "langgraph_auth_user_id"
 AUTH_USER: Final = "langgraph_auth_user"
-# LangGraph keeps keys with this prefix out of stream events, and those that begin with two
-# underscores out of checkpoint metadata. Subgraphs inherit it with the rest.
-RUN_KEY: Final = "__pregel_langgraph_sessions_run"
-# LangGraph puts its runtime into the configurable of runs only, and that one is the run's
-# own copy: a configurable without it may be the caller's own dict.
-RUNTIME_KEY: Final = "__pregel_runtime"
 
 
 class AuthorizedThreadId(str):
@@ -62,6 +57,7 @@ class Request:
         make_current: `False` for a job's run, by which the session does not become current;
             `None`: not given.
         trusted: Whether the thread was named alone, and its owner, if there is one, asks.
+        inside: Whether a graph that is called inside a run asks.
     """
 
     user_id: str | None
@@ -73,6 +69,7 @@ class Request:
     is_active: bool | None
     make_current: bool | None = None
     trusted: bool = False
+    inside: bool = False
 
     @classmethod
     def of(cls, config: RunnableConfig, *, trusts: bool = False, requires: bool = False) -> Request:
@@ -91,16 +88,23 @@ class Request:
         """
         configurable = config["configurable"]
         checkpoint_ns = configurable.get("checkpoint_ns") or ""
+        around = surroundings(configurable)
         user_id = user_of(configurable)
-        _refuse_inside(configurable, user_id)
+        run = run_of(around)
+        if user_id is None:
+            user_id = run.user_id if run else user_of(around)
+        if run is not None:
+            _refuse_elsewhere(configurable, run, user_id)
         given = [key for key in INSTRUCTIONS if configurable.get(key) is not None]
         if user_id is None and given:
             raise ValueError(f"{given[0]} needs a user_id beside it in the configurable")
         thread_id = configurable.get("thread_id")
+        if thread_id is None and run is not None:
+            thread_id = run.thread_id
         trusted = trusts and user_id is None and thread_id is not None
         if user_id is None and requires and not trusted:
             raise no_user(config)
-        if user_id is None and "thread_id" not in configurable:
+        if user_id is None and thread_id is None and "thread_id" not in configurable:
             raise _no_thread(configurable)
         if user_id is None and checkpoint_ns and isinstance(thread_id, AuthorizedThreadId):
             user_id = thread_id.user_id
@@ -116,6 +120,7 @@ class Request:
             is_active=_optional(checks.boolean, "is_active", configurable),
             make_current=_optional(checks.boolean, "make_current", configurable),
             trusted=trusted and user_id is None,
+            inside=bool(around),
         )
         if request.new_session and thread_id is not None:
             raise ValueError("new_session=True starts a thread of its own: give no thread_id")
@@ -125,6 +130,16 @@ class Request:
     def instructs(self) -> bool:
         """Whether it says something about the session itself."""
         return (self.title, self.is_active, self.make_current) != (None, None, None)
+
+    @property
+    def makes_current(self) -> bool:
+        """Whether the session becomes current: not by a graph inside a run, unless it says so."""
+        return not self.inside if self.make_current is None else self.make_current
+
+
+def instructs(config: RunnableConfig) -> bool:
+    """Say whether *config* says something about the session itself."""
+    return any(config["configurable"].get(key) is not None for key in INSTRUCTIONS)
 
 
 def user_of(configurable: Mapping[str, Any]) -> str | None:
@@ -166,21 +181,23 @@ def _identity(user: object) -> object:
     return getattr(user, "identity", None)
 
 
-def _refuse_inside(configurable: Mapping[str, Any], user_id: str | None) -> None:
-    """Refuse a graph that a node calls as part of its own run, but for another session.
+def _refuse_elsewhere(configurable: Mapping[str, Any], run: Run, user_id: str | None) -> None:
+    """Refuse a graph that is called inside a *run* for another session, without its thread id.
 
-    LangGraph gives it the run's namespace, so its checkpoints could not be found again. With
-    a thread id of its own it is a run of its own.
+    It is part of the run, then, and LangGraph mostly gives it the run's namespace, in which its
+    checkpoints could not be found again.
     """
-    run = configurable.get(RUN_KEY)
-    if run is None or not configurable.get("checkpoint_ns"):
-        return
-    elsewhere = configurable.get("new_session") or configurable.get("thread_id") is None
-    if elsewhere or user_id != getattr(run, "user_id", None):
+    if configurable.get("new_session"):
         raise ValueError(
-            "this graph is called inside a run, whose thread_id it inherits: for new_session or "
-            "another user_id, give it a thread_id of its own, such as "
-            "saver.sessions.create_user_session(user_id).config"
+            "new_session=True does not go with a graph called inside a run: for a session of its "
+            "own, give it a thread_id that nothing has"
+        )
+    thread_id = configurable.get("thread_id") or run.thread_id
+    inherits = run_of(configurable) is run and configurable.get("checkpoint_ns")
+    if user_id != run.user_id and (inherits or thread_id == run.thread_id):
+        raise ValueError(
+            f"this graph is called inside a run of user_id {run.user_id!r}, and is part of it: "
+            f"for user_id {user_id!r}, give it that and a thread_id, and nothing else of the run's"
         )
 
 

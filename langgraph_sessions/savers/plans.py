@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
@@ -26,13 +26,14 @@ from langgraph_sessions.runs.answers import refuse
 from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory, LoadList, from_row, is_held
 from langgraph_sessions.runs.opening import Opened, continue_thread, find_thread, open_run
 from langgraph_sessions.runs.parent import Parent
-from langgraph_sessions.runs.request import RUNTIME_KEY, Request, no_user
+from langgraph_sessions.runs.request import Request, instructs, no_user
 from langgraph_sessions.runs.saving import (
     SaveCheckpoint,
     SavePlainCheckpoint,
     SavePlainWrites,
     SaveWrites,
 )
+from langgraph_sessions.runs.surroundings import RUNTIME_KEY, Position, progress_of, surroundings
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory
 from langgraph_sessions.runs.underway import TRIES, UnderWay
 from langgraph_sessions.sessions.base_manager import BaseManager
@@ -63,6 +64,7 @@ class SaverPlans:
         checks.optional_function("titler", titler)
         self._manager = manager
         self._under_way = UnderWay()
+        self._home = secrets.token_hex(8)
         self._thread_id_factory = thread_id_factory
         self._titler = titler
         self._rejects = (
@@ -86,7 +88,9 @@ class SaverPlans:
         is_run = RUNTIME_KEY in config["configurable"]
         request = self._request(config, is_run)
         begins = is_run and active_run(config) is None and not request.checkpoint_ns
-        opened = yield from (self._begin if begins else self._open)(config, request)
+        opened = yield from (self._begin if begins else self._open)(
+            config, request, Parent.SELECT_SQL
+        )
         run = opened.run
         if is_run:
             self._refuse_nobody(config, run)
@@ -99,11 +103,11 @@ class SaverPlans:
             self._start(run, found, request)
         return owned(found, run.user_id) if found else None
 
-    def _begin(self, config: RunnableConfig, request: Request) -> Plan[Opened]:
+    def _begin(self, config: RunnableConfig, request: Request, select: str | None) -> Plan[Opened]:
         """Open the thread of a run that begins, when nothing is being saved to it in this saver."""
         for _ in range(TRIES):
             with self._under_way.loading() as saved:
-                opened = yield from self._open(config, request)
+                opened = yield from self._open(config, request, select)
             run = opened.run
             if run is None:
                 break
@@ -123,17 +127,27 @@ class SaverPlans:
         if run is None and self._requires_user:
             raise no_user(config)
 
-    def _open(self, config: RunnableConfig, request: Request) -> Plan[Opened]:
+    def _open(self, config: RunnableConfig, request: Request, select: str | None) -> Plan[Opened]:
         """Open the thread of the run that *config* is part of, or of one that begins.
 
-        A run keeps to its thread, unless it says something new of the session.
+        A run keeps to its thread. What a graph inside it says of the session, the run does.
         """
         run = active_run(config)
-        if run is None or request.instructs:
-            if run is not None and not run.makes_current:  # A job's, to the end.
-                request = replace(request, make_current=False)
-            return open_run(request, self._thread_id_factory, Parent.SELECT_SQL)
-        return continue_thread(request, run, Parent.SELECT_SQL)
+        if run is None or run.home != self._home:
+            opened = yield from open_run(request, self._thread_id_factory, select)
+            if run is None or not _is_shared(run, opened.run):
+                return self._begun(opened, config)
+        else:
+            opened = yield from continue_thread(request, run, select)
+        if request.instructs and (select is None or RUNTIME_KEY in config["configurable"]):
+            run.instructed = request
+        return Opened(run, opened.row)
+
+    def _begun(self, opened: Opened, config: RunnableConfig) -> Opened:
+        run, around = opened.run, surroundings(config["configurable"])
+        if run is not None:
+            run.home, run.around = self._home, Position.of(around) if around else None
+        return opened
 
     def _start(
         self,
@@ -192,6 +206,8 @@ class SaverPlans:
             yield SavePlainCheckpoint(config, (checkpoint, metadata, new_versions), self.serde)
             return _saved_config(config, checkpoint)
         began = self._manager.cache.now()
+        if progress := progress_of(config["configurable"]):
+            progress.note_checkpoint(config["configurable"], checkpoint["id"])
         save = SaveCheckpoint.of(run, config, checkpoint, metadata, new_versions, self.serde)
         self._note(save.done((yield save)), began)
         wants_titler = not save.checkpoint_ns and run.words.wants_titler(checkpoint["id"])
@@ -212,6 +228,8 @@ class SaverPlans:
             yield SavePlainWrites(config, (writes, task_id, task_path), self.serde)
             return
         began = self._manager.cache.now()
+        if progress := progress_of(config["configurable"]):
+            progress.note_writes(config["configurable"], writes, task_id)
         wrote = SaveWrites.of(run, config, writes, task_id, task_path, self.serde)
         if wrote.is_stop:
             self._under_way.stop(run)
@@ -224,16 +242,25 @@ class SaverPlans:
 
     def _writer(self, config: RunnableConfig) -> Plan[ActiveRun | None]:
         """Return the run that writes to *config*'s thread, `None` for one without a user."""
-        if run := active_run(config):
-            return run
-        request = self._request(config, is_run=True)
-        # A run of nobody's, under way: whose thread it is was settled when it began.
-        begun = RUNTIME_KEY in config["configurable"]
-        if request.user_id is None and (begun or not request.trusted):
-            return None
-        run = (yield from open_run(request, self._thread_id_factory, None)).run
-        self._refuse_nobody(config, run)
+        run = active_run(config)
+        # `update_state` of a graph inside a run instructs it with its saves.
+        if run is None or run.home != self._home or instructs(config):
+            request = self._request(config, is_run=True)
+            # A run of nobody's, under way: whose thread it is was settled when it began.
+            begun = RUNTIME_KEY in config["configurable"]
+            if request.user_id is None and (begun or not request.trusted):
+                return None
+            run = (yield from self._open(config, request, None)).run
+            self._refuse_nobody(config, run)
+        if run is not None:
+            run.heed()
         return run
+
+
+def _is_shared(run: ActiveRun, opened: ActiveRun | None) -> bool:
+    """Say whether *run*, of another saver, is on the *opened* thread: it was the last to save."""
+    last = opened and opened.claim.seen
+    return bool(run.claim.token and last and last.startswith(f"{run.claim.token}."))
 
 
 def _saved_config(config: RunnableConfig, checkpoint: Checkpoint) -> RunnableConfig:

@@ -11,7 +11,8 @@ from langgraph_sessions import SessionNotFoundError, get_session
 from langgraph_sessions.models import DEFAULT_TITLE
 from langgraph_sessions.runs.active import ActiveRun, active_run, for_storage, owned, pin
 from langgraph_sessions.runs.opening import open_run
-from langgraph_sessions.runs.request import RUN_KEY, RUNTIME_KEY, Request
+from langgraph_sessions.runs.request import Request
+from langgraph_sessions.runs.surroundings import RUN_KEY, RUNTIME_KEY
 from langgraph_sessions.runs.thread_ids import default_thread_id
 from tests.plans import opened, play, session_row
 from tests.support import config

@@ -14,10 +14,10 @@ from langgraph_sessions.runs.active import ActiveRun
 from langgraph_sessions.runs.request import (
     AUTH_USER_ID,
     INSTRUCTIONS,
-    RUN_KEY,
     AuthorizedThreadId,
     Request,
 )
+from langgraph_sessions.runs.surroundings import RUN_KEY
 from tests.plans import session
 from tests.support import config
 
@@ -251,9 +251,11 @@ def inside(**configurable: Any) -> Request:
 
 ELSEWHERE: list[dict[str, Any]] = [
     {"user_id": "alice", "new_session": True},
-    {"user_id": "alice"},
+    {"user_id": "alice", "new_session": True, "checkpoint_ns": ""},
+    {"user_id": "bob"},
     {"user_id": "bob", "thread_id": "t"},
-    {"thread_id": "t"},
+    {"user_id": "bob", "thread_id": "t", "checkpoint_ns": ""},
+    {"user_id": "bob", "thread_id": "other"},
 ]
 
 
@@ -264,10 +266,36 @@ def test_a_graph_inside_a_run_cannot_go_elsewhere_in_its_namespace(given: dict[s
         inside(**given)
 
 
-def test_a_graph_inside_a_run_may_be_of_it() -> None:
-    """On the run's thread, with its user, it is part of the run; at the root it is its own."""
-    assert inside(user_id="alice", thread_id="t").checkpoint_ns == "node:1"
-    assert inside(user_id="bob", new_session=True, checkpoint_ns="").user_id == "bob"
+PLACES = [
+    pytest.param({}, ("alice", "t"), id="nothing"),
+    pytest.param({"user_id": "alice"}, ("alice", "t"), id="the user"),
+    pytest.param({"thread_id": "t"}, ("alice", "t"), id="the run's thread"),
+    pytest.param({"thread_id": "other"}, ("alice", "other"), id="another thread"),
+    pytest.param({"checkpoint_ns": ""}, ("alice", "t"), id="the root"),
+    pytest.param(
+        {"user_id": "bob", "thread_id": "other", "checkpoint_ns": ""}, ("bob", "other"), id="both"
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "place"), PLACES)
+def test_a_graph_inside_a_run_is_its_users_and_on_its_thread(
+    given: dict[str, Any], place: tuple[str, str]
+) -> None:
+    """What it does not say is the run's; it makes no session current."""
+    request = inside(**given)
+    assert (request.user_id, request.thread_id) == place
+    assert not request.makes_current
+    assert inside(**given, make_current=True).makes_current
+    assert asked(user_id="alice").makes_current
+
+
+@pytest.mark.parametrize("given", ["run", 1, {"user_id": "alice", "thread_id": "t"}], ids=repr)
+def test_what_a_client_puts_in_the_place_of_a_run_is_none(given: object) -> None:
+    """A client's own keys, whatever their names, neither say who it is nor which thread."""
+    assert asked(**{RUN_KEY: given, "thread_id": "t"}).user_id is None
+    with pytest.raises(KeyError):
+        asked(**{RUN_KEY: given})
 
 
 def test_the_instructions_are_those_of_the_table() -> None:

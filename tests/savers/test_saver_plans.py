@@ -16,13 +16,13 @@ from langgraph_sessions import ConcurrentRunError, SessionNotFoundError
 from langgraph_sessions.plans import Call, Done, proceed
 from langgraph_sessions.runs.active import ActiveRun, active_run
 from langgraph_sessions.runs.loading import LoadHistory, LoadList
-from langgraph_sessions.runs.request import RUN_KEY, RUNTIME_KEY
 from langgraph_sessions.runs.saving import (
     SaveCheckpoint,
     SavePlainCheckpoint,
     SavePlainWrites,
     SaveWrites,
 )
+from langgraph_sessions.runs.surroundings import RUN_KEY, RUNTIME_KEY
 from langgraph_sessions.runs.underway import TRIES
 from langgraph_sessions.savers.plans import SaverPlans
 from langgraph_sessions.sessions.base_manager import BaseManager
@@ -234,14 +234,15 @@ def test_a_run_under_way_keeps_to_its_thread() -> None:
     assert active_run(below) is run
 
 
-def test_a_graph_that_says_something_new_of_the_session_is_a_run_of_its_own() -> None:
-    """On the run's thread, with a title: it is opened anew, and is another run."""
+def test_a_graph_that_says_something_new_of_the_session_is_part_of_the_run() -> None:
+    """On the run's thread, with a title: its first save gives it, and the rest notice nothing."""
     saver = Saver()
     given, run = begin(saver, HERE)
     again = within(given, title="Trip")
-    played = play(saver._get_tuple(again), [opened(session_row())])
-    assert played.asked == [OpenThread(user_id="alice", thread_id="t", select=SELECT)]
-    assert active_run(again) is not run
+    play(saver._get_tuple(again), [opened(session_row())])
+    assert active_run(again) is run
+    run.heed()
+    assert (run.put(None).title, run.put(None).first) == ("Trip", True)
 
 
 def test_a_run_whose_session_became_anothers_is_refused() -> None:

@@ -66,15 +66,16 @@ async def test_a_subgraph_invoked_inside_a_node(chat: Chat, db: Connection) -> N
     assert await conversation(chat, graph, session) == ["one", "from inside", "two", "from inside"]
 
 
-async def test_a_node_may_talk_to_a_thread_of_nobody(chat: Chat, db: Connection) -> None:
-    """A graph that a node invokes with a thread id of its own is a plain run, not the user's."""
+async def test_a_node_of_nobodys_run_may_talk_to_a_thread_of_nobody(
+    chat: Chat, db: Connection
+) -> None:
+    """A graph that a run without a user invokes with a thread id of its own is a plain run, too."""
     inner = chat.compile(chain(shallow=says("from inside")))
     other = config(thread_id="other")
     graph = chat.compile(chain(outer=calls(chat, inner, {"messages": ["hi"]}, other)))
-    await chat.say("one", graph, user_id="alice")
-    (session,) = await chat.sessions(None)
-    assert namespaces(db) == {session.thread_id: {""}, "other": {""}}
-    assert await conversation(chat, graph, session) == ["one", "from inside"]
+    await chat.say("one", graph, thread_id="outer")
+    assert namespaces(db) == {"outer": {""}, "other": {""}}
+    assert db.execute("SELECT FROM user_sessions").fetchall() == []
     assert texts(await chat.call(inner, "get_state", other)) == ["hi", "from inside"]
 
 
