@@ -53,6 +53,7 @@ _MODULES: Final = {
     "AsyncAgentSessionManager": "sessions.aio_manager",
     "AsyncSessionSaver": "savers.aio_saver",
     "ConcurrentRunError": "errors",
+    "NotInterruptedError": "errors",
     "Session": "models",
     "SessionError": "errors",
     "SessionNotFoundError": "errors",

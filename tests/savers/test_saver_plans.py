@@ -242,7 +242,7 @@ def test_a_graph_that_says_something_new_of_the_session_is_part_of_the_run() -> 
     play(saver._get_tuple(again), [opened(session_row())])
     assert active_run(again) is run
     run.heed()
-    assert (run.put(None).title, run.put(None).first) == ("Trip", True)
+    assert (run.title, run.saved) == ("Trip", False)
 
 
 def test_a_run_whose_session_became_anothers_is_refused() -> None:
