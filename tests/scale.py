@@ -159,7 +159,7 @@ def measures(is_heavy: bool) -> list[Measure]:
             MILLISECONDS,
             True,
             lambda manager, user, _: manager.get_current_user_session(user),
-            lambda user, _: operations.get_current(user),
+            lambda user, _: operations.get_current(user, None),
         ),
         page("first page", 0),
         page("hundredth page" if is_heavy else "last page", 99),

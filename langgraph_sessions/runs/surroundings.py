@@ -42,6 +42,11 @@ class Run(ABC):
     def thread_id(self) -> str:
         """The thread to which it saves."""
 
+    @property
+    @abstractmethod
+    def agent(self) -> str | None:
+        """The agent of its session; `None` for none."""
+
 
 def pin_run(configurable: dict[str, Any], run: Run, progress: Progress) -> None:
     """Put *run*, and the *progress* of its graph, where `run_of` and `progress_of` find them."""

@@ -8,12 +8,13 @@ from typing import Any, Final
 
 from langgraph_sessions.models import STATUSES
 from langgraph_sessions.plans import Params, Statement
-from langgraph_sessions.sql.rows import SESSION
+from langgraph_sessions.sql.rows import NEWEST, NEWEST_OF_AGENT, SESSION
 
 # The filters of a listing, each added only when asked for: a plan for the question at
 # hand, where `(%s IS NULL OR …)` can end in a generic one that uses no index.
 FILTERS: Final = {
     "user_id": "user_id = %(user_id)s",
+    "agent": "agent = %(agent)s",
     "title": r"title ILIKE %(title)s ESCAPE '\'",
     "metadata": "metadata @> %(metadata)s",
     "updated_after": "updated_at > %(updated_after)s",
@@ -74,10 +75,11 @@ def _order(conditions: Sequence[str]) -> str:
     """Return the order of a listing, in the words of the index that is to give it.
 
     No time, and no id, is NULL: NULLS LAST changes nothing but which index has that order, one
-    for everybody's lists, one for those of everybody's that are active or not.
+    for everybody's lists, one for those of everybody's that are active or not, one for a user's
+    with an agent.
     """
     if FILTERS["user_id"] in conditions:
-        return " ORDER BY updated_at DESC, id DESC"
+        return f" ORDER BY {NEWEST_OF_AGENT if FILTERS['agent'] in conditions else NEWEST}"
     if set(ACTIVE.values()) & set(conditions):
         return " ORDER BY updated_at DESC NULLS LAST, id DESC"
     return " ORDER BY updated_at DESC NULLS LAST, id DESC NULLS LAST"

@@ -77,6 +77,7 @@ ALTER TABLE user_sessions
     ALTER updated_at SET DEFAULT CURRENT_TIMESTAMP,
     ALTER is_active SET NOT NULL, ALTER is_active SET DEFAULT TRUE,
     ADD COLUMN metadata JSONB NOT NULL DEFAULT '{}',
+    ADD COLUMN agent VARCHAR(255),
     ADD COLUMN title_source TEXT NOT NULL DEFAULT 'default'
         CHECK (title_source IN ('default', 'message', 'model', 'user')),
     ADD COLUMN titler_called BOOLEAN NOT NULL DEFAULT FALSE,
@@ -116,34 +117,44 @@ UPDATE user_sessions SET title_source = 'user' WHERE title <> '{DEFAULT_TITLE}'"
 )
 
 # A session's thread: what each save of a run touches. Narrow, and without an index beside its key,
-# so that a save writes a few bytes: whose the thread is, and which save came last, see
-# `user_sessions_check`. A session and its thread are made, and deleted, in one transaction; who
-# changes a thread locks this row first.
+# so that a save writes a few bytes: whose the thread is, user's and agent's, and which save came
+# last, see `user_sessions_check`. A session and its thread are made, and deleted, in one
+# transaction; who changes a thread locks this row first.
 _THREADS = (
     """
 CREATE TABLE session_threads (
     thread_id  TEXT PRIMARY KEY,
     user_id    VARCHAR(255) NOT NULL,
-    last_save  TEXT
+    last_save  TEXT,
+    agent      VARCHAR(255)
 ) WITH (fillfactor = 50)""",
     """
 INSERT INTO session_threads (thread_id, user_id) SELECT thread_id, user_id FROM user_sessions""",
 )
 
-# A user: preferences, and the thread id set aside for the next session, see
-# `sql.opening._RESERVE`.
+# A user's preferences.
 _USERS = """
 CREATE TABLE session_users (
-    user_id             VARCHAR(255) PRIMARY KEY,
-    reserved_thread_id  VARCHAR(255),
-    preferences         JSONB NOT NULL DEFAULT '{}'
+    user_id      VARCHAR(255) PRIMARY KEY,
+    preferences  JSONB NOT NULL DEFAULT '{}'
+)"""
+
+# The thread id set aside for a user's next session, see `sql.opening._RESERVE`: with each agent,
+# '' for none, since no part of a key is NULL.
+_RESERVATIONS = """
+CREATE TABLE session_reservations (
+    user_id    VARCHAR(255),
+    agent      VARCHAR(255),
+    thread_id  VARCHAR(255) NOT NULL,
+    PRIMARY KEY (user_id, agent)
 )"""
 
 # The order of every listing. The title is in the first for searches, which then need not visit
 # the rows; the current session is the first row of the second. Few sessions wait for something,
 # so that the third is small. Everybody's lists are set apart by NULLS LAST, see
 # `listing._order`: in the same order, one of their indexes would be chosen for a user with many
-# sessions, too, and read through everybody else's.
+# sessions, too, and read through everybody else's. So are an agent's, see `rows.NEWEST_OF_AGENT`;
+# their indexes have no entries of sessions without an agent, and cost those nothing.
 _INDEXES = (
     """CREATE INDEX user_sessions_user_idx ON user_sessions (user_id, updated_at DESC, id DESC)
     INCLUDE (title, is_active)""",
@@ -158,6 +169,15 @@ _INDEXES = (
     """CREATE INDEX user_sessions_recent_status_idx
     ON user_sessions (status, updated_at DESC NULLS LAST, id DESC NULLS LAST)
     WHERE status <> 'idle'""",
+    """CREATE INDEX user_sessions_agent_idx
+    ON user_sessions (user_id, agent, updated_at DESC, id DESC NULLS LAST)
+    INCLUDE (title, is_active) WHERE agent IS NOT NULL""",
+    """CREATE INDEX user_sessions_agent_active_idx
+    ON user_sessions (user_id, agent, is_active, updated_at DESC, id DESC NULLS LAST)
+    WHERE agent IS NOT NULL""",
+    """CREATE INDEX user_sessions_recent_agent_idx
+    ON user_sessions (agent, updated_at DESC NULLS LAST, id DESC NULLS LAST)
+    WHERE agent IS NOT NULL""",
 )
 
 # The statuses of sessions that an older tool made: their threads may wait for something.
@@ -167,5 +187,5 @@ WHERE user_sessions_status(thread_id) <> 'idle'"""
 
 # The position of a migration is its version, from 1.
 MIGRATIONS: Final[tuple[Migration, ...]] = (
-    Migration((*_TABLE, *_THREADS, _USERS, *_INDEXES), finish=(_STATUSES,)),
+    Migration((*_TABLE, *_THREADS, _USERS, _RESERVATIONS, *_INDEXES), finish=(_STATUSES,)),
 )

@@ -74,6 +74,7 @@ class GuardThread(Guard):
     Attributes:
         user_id: The run's user.
         thread_id: The thread to which it saves.
+        agent: The agent of its session; `None` for none.
         checked: Whether another run's saves are an error.
         save: The save's name; `None` for a save outside a run.
         named: Whether other runs are to notice it.
@@ -81,6 +82,7 @@ class GuardThread(Guard):
 
     user_id: str
     thread_id: str
+    agent: str | None = None
     checked: bool = False
     save: str | None = None
     named: bool = True
@@ -88,15 +90,19 @@ class GuardThread(Guard):
     @property
     def part(self) -> str:
         own = " AND split_part(last_save, '.', 1) = %s" if self._run else ""
-        where = f"WHERE thread_id = %s AND user_id = %s{own}"
+        agent = "" if self.agent is None else " AND agent = %s"
+        where = f"WHERE thread_id = %s AND user_id = %s{agent}{own}"
         if self._name is None:
             # A lock that others' names need not wait for, but a deletion does.
             return f"thread AS (SELECT 1 FROM session_threads {where} FOR KEY SHARE)"
         return f"thread AS (UPDATE session_threads SET last_save = %s {where} RETURNING 1)"
 
-    sql: ClassVar[str] = """
+    @property
+    def sql(self) -> str:
+        agent = "" if self.agent is None else ", 'agent', %s::text"
+        return f"""
 SELECT CASE WHEN EXISTS (SELECT 1 FROM thread) THEN TRUE ELSE user_sessions_refuse(
-    jsonb_build_object('thread_id', %s::text, 'user_id', %s::text)) END"""
+    jsonb_build_object('thread_id', %s::text, 'user_id', %s::text{agent})) END"""
 
     @property
     def _name(self) -> str | None:
@@ -111,7 +117,8 @@ SELECT CASE WHEN EXISTS (SELECT 1 FROM thread) THEN TRUE ELSE user_sessions_refu
     def params(self) -> Sequence[Any]:
         name = () if self._name is None else (self._name,)
         run = () if self._run is None else (self._run,)
-        thread = (self.thread_id, self.user_id)
+        agent = () if self.agent is None else (self.agent,)
+        thread = (self.thread_id, self.user_id, *agent)
         return (*name, *thread, *run, *thread)
 
 
@@ -122,6 +129,8 @@ class PutSession(Guard):
     Attributes:
         user_id: Whose it is.
         thread_id: The thread to which the run saves.
+        agent: The agent of which it must be, and a new one is; `None`: whichever, and a new one is
+            of none.
         known: Whether the session existed when the run began.
         checked: Whether another run's saves are an error.
         save: The save's name; `None` for a save outside a run.
@@ -141,6 +150,7 @@ class PutSession(Guard):
 
     user_id: str
     thread_id: str
+    agent: str | None = None
     known: bool = False
     checked: bool = False
     save: str | None = None

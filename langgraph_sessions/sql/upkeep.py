@@ -16,20 +16,21 @@ from langgraph_sessions.sql.rows import SESSION
 
 @dataclass(frozen=True, kw_only=True)
 class CopySession(Statement):
-    """Copy a thread, and its session, for the owner; refuse another *user_id*, if given."""
+    """Copy a thread, and its session, for the owner; refuse another *user_id*, or *agent*."""
 
     repeatable = False
 
     source: str
     target: str
     user_id: str | None = None
+    agent: str | None = None
     checkpoint_id: str | None = None
     title: str | None = None
 
     sql: ClassVar[str] = f"""
 SELECT {SESSION} FROM jsonb_to_record(user_sessions_copy_session(jsonb_build_object(
     'source', %(source)s::text, 'target', %(target)s::text, 'user_id', %(user_id)s::text,
-    'checkpoint_id', %(checkpoint_id)s::text, 'title', %(title)s::text)))
+    'agent', %(agent)s::text, 'checkpoint_id', %(checkpoint_id)s::text, 'title', %(title)s::text)))
     AS s ({record(SEEN)}) WHERE s.id IS NOT NULL"""
 
 
@@ -129,14 +130,15 @@ WITH saved AS (
         coalesce(max((checkpoint ->> 'ts')::timestamptz), now()) AS last
     FROM checkpoints WHERE thread_id = %(thread_id)s::text HAVING count(*) > 0
 ), thread AS (
-    INSERT INTO session_threads AS t (thread_id, user_id)
-    SELECT %(thread_id)s::text, %(user_id)s FROM saved
+    INSERT INTO session_threads AS t (thread_id, user_id, agent)
+    SELECT %(thread_id)s::text, %(user_id)s, %(agent)s FROM saved
     ON CONFLICT (thread_id) DO UPDATE SET thread_id = EXCLUDED.thread_id
-    WHERE t.user_id = EXCLUDED.user_id RETURNING user_id, thread_id
+    WHERE t.user_id = EXCLUDED.user_id AND (EXCLUDED.agent IS NULL OR t.agent = EXCLUDED.agent)
+    RETURNING user_id, thread_id, agent
 )
 INSERT INTO user_sessions
-    (user_id, thread_id, title, title_source, status, created_at, updated_at)
-SELECT user_id, thread_id, %(title)s, %(title_source)s, user_sessions_status(thread_id),
+    (user_id, thread_id, agent, title, title_source, status, created_at, updated_at)
+SELECT user_id, thread_id, agent, %(title)s, %(title_source)s, user_sessions_status(thread_id),
     least(first, now()), least(last, now())
 FROM saved, thread
 ON CONFLICT (thread_id) DO UPDATE SET thread_id = EXCLUDED.thread_id
@@ -151,5 +153,6 @@ class AdoptSession(Statement):
     thread_id: str
     title: str
     title_source: str
+    agent: str | None = None
 
     sql: ClassVar[str] = _ADOPT

@@ -77,7 +77,7 @@ def cursor_at(url: str, pages: int, user_id: str | None = None, **filters: Any) 
 @pytest.mark.parametrize("user", ["heavy", "user-7", "nobody"])
 def test_the_current_session_is_one_row(conn: Connection, user: str) -> None:
     """The current session is found by reading one row, whoever's it is."""
-    tree = explained(conn, operations.get_current(user))
+    tree = explained(conn, operations.get_current(user, None))
     assert rows_read(tree) <= 1
     assert indexes(tree) == {ACTIVE}
 

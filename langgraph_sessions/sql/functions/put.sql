@@ -7,16 +7,18 @@ RETURNS jsonb LANGUAGE plpgsql AS $$
 -- Called for a run's first save, and for those that change the title or the status; the others
 -- touch session_threads alone. It locks the thread's row first, as everything does that changes
 -- a thread. It raises to undo what is saved in the same statement: LGS01 where the thread is not
--- the user's, LGS04 where another run has saved meanwhile.
+-- the user's, or not of the agent, LGS04 where another run has saved meanwhile.
 --
 -- Its keys; an absent one is NULL or FALSE, one that this version does not know is ignored:
 --   user_id, thread_id
+--   agent: of which the session must be, and a new one is; absent: it may be of any, a new one is of
+--       none
 --   known: the session existed when the run began. If it is gone since, somebody deleted it, and
 --       the rest of the run does not bring it back.
 --   first: this is the run's first save, which makes the session current and carries out the
 --       run's instructions (title, is_active). The later saves leave all that alone.
 --   make_current: FALSE for a job's run, by which no session becomes current: its time of use stays,
---       and that of a new one is right behind the current one's
+--       and that of a new one is right behind the current one's, the agent's if it has one
 --   title, message_title, is_active: what the run, or its first message, asks for
 --   checked, save, seen, base, own: see user_sessions_check
 --   own, task, channels: see user_sessions_status_after
@@ -24,6 +26,7 @@ RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     p_user_id text := p ->> 'user_id';
     p_thread_id text := p ->> 'thread_id';
+    p_agent text := p ->> 'agent';
     p_first boolean := coalesce((p ->> 'first')::boolean, FALSE);
     p_title text := p ->> 'title';
     p_message_title text := p ->> 'message_title';
@@ -37,15 +40,15 @@ DECLARE
 BEGIN
     IF NOT coalesce((p ->> 'known')::boolean, FALSE) THEN
         -- Of two that make the thread's row at once, the second waits here for the first.
-        INSERT INTO session_threads (thread_id, user_id, last_save)
-        VALUES (p_thread_id, p_user_id, p_save) ON CONFLICT (thread_id) DO NOTHING;
+        INSERT INTO session_threads (thread_id, user_id, last_save, agent)
+        VALUES (p_thread_id, p_user_id, p_save, p_agent) ON CONFLICT (thread_id) DO NOTHING;
         IF FOUND THEN
             PERFORM user_sessions_check(p, p ->> 'seen');
             INSERT INTO user_sessions
-                (user_id, thread_id, title, title_source, is_active, status,
+                (user_id, thread_id, agent, title, title_source, is_active, status,
                 created_at, updated_at)
             VALUES (
-                p_user_id, p_thread_id,
+                p_user_id, p_thread_id, p_agent,
                 coalesce(p_title, p_message_title, 'New Chat'),
                 CASE WHEN p_title IS NOT NULL THEN 'user'
                      WHEN p_message_title IS NOT NULL THEN 'message' ELSE 'default' END,
@@ -54,14 +57,19 @@ BEGIN
                 CASE WHEN p_make_current
                     THEN coalesce(p_at, user_sessions_latest(p_user_id))
                     ELSE least(coalesce(p_at, clock_timestamp()),
-                        (SELECT max(updated_at) - interval '1 microsecond' FROM user_sessions
-                        WHERE user_id = p_user_id AND is_active)) END)
+                        coalesce(
+                            (SELECT max(updated_at) FROM user_sessions
+                            WHERE user_id = p_user_id AND agent = p_agent AND is_active),
+                            (SELECT max(updated_at) FROM user_sessions
+                            WHERE user_id = p_user_id AND is_active)
+                        ) - interval '1 microsecond') END)
             RETURNING * INTO s;
             RETURN to_jsonb(s);
         END IF;
     END IF;
     SELECT * INTO t FROM session_threads WHERE thread_id = p_thread_id FOR NO KEY UPDATE;
-    IF NOT FOUND OR t.user_id <> p_user_id THEN
+    IF NOT FOUND OR t.user_id <> p_user_id
+    OR (p_agent IS NOT NULL AND t.agent IS DISTINCT FROM p_agent) THEN
         RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = 'LGS01';
     END IF;
     PERFORM user_sessions_check(p, t.last_save);
