@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from psycopg import pq
@@ -47,6 +47,18 @@ ROLLED_BACK: Final = frozenset({"40001", "40P01"})
 def is_rolled_back(error: psycopg.Error) -> bool:
     """Say whether nothing of the transaction was done, and it may succeed at once."""
     return error.sqlstate in ROLLED_BACK
+
+
+def is_for_good(error: psycopg.Error, conn: Any) -> bool:
+    """Say whether *conn*'s database is read-only by its settings, and not as a standby.
+
+    A standby may be about to become the primary.
+    """
+    return bool(
+        error.sqlstate == "25006"
+        and not conn.closed
+        and conn.info.parameter_status("in_hot_standby") == "off"
+    )
 
 
 def is_passing(error: BaseException) -> bool:

@@ -111,7 +111,8 @@ class Running(Connections[ConnT, PipeT]):
             try:
                 return (yield from self._answer_on(conn, question))
             except psycopg.Error as error:
-                if not question.repeatable and not failures.is_rolled_back(error):
+                again = question.repeatable or failures.is_rolled_back(error)
+                if not again or failures.is_for_good(error, conn):
                     raise Unrepeatable(error) from error
                 raise
 
@@ -192,7 +193,7 @@ def _limited(question: Composite) -> Plan[Any]:
 
 
 class Unrepeatable(Exception):
-    """A question that is not repeatable may have been executed: do not ask it again.
+    """A question is not to be asked again: it may have been executed, or it would be in vain.
 
     Attributes:
         error: The connection's error, or the database's.
