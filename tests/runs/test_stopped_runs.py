@@ -1,0 +1,164 @@
+"""A run that was stopped is over: the next message of its session is never refused for it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from langgraph_sessions import AsyncSessionSaver, SessionSaver
+from tests.graphs import DURABILITIES
+from tests.runs import stopping
+from tests.runs.stopping import WHOLE, Caller, Invoker, Stop, SyncCaller, Tries, assert_faithful
+from tests.slow import slow_commits
+from tests.support import texts
+
+TRIES = pytest.mark.parametrize(
+    "tries", [20, pytest.param(200, marks=pytest.mark.long)], ids=["short", "long"]
+)
+POINT_1 = pytest.mark.xfail(strict=True, reason="issue 11, point 1: stopped runs")
+Saver = SessionSaver | AsyncSessionSaver
+# How a user is served, and stops.
+Way = tuple[type[Saver], type[Caller], Stop]
+
+WAYS: dict[str, Way] = {
+    "task.cancel": (AsyncSessionSaver, Invoker, stopping.cancelled),
+    "task.cancel of a stream": (AsyncSessionSaver, Caller, stopping.cancelled),
+    "asyncio.timeout": (AsyncSessionSaver, Invoker, stopping.timed_out),
+    "anyio.move_on_after": (AsyncSessionSaver, Caller, stopping.moved_on),
+    "aclose": (AsyncSessionSaver, Caller, stopping.closed),
+    "break": (AsyncSessionSaver, Caller, stopping.left),
+    "break, kept": (AsyncSessionSaver, Caller, stopping.kept),
+    "sync break": (SessionSaver, SyncCaller, stopping.sync_left),
+    "sync break, kept": (SessionSaver, SyncCaller, stopping.sync_kept),
+    "threads, task.cancel": (SessionSaver, Invoker, stopping.cancelled),
+    "threads, break": (SessionSaver, Caller, stopping.left),
+}
+# What goes on beside whoever says the next thing, and so meets it.
+BESIDE = ["task.cancel", "anyio.move_on_after", "break, kept", "sync break, kept"]
+# After these, nothing of the run is at work.
+OVER = [name for name in WAYS if not name.endswith("kept")]
+THREADS = ("sync break", "threads, task.cancel")
+
+
+def ways(*names: str, right: tuple[str, ...] = ()) -> pytest.MarkDecorator:
+    """Return what runs a test for each of these ways; all but the *right* ones fail today."""
+    params = [
+        pytest.param(WAYS[name], id=name, marks=() if name in right else POINT_1) for name in names
+    ]
+    return pytest.mark.parametrize("way", params)
+
+
+@asynccontextmanager
+async def opened(kind: type[Saver], url: str) -> AsyncIterator[Any]:
+    """A saver of that kind, closed after the block when all that it was given has ended."""
+    loop, saver = asyncio.get_running_loop(), kind(url)
+    threads = ThreadPoolExecutor()
+    loop.set_default_executor(threads)
+    if isinstance(saver, AsyncSessionSaver):
+        await saver.setup()
+    before = asyncio.all_tasks()  # The pool's workers among them.
+    try:
+        yield saver
+        if begun := asyncio.all_tasks() - before:
+            await asyncio.wait(begun)
+        threads.shutdown()
+    finally:
+        loop.set_default_executor(ThreadPoolExecutor())
+        if isinstance(saver, AsyncSessionSaver):
+            await saver.close()
+        else:
+            saver.close()
+
+
+@ways(*WAYS, right=("sync break",))
+@TRIES
+async def test_the_next_message_is_not_refused(url: str, way: Way, tries: int) -> None:
+    """At whatever moment a turn is stopped: what was saved stays, and no answer is doubled."""
+    kind, calls, stop = way
+    slow_commits(url)
+    all_tries = Tries(tries)
+    async with opened(kind, url) as saver:
+        builder = stopping.answering(all_tries.chance, is_async=calls.is_async)
+        graph = builder.compile(checkpointer=saver)
+
+        async def talk(durability: str) -> None:
+            for number in range(tries):
+                caller = calls(graph, durability, f"{durability}-{number}")
+                await all_tries.one(caller, stop)
+
+        await asyncio.gather(*map(talk, DURABILITIES))
+    assert all_tries.refused == {}
+    await assert_faithful(url, all_tries.users)
+
+
+@ways(*BESIDE, right=tuple(BESIDE))
+@TRIES
+async def test_from_another_process_it_is_heard_when_all_is_saved(
+    url: str, way: Way, tries: int
+) -> None:
+    """Another saver is refused at most while the database receives what was under way."""
+    kind, calls, stop = way
+    slow_commits(url)
+    all_tries = Tries(tries)
+    async with opened(kind, url) as saver, opened(AsyncSessionSaver, url) as other:
+        builder = stopping.answering(all_tries.chance, is_async=calls.is_async)
+        graph = builder.compile(checkpointer=saver)
+        elsewhere = stopping.answering(all_tries.chance).compile(checkpointer=other)
+
+        async def talk(durability: str) -> None:
+            for number in range(tries):
+                who = durability, f"{durability}-{number}"
+                await all_tries.one(calls(graph, *who), stop, Invoker(elsewhere, *who))
+
+        await asyncio.gather(*map(talk, DURABILITIES))
+    print(f"refused at first: {dict(all_tries.refused)} of {tries}")
+    await assert_faithful(url, all_tries.users)
+
+
+async def stopped_in_mid_answer(url: str, way: Way) -> Any:
+    """Stop one user's answer in its middle for each durability; return the graph's builder."""
+    kind, calls, stop = way
+    async with opened(kind, url) as saver:
+        for durability in DURABILITIES:
+            moment = asyncio.Event()
+            builder = stopping.answering(random.Random(1), moment.set, is_async=calls.is_async)
+            caller = calls(builder.compile(checkpointer=saver), durability, durability)
+            await caller.say("one")
+            await stop(caller, "two", moment)
+    return builder
+
+
+# LangGraph saves no error for a lone task of `ainvoke` that is cancelled, nor in threads.
+@ways(*OVER, right=("task.cancel", "asyncio.timeout", "anyio.move_on_after", *THREADS))
+async def test_a_session_whose_answer_was_stopped_is_idle(url: str, way: Way) -> None:
+    """Nothing failed, and what was said is kept."""
+    builder = await stopped_in_mid_answer(url, way)
+    async with AsyncSessionSaver(url) as saver:
+        graph = builder.compile(checkpointer=saver)
+        for session in await saver.sessions.list_sessions():
+            said = texts(await graph.aget_state(session.config))
+            # With "exit", all of a run is saved or nothing.
+            assert said[:3] == WHOLE[:3] or (session.user_id == "exit" and said == WHOLE[:2])
+            assert session.status == "idle"
+
+
+@ways(*OVER)
+async def test_a_session_whose_answer_was_stopped_can_be_purged(
+    url: str, db: psycopg.Connection[Any], way: Way
+) -> None:
+    """It waits for nothing: a purge takes it as any other that is old enough."""
+    await stopped_in_mid_answer(url, way)
+    db.execute(
+        "UPDATE checkpoints SET checkpoint ="
+        " checkpoint || jsonb_build_object('ts', now() - interval '40 days')"
+    )
+    async with AsyncSessionSaver(url) as saver:
+        counts = await saver.sessions.purge_sessions(active=True)
+    assert counts == {"purged": len(DURABILITIES), "kept": 0}
