@@ -127,7 +127,13 @@ async def times(service: Service, over: asyncio.Future[Any] | None = None) -> li
     return found
 
 
-@pytest.mark.parametrize("tasks", WIDE)
+# Today the long one of an event loop does; that of a program in threads passes.
+SLOW = pytest.mark.xfail(reason="issue 11, point 9: fan-out")
+
+
+@pytest.mark.parametrize(
+    "tasks", [WIDE[0], pytest.param(3000, id="long", marks=[pytest.mark.long, SLOW])]
+)
 async def test_a_wide_run_holds_nobody_up(
     service: Service, tasks: int, request: pytest.FixtureRequest
 ) -> None:
