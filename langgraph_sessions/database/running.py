@@ -111,8 +111,7 @@ class Running(Connections[ConnT, PipeT]):
             try:
                 return (yield from self._answer_on(conn, question))
             except psycopg.Error as error:
-                again = question.repeatable or failures.is_rolled_back(error)
-                if not again or failures.is_for_good(error, conn):
+                if not question.repeatable and not failures.is_rolled_back(error):
                     raise Unrepeatable(error) from error
                 raise
 
@@ -162,8 +161,7 @@ class Running(Connections[ConnT, PipeT]):
                     return (yield from work())
                 except psycopg.Error as error:
                     rolled_back = failures.is_rolled_back(error)
-                    is_broken = self._is_pool and failures.is_broken(error)
-                    if not rolled_back and not is_broken:
+                    if not rolled_back and not self.is_broken(error):
                         raise
                     failure = error
             failure = failure or psycopg.OperationalError("the database does not answer")
@@ -193,7 +191,7 @@ def _limited(question: Composite) -> Plan[Any]:
 
 
 class Unrepeatable(Exception):
-    """A question is not to be asked again: it may have been executed, or it would be in vain.
+    """A question that is not repeatable may have been executed: do not ask it again.
 
     Attributes:
         error: The connection's error, or the database's.

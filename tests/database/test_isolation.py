@@ -70,7 +70,6 @@ async def test_first_runs_at_once_make_one_session(chat: Chat) -> None:
     assert [state["said"] for state in await asyncio.gather(*runs)] == [[*range(8)]] * 6
 
 
-@pytest.mark.xfail(strict=True, reason="issue 11, point 10: isolation levels")
 async def test_the_savers_transactions_are_read_committed(chat: Chat) -> None:
     """Whatever the database's default, and so nothing that is right is rolled back."""
     database: Any = chat.saver._database

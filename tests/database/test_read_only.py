@@ -15,10 +15,7 @@ from langgraph_sessions.embedded.server import find_binaries
 from tests.servers import Server
 from tests.support import Chat, psycopg_pool_options
 
-pytestmark = [
-    pytest.mark.direct("a pooler lends connections that were made before"),
-    pytest.mark.xfail(strict=True, reason="issue 11, point 11: a read-only database"),
-]
+pytestmark = pytest.mark.direct("a pooler lends connections that were made before")
 KINDS = pytest.mark.parametrize("kind", [SessionSaver, AsyncSessionSaver])
 OUTAGES = pytest.mark.parametrize("on_outage", ["raise", "memory"])
 

@@ -140,7 +140,6 @@ async def test_what_a_delta_channel_is_rebuilt_from_is_not_deleted(
     assert await chat.sessions() == []
 
 
-@pytest.mark.xfail(strict=True, reason="issue 11, point 12: deletions of runs")
 @pytest.mark.parametrize("tries", [20, pytest.param(300, marks=pytest.mark.long)])
 async def test_deletions_beside_a_run_that_starts_do_not_lock_each_other_out(
     url: str, tries: int
