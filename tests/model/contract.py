@@ -1,0 +1,362 @@
+"""The contract's sections 2, 4 and 8 as plain Python: users, sessions, and what runs do to them.
+
+A method does what the saver, or the manager, has to do, and raises what that has to raise. What
+is told of a thread's checkpoints is in `conversations`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any, Final
+
+from langgraph.errors import EmptyInputError
+
+from langgraph_sessions import (
+    ConcurrentRunError,
+    SessionError,
+    SessionNotFoundError,
+)
+from tests.model.conversations import Answer, Given, Point, Turn, copied, first_human
+
+DEFAULT: Final = "New Chat"
+
+# Not yet in the package; the contract's error in its place, so that what is raised can be compared.
+NotInterruptedError: Final = type("NotInterruptedError", (SessionError,), {})
+
+
+@dataclass(eq=False)
+class Session:
+    """A session.
+
+    Attributes:
+        user: Whose it is.
+        thread: Its thread id; `None` until the model is told which one it was given.
+        agent: The agent of the saver that made it.
+        title: Its title.
+        titled: Whether somebody gave it that, or its first message did.
+        active: Whether it is active.
+        made_current: When it was made current last; 0 for never.
+        used: When it was last used.
+        metadata: The application's.
+        points: Its thread's checkpoints, oldest first.
+        saved: The last save of a run: the run, and when.
+        forked_from: The source's thread id, and the checkpoint that the copy ends with.
+    """
+
+    user: str
+    thread: str | None = None
+    agent: str | None = None
+    title: str = DEFAULT
+    titled: bool = False
+    active: bool = True
+    made_current: int = 0
+    used: int = 0
+    metadata: dict[str, Any] = field(default_factory=dict)
+    points: list[Point] = field(default_factory=list)
+    saved: tuple[Run, int] | None = None
+    forked_from: tuple[str | None, Point] | None = None
+
+    @property
+    def head(self) -> Point | None:
+        """The newest checkpoint."""
+        return self.points[-1] if self.points else None
+
+    @property
+    def question(self) -> str | None:
+        """The question that waits for an answer."""
+        return self.head.question if self.head else None
+
+    @property
+    def status(self) -> str:
+        """What it waits for."""
+        return self.head.status if self.head else "idle"
+
+    @property
+    def waits(self) -> bool:
+        """Whether somebody has to go on: for an answer, or at a static breakpoint."""
+        head = self.head
+        return head is not None and bool(
+            head.question or (head.next and not head.failed and not head.stopped)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a run's config says.
+
+    Attributes:
+        user: Whose it is.
+        agent: The saver's agent.
+        thread: A certain thread id.
+        point: A certain checkpoint.
+        durability: LangGraph's.
+    """
+
+    user: str
+    agent: str | None = None
+    thread: str | None = None
+    point: Point | None = None
+    new_session: bool = False
+    title: str | None = None
+    is_active: bool | None = None
+    make_current: bool = True
+    durability: str = "async"
+
+
+@dataclass(eq=False)
+class Run:
+    """A run under way.
+
+    Attributes:
+        asked: What its config said.
+        session: Where it goes: settled when it starts.
+        known: Whether the session exists, as far as the run knows.
+        seen: The session's last save when it started.
+        activate: What its first save sets, if anything.
+        turn: What the graph does.
+    """
+
+    asked: Asked
+    session: Session
+    known: bool
+    seen: object
+    activate: bool | None
+    turn: Turn
+    saved: bool = False
+
+
+class Contract:
+    """All sessions of all users."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self.sessions: list[Session] = []
+        self._drafts: dict[tuple[str, str | None], Session] = {}
+        self._clock = count(1)
+
+    # --- Looking ------------------------------------------------------------------------------
+
+    def of(self, user: str, agent: str | None = None) -> list[Session]:
+        """Return a user's sessions that a saver with this agent sees, the last used first."""
+        mine = [s for s in self.sessions if s.user == user and agent in (None, s.agent)]
+        return sorted(mine, key=lambda session: -session.used)
+
+    def get(self, user: str, thread: str | None, agent: str | None = None) -> Session:
+        """Return a certain session; another's looks like none."""
+        for session in self.of(user, agent):
+            if session.thread == thread:
+                return session
+        raise SessionNotFoundError(user, thread)
+
+    def current(self, user: str, agent: str | None = None) -> Session | None:
+        """Return the active session that was made current last."""
+        made = [s for s in self.of(user, agent) if s.active and s.made_current]
+        return max(made, key=lambda session: session.made_current, default=None)
+
+    # --- Runs ---------------------------------------------------------------------------------
+
+    def start(self, asked: Asked, given: Given) -> Run:
+        """Begin a run: what it saves by the time that its node is called, is saved."""
+        session = self.goes_to(asked)
+        if asked.point is not None and asked.point not in session.points:
+            raise SessionNotFoundError(asked.user, session.thread)
+        at = asked.point or session.head
+        if at is None and given is None:
+            raise EmptyInputError
+        if asked.thread is None and isinstance(given, Answer) and not (at and at.question):
+            raise NotInterruptedError
+        addressed, late = asked.point is not None, asked.durability == "exit"
+        run = Run(
+            asked,
+            session,
+            known=session in self.sessions,
+            seen=session.saved,
+            activate=_activation(asked, session),
+            turn=Turn(given, at, addressed=addressed, late=late),
+        )
+        self._save(run, run.turn.saved())
+        return run
+
+    def goes_to(self, asked: Asked) -> Session:
+        """Return the session that a run goes to, be it one that its first save makes."""
+        if asked.new_session:
+            return Session(asked.user, agent=asked.agent)
+        if asked.thread is not None:
+            for session in self.sessions:
+                if session.thread == asked.thread:
+                    return self.get(asked.user, asked.thread, asked.agent)
+            return Session(asked.user, asked.thread, asked.agent)
+        current = self.current(asked.user, asked.agent)
+        return current or self._draft(asked.user, asked.agent)
+
+    def _draft(self, user: str, agent: str | None) -> Session:
+        """Return the session that the user's next run makes: the same for two at once."""
+        draft = self._drafts.get((user, agent))
+        if draft is None or draft.used:
+            draft = self._drafts[user, agent] = Session(user, agent=agent)
+        return draft
+
+    def end(self, run: Run) -> None:
+        """Run the node to its end, and save what it did.
+
+        The error of a node that failed comes first, also where the run was overtaken.
+        """
+        if run.turn.fails and self._refusal(run):
+            return
+        self._may_save(run)
+        reached = run.turn.reaches_node
+        self._save(run, run.turn.end())
+        if reached:
+            run.session.saved = run, next(self._clock)
+
+    def stop(self, run: Run, *, leaves_late: bool) -> None:
+        """Stop a run in its node: what it had saved stays, and it is over.
+
+        LangGraph saves what is *late* (`durability="exit"`) where a stream is left.
+        """
+        if leaves_late:
+            self._save(run, run.turn.left())
+        if run.turn.at is run.session.head:
+            run.turn.at.stopped = True
+
+    def _may_save(self, run: Run) -> None:
+        if error := self._refusal(run):
+            raise error
+
+    def _refusal(self, run: Run) -> SessionError | None:
+        if run.known and run.session not in self.sessions:
+            return SessionNotFoundError(run.asked.user, run.session.thread)
+        if (last := run.session.saved) != run.seen and (last is None or last[0] is not run):
+            return ConcurrentRunError(run.session.thread or "")
+        return None
+
+    def _save(self, run: Run, points: list[Point]) -> None:
+        """Save checkpoints; the run's first makes the session, or carries out what it asks."""
+        if not points:
+            return
+        self._may_save(run)
+        session = run.session
+        if session not in self.sessions:
+            self.sessions.append(session)
+        session.points += points
+        session.saved = run, next(self._clock)
+        if not run.saved:
+            run.saved = run.known = True
+            self._use(session, run.asked.make_current)
+            if run.activate is not None:
+                session.active = run.activate
+            self._rename(session, run.asked.title)
+        self._title(session)
+
+    def _use(self, session: Session, make_current: bool = True) -> None:
+        session.used = next(self._clock)
+        if make_current:
+            session.made_current = session.used
+
+    def _rename(self, session: Session, title: str | None) -> None:
+        if title is not None:
+            session.title, session.titled = title, True
+
+    def _title(self, session: Session) -> None:
+        point = session.points[-1]
+        said = (*point.said, point.given) if point.given else point.said
+        if not session.titled and (text := first_human(said)):
+            session.title, session.titled = " ".join(text.split()), True
+
+    # --- The manager --------------------------------------------------------------------------
+
+    def create(
+        self, user: str, agent: str | None = None, title: str = DEFAULT, **given: Any
+    ) -> Session:
+        """Create a session, which becomes current."""
+        if any(given.get("thread") == s.thread for s in self.sessions if s.thread):
+            raise ValueError("thread_id is in use")
+        session = Session(user, agent=agent, title=title, titled=title != DEFAULT, **given)
+        self.sessions.append(session)
+        self._use(session)
+        return session
+
+    def get_or_create(self, user: str, agent: str | None, title: str) -> Session:
+        """Return the current session, else a new one."""
+        if current := self.current(user, agent):
+            return current
+        session = self._draft(user, agent)
+        self.sessions.append(session)
+        self._use(session)
+        self._rename(session, None if title == DEFAULT else title)
+        return session
+
+    def switch(self, session: Session) -> None:
+        """Make it current, and active."""
+        self._use(session)
+        session.active = True
+
+    def update(self, user: str, updates: dict[str, Any], thread: str | None = None) -> None:
+        """Change a session, by default the current one."""
+        session = self.get(user, thread) if thread else self.current(user)
+        if session is None:
+            raise SessionNotFoundError(user)
+        self._rename(session, updates.get("title"))
+        session.active = updates.get("is_active", session.active)
+        merged = {**session.metadata, **updates.get("metadata", {})}
+        session.metadata = {key: value for key, value in merged.items() if value is not None}
+
+    def deactivate(self, user: str, thread: str | None = None) -> int:
+        """Deactivate a session, or all of a user's; return how many were active."""
+        chosen = [s for s in self.of(user) if s.active and thread in (None, s.thread)]
+        for session in chosen:
+            session.active = False
+        return len(chosen)
+
+    def fork(self, session: Session, point: Point | None, title: str | None) -> Session:
+        """Copy it, up to a checkpoint, as a new one, which becomes current."""
+        points = copied(session.points, point)
+        fork = replace(session, thread=None, points=points, active=True, saved=None)
+        fork.metadata = dict(session.metadata)
+        self.sessions.append(fork)
+        self._use(fork)
+        self._rename(fork, title)
+        return fork
+
+    def update_state(self, asked: Asked, said: str) -> None:
+        """Add a message to what was said at a checkpoint: it is used, and no run is refused."""
+        session = self.goes_to(asked)
+        at = asked.point or session.head
+        point = Point((*(at.said if at else ()), said), at)
+        if session not in self.sessions:
+            self.sessions.append(session)
+        session.points.append(point)
+        session.active = True
+        self._use(session)
+        self._title(session)
+
+    def delete(self, sessions: list[Session]) -> None:
+        """Delete them, with all that was said."""
+        self.sessions = [session for session in self.sessions if session not in sessions]
+
+    def delete_user(self, user: str) -> None:
+        """Delete everything of a user."""
+        self.delete(self.of(user))
+        self._drafts = {key: draft for key, draft in self._drafts.items() if key[0] != user}
+
+    def transfer(self, user: str, to: str, thread: str | None = None) -> int:
+        """Move a session, or all of a user's, to another user."""
+        chosen = [session for session in self.of(user) if thread in (None, session.thread)]
+        for session in chosen:
+            session.user = to
+        return len(chosen)
+
+    def purge(self, *, active: bool) -> dict[str, int]:
+        """Delete those that are active, or not, and wait for nobody."""
+        old = [session for session in self.sessions if session.active == active]
+        gone = [session for session in old if not session.waits]
+        self.delete(gone)
+        return {"purged": len(gone), "kept": len(old) - len(gone)}
+
+
+def _activation(asked: Asked, session: Session) -> bool | None:
+    """Return what a run's first save sets: it is settled when the run starts."""
+    if asked.is_active is False:
+        return False
+    return None if session.active or not asked.make_current else True
