@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from itertools import count
+from operator import itemgetter
 from typing import Any, ClassVar, Final
 
 from hypothesis.stateful import RuleBasedStateMachine
@@ -13,7 +15,7 @@ from langgraph.errors import EmptyInputError
 from langgraph_sessions import SessionError, SessionNotFoundError
 from tests.model.contract import Asked, Contract, Run, Session
 from tests.model.conversations import Given, Point
-from tests.model.product import KINDS, NodeError, Product, UnderWay
+from tests.model.product import NodeError, Product, UnderWay
 from tests.support import texts
 
 USERS: Final = 3
@@ -65,15 +67,20 @@ class Comparing(RuleBasedStateMachine):
         return session.points[-1 - number % len(session.points)]
 
     def text(self, word: str) -> str:
-        """Return a message that nobody said before."""
-        return f"{word} {next(self._texts)}"
+        """Return a message that nobody said before, in any history."""
+        return f"{word} {self._history}.{next(self._texts)}"
 
-    def asked(self, user: int, number: int | None, **given: Any) -> Asked:
-        """Return what a run asks for: a certain session, or else *user* alone."""
+    def asked(self, kind: str, user: int, number: int | None, **given: Any) -> Asked:
+        """Return what a run asks a saver for: a certain session, or else *user* alone."""
+        agent = self.agent(kind)
         if number is None or not self.contract.sessions:
-            return Asked(user=self.user(user), **given)
+            return Asked(user=self.user(user), agent=agent, **given)
         session = self.session(number)
-        return Asked(user=session.user, thread=session.thread, **given)
+        return Asked(user=session.user, agent=agent, thread=session.thread, **given)
+
+    def agent(self, kind: str) -> str | None:
+        """Return a saver's agent."""
+        return self.product.agents[kind]
 
     def config(self, asked: Asked) -> RunnableConfig:
         """Return what the run's config says."""
@@ -131,53 +138,57 @@ class Comparing(RuleBasedStateMachine):
         The saver of this *kind* did something, which it knows from its cache; that of the other
         one is emptied, as time does.
         """
-        (other,) = (each for each in KINDS if each != kind)
-        self.product.forget(other)
-        expected = self.contract.of(user)
-        page = self._ask(other, "list_sessions", user, limit=1000)
-        self._learn(user, {session.thread_id for session in page})
-        assert [seen(session) for session in page] == [told(session) for session in expected]
-        for each in KINDS:
+        others = [each for each in self.product.agents if each != kind]
+        for each in others:
+            self.product.forget(each)
+        self._learn(user)
+        for each in self.product.agents:
             self._compare_current(each, user)
-        self._compare_numbers(other, user)
-        for session in expected:
+        for each in others:
+            self._compare_lists(each, user)
+        for session in self.contract.of(user):
             if self._compared.get(session) != (mark := _mark(session)):
-                self._compare(kind, session)
+                self._compare(session)
                 self._compared[session] = mark
 
     def _ask(self, kind: str, method: str, user: str, **kwargs: Any) -> Any:
         return self.product.session(kind, method, user, **kwargs)
 
-    def _learn(self, user: str, threads: set[str]) -> None:
+    def _learn(self, user: str) -> None:
         """Learn the thread id of a session that was made."""
-        new = threads - {session.thread for session in self.contract.sessions}
         nameless = [session for session in self.contract.of(user) if session.thread is None]
-        assert len(new) == len(nameless) <= 1
-        for session, thread in zip(nameless, new, strict=True):
-            session.thread = thread
+        assert len(nameless) <= 1
+        for session in nameless:
+            page = self._ask("sync", "list_sessions", user, limit=1000)
+            known = {each.thread for each in self.contract.sessions}
+            (session.thread,) = {each.thread_id for each in page} - known
 
     def _compare_current(self, kind: str, user: str) -> None:
-        current = self.contract.current(user)
+        current = self.contract.current(user, self.agent(kind))
         found = outcome(lambda: self._ask(kind, "get_current_user_session", user))
         if current is None:
             assert isinstance(found, SessionNotFoundError)
         else:
             assert seen(found) == {**told(current), "status": None}
 
-    def _compare_numbers(self, kind: str, user: str) -> None:
-        """Compare what could have been counted in the list."""
-        active = [session for session in self.contract.of(user) if session.active]
-        listed = self._ask(kind, "list_active_sessions", user)
-        assert [seen(session) for session in listed] == [told(session) for session in active]
-        assert self._ask(kind, "count_sessions", user) == len(self.contract.of(user))
+    def _compare_lists(self, kind: str, user: str) -> None:
+        """Compare a user's sessions, and what could have been counted among them."""
+        expected = self.contract.of(user, self.agent(kind))
+        active = [session for session in expected if session.active]
+        jobs = {session.thread for session in expected if session.by_job}
+        for method, sessions in (("list_sessions", expected), ("list_active_sessions", active)):
+            listed = [seen(session) for session in self._ask(kind, method, user)]
+            assert _placed(listed, jobs) == _placed([told(each) for each in sessions], jobs)
+        assert self._ask(kind, "count_sessions", user) == len(expected)
         assert self._ask(kind, "count_sessions", user, active=True) == len(active)
         assert self._ask(kind, "has_session", user) == bool(active)
 
-    def _compare(self, kind: str, session: Session) -> None:
+    def _compare(self, session: Session) -> None:
         """Compare a thread's checkpoints, which then are known by their ids."""
+        kind = ("sync", "async")[len(session.points) % 2]
         states = self.product.history(kind, session.user, session.thread)
-        expected = [(list(point.said), point.next) for point in session.points]
-        assert [(texts(state), "".join(state.next)) for state in states] == expected
+        expected = [(list(p.said), p.next, p.source) for p in session.points]
+        assert [_shown(state) for state in states] == expected
         self.ids.update(zip(session.points, map(_id, states), strict=True))
         for point, state in zip(session.points, states, strict=True):
             assert _id(state, parent=True) == (self.ids[point.before] if point.before else None)
@@ -199,16 +210,21 @@ class Comparing(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Let everything end, compare all there is, and leave nothing."""
         try:
-            while self.under_way:
-                self.end_run(0)
-            self._compared.clear()
-            for number in range(USERS):
-                self.check("sync", self.user(number))
+            if sys.exc_info()[0] is None:  # Else a step has shown a difference.
+                self._compare_all()
         finally:
             for _, waiting in self.under_way:
                 outcome(waiting.end)
+            self.under_way.clear()
             for number in range(USERS):
                 self.product.session("sync", "delete_user", self.user(number))
+
+    def _compare_all(self) -> None:
+        while self.under_way:
+            self.end_run(0)
+        self._compared.clear()
+        for number in range(USERS):
+            self.check("sync", self.user(number))
 
 
 def outcome(what: Callable[[], Any]) -> Any:
@@ -217,6 +233,12 @@ def outcome(what: Callable[[], Any]) -> Any:
         return what()
     except EXPECTED as error:
         return error
+
+
+def _placed(listed: list[dict[str, Any]], jobs: set[str | None]) -> list[dict[str, Any]]:
+    """Return a list with the sessions that jobs used at its end: where they stand is not said."""
+    last = [each for each in listed if each["thread_id"] in jobs]
+    return [each for each in listed if each not in last] + sorted(last, key=itemgetter("thread_id"))
 
 
 def told(session: Session) -> dict[str, Any]:
@@ -254,6 +276,10 @@ def _mark(session: Session) -> Any:
     """Return what changes when its thread's checkpoints do."""
     head = session.head
     return session.user, len(session.points), session.status, head and head.question
+
+
+def _shown(state: Any) -> tuple[list[str], str, str]:
+    return texts(state), "".join(state.next), state.metadata["source"]
 
 
 def _id(state: Any, *, parent: bool = False) -> str | None:

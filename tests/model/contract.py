@@ -38,10 +38,10 @@ class Session:
         active: Whether it is active.
         made_current: When it was made current last; 0 for never.
         used: When it was last used.
+        by_job: Whether a job used it since: nothing says where in a list it then stands.
         metadata: The application's.
         points: Its thread's checkpoints, oldest first.
         saved: The last save of a run: the run, and when.
-        forked_from: The source's thread id, and the checkpoint that the copy ends with.
     """
 
     user: str
@@ -52,10 +52,10 @@ class Session:
     active: bool = True
     made_current: int = 0
     used: int = 0
+    by_job: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list)
     saved: tuple[Run, int] | None = None
-    forked_from: tuple[str | None, Point] | None = None
 
     @property
     def head(self) -> Point | None:
@@ -166,14 +166,15 @@ class Contract:
             raise EmptyInputError
         if asked.thread is None and isinstance(given, Answer) and not (at and at.question):
             raise NotInterruptedError
-        addressed, late = asked.point is not None, asked.durability == "exit"
+        made_so = at is not None and at is session.head and at.source in ("update", "fork")
+        copies, late = asked.point is not None and not made_so, asked.durability == "exit"
         run = Run(
             asked,
             session,
             known=session in self.sessions,
             seen=session.saved,
             activate=_activation(asked, session),
-            turn=Turn(given, at, addressed=addressed, late=late),
+            turn=Turn(given, at, copies=copies, late=late),
         )
         self._save(run, run.turn.saved())
         return run
@@ -204,11 +205,18 @@ class Contract:
         """
         if run.turn.fails and self._refusal(run):
             return
-        self._may_save(run)
         reached = run.turn.reaches_node
+        if reached and (inner := run.turn.calls):
+            self._call(run, inner)
+        self._may_save(run)
         self._save(run, run.turn.end())
         if reached:
             run.session.saved = run, next(self._clock)
+
+    def _call(self, run: Run, inner: str) -> None:
+        """Run a graph that a node calls, on a thread of its own: a session of the run's user."""
+        asked = Asked(user=run.asked.user, agent=run.asked.agent, thread=inner, make_current=False)
+        self.end(self.start(asked, inner))
 
     def stop(self, run: Run, *, leaves_late: bool) -> None:
         """Stop a run in its node: what it had saved stays, and it is over.
@@ -250,7 +258,7 @@ class Contract:
         self._title(session)
 
     def _use(self, session: Session, make_current: bool = True) -> None:
-        session.used = next(self._clock)
+        session.used, session.by_job = next(self._clock), not make_current
         if make_current:
             session.made_current = session.used
 
@@ -287,14 +295,21 @@ class Contract:
         self._rename(session, None if title == DEFAULT else title)
         return session
 
-    def switch(self, session: Session) -> None:
-        """Make it current, and active."""
+    def switch(self, user: str, thread: str | None, agent: str | None = None) -> None:
+        """Make a session current, and active."""
+        session = self.get(user, thread, agent)
         self._use(session)
         session.active = True
 
-    def update(self, user: str, updates: dict[str, Any], thread: str | None = None) -> None:
+    def update(
+        self,
+        user: str,
+        updates: dict[str, Any],
+        thread: str | None = None,
+        agent: str | None = None,
+    ) -> None:
         """Change a session, by default the current one."""
-        session = self.get(user, thread) if thread else self.current(user)
+        session = self.get(user, thread, agent) if thread else self.current(user, agent)
         if session is None:
             raise SessionNotFoundError(user)
         self._rename(session, updates.get("title"))
@@ -302,15 +317,23 @@ class Contract:
         merged = {**session.metadata, **updates.get("metadata", {})}
         session.metadata = {key: value for key, value in merged.items() if value is not None}
 
-    def deactivate(self, user: str, thread: str | None = None) -> int:
+    def deactivate(self, user: str, thread: str | None = None, agent: str | None = None) -> int:
         """Deactivate a session, or all of a user's; return how many were active."""
-        chosen = [s for s in self.of(user) if s.active and thread in (None, s.thread)]
+        chosen = [s for s in self.of(user, agent) if s.active and thread in (None, s.thread)]
         for session in chosen:
             session.active = False
         return len(chosen)
 
-    def fork(self, session: Session, point: Point | None, title: str | None) -> Session:
-        """Copy it, up to a checkpoint, as a new one, which becomes current."""
+    def fork(
+        self,
+        user: str,
+        thread: str | None,
+        point: Point | None = None,
+        title: str | None = None,
+        agent: str | None = None,
+    ) -> Session:
+        """Copy a session, up to a checkpoint, as a new one, which becomes current."""
+        session = self.get(user, thread, agent)
         points = copied(session.points, point)
         fork = replace(session, thread=None, points=points, active=True, saved=None)
         fork.metadata = dict(session.metadata)
@@ -323,7 +346,7 @@ class Contract:
         """Add a message to what was said at a checkpoint: it is used, and no run is refused."""
         session = self.goes_to(asked)
         at = asked.point or session.head
-        point = Point((*(at.said if at else ()), said), at)
+        point = Point((*(at.said if at else ()), said), at, "update")
         if session not in self.sessions:
             self.sessions.append(session)
         session.points.append(point)
@@ -331,13 +354,13 @@ class Contract:
         self._use(session)
         self._title(session)
 
-    def delete(self, sessions: list[Session]) -> None:
-        """Delete them, with all that was said."""
-        self.sessions = [session for session in self.sessions if session not in sessions]
+    def delete(self, user: str, thread: str | None, agent: str | None = None) -> None:
+        """Delete a session, with all that was said."""
+        self.sessions.remove(self.get(user, thread, agent))
 
     def delete_user(self, user: str) -> None:
         """Delete everything of a user."""
-        self.delete(self.of(user))
+        self.sessions = [session for session in self.sessions if session.user != user]
         self._drafts = {key: draft for key, draft in self._drafts.items() if key[0] != user}
 
     def transfer(self, user: str, to: str, thread: str | None = None) -> int:
@@ -347,11 +370,15 @@ class Contract:
             session.user = to
         return len(chosen)
 
+    def push_into_future(self, session: Session) -> None:
+        """Have the time of the current session's row lie in the future, which changes nothing."""
+        session.used = next(self._clock)
+
     def purge(self, *, active: bool) -> dict[str, int]:
         """Delete those that are active, or not, and wait for nobody."""
         old = [session for session in self.sessions if session.active == active]
         gone = [session for session in old if not session.waits]
-        self.delete(gone)
+        self.sessions = [session for session in self.sessions if session not in gone]
         return {"purged": len(gone), "kept": len(old) - len(gone)}
 
 

@@ -1,8 +1,8 @@
 """What plain LangGraph does with the graph of the model: checkpoints, questions and answers.
 
 The graph has one node. It answers the last human message by what that says: to `ask …` it asks
-one question, to `twice …` two, at `fail …` it fails, and anything else it repeats. What it says
-itself begins with `>`.
+one question, to `twice …` two, at `fail …` it fails, and anything else it repeats; at `nest …` it
+calls the same graph before, on a thread of its own. What it says itself begins with `>`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Point:
     Attributes:
         said: The messages.
         before: The checkpoint that it followed.
+        source: What made it, in LangGraph's word.
         next: What is to run: `INPUT`, `NODE`, or nothing.
         given: The message that `INPUT` is to add.
         answers: The answers so far, if something was asked; else `None`.
@@ -42,6 +43,7 @@ class Point:
 
     said: tuple[str, ...]
     before: Point | None
+    source: str = "loop"
     next: str = ""
     given: str = ""
     answers: tuple[str, ...] | None = None
@@ -90,6 +92,11 @@ def reply(text: str, answers: Sequence[str]) -> str:
     return f"> got {' '.join(answers)}" if question(text, 0) else f"> re {text}"
 
 
+def called(text: str) -> str | None:
+    """Return the thread on which the node calls a graph at *text*, and what it says there."""
+    return text.replace("nest", "nested") if text.startswith("nest ") else None
+
+
 class Turn:
     """A run of the graph from the checkpoint *start* on.
 
@@ -98,25 +105,25 @@ class Turn:
     """
 
     def __init__(
-        self, given: Given, start: Point | None, *, addressed: bool = False, late: bool = False
+        self, given: Given, start: Point | None, *, copies: bool = False, late: bool = False
     ) -> None:
         """Begin.
 
         Args:
             given: What the run is given.
             start: The checkpoint.
-            addressed: Whether it was asked for: LangGraph goes on from a copy of it.
+            copies: Whether it goes on from a copy of the checkpoint, unless it is given more.
             late: Whether all is saved at the end (`durability="exit"`).
         """
         self.at, self._start, self._late = start, start, late
         self._new: list[Point] = []
         self._answers = (given.text,) if isinstance(given, Answer) else ()
         if isinstance(given, str):
-            self._add(Point(start.said if start else (), start, INPUT, given))
-        elif given is None and start and addressed:
-            self._add(Point(start.said, start, start.next, start.given))
+            self._add(Point(start.said if start else (), start, "input", INPUT, given))
+        elif given is None and start and copies:
+            self._add(Point(start.said, start, "fork", start.next, start.given))
         if self.at and self.at.next == INPUT:
-            self._add(Point((*self.at.said, self.at.given), self.at, NODE))
+            self._add(Point((*self.at.said, self.at.given), self.at, next=NODE))
 
     def _add(self, point: Point) -> None:
         self._new.append(point)
@@ -131,6 +138,11 @@ class Turn:
     def fails(self) -> bool:
         """Whether the node is to run, and to fail."""
         return self.reaches_node and last_human(self.at.said).startswith("fail")  # type: ignore[union-attr]
+
+    @property
+    def calls(self) -> str | None:
+        """The thread on which the node is to call a graph, if it is."""
+        return called(last_human(self.at.said)) if self.at and self.reaches_node else None
 
     def saved(self) -> list[Point]:
         """Return the checkpoints that are saved by the time the node runs."""

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
 from functools import partial
 from typing import Any, Final
 
+import psycopg
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import MessagesState
 from langgraph.types import Command, interrupt
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver
-from tests.model.conversations import Answer, Given, last_human, question, reply
+from tests.model.conversations import Answer, Given, called, last_human, question, reply
 from tests.support import PATIENCE, graph_builder, texts
 
-KINDS: Final = ("sync", "async")
 GATE: Final = "__gate"  # LangGraph keeps keys that begin so out of metadata.
 
 
@@ -40,20 +40,6 @@ def answer(state: MessagesState) -> dict[str, Any]:
     while asked := question(text, len(answers)):
         answers.append(interrupt(asked))
     return {"messages": [AIMessage(reply(text, answers))]}
-
-
-def node(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
-    """Answer when told to go on."""
-    if gate := config["configurable"].get(GATE):
-        gate.wait()
-    return answer(state)
-
-
-async def anode(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
-    """Async version of `node`."""
-    if gate := config["configurable"].get(GATE):
-        await asyncio.to_thread(gate.wait)
-    return answer(state)
 
 
 class Gate:
@@ -81,7 +67,7 @@ class UnderWay:
         self._product, self.kind, self._gate = product, kind, Gate()
         options["config"]["configurable"][GATE] = self._gate
         graph = product.graphs[kind]
-        if kind == "sync":
+        if not is_async(kind):
             self._run: Any = product.threads.submit(graph.invoke, given, **options)
         else:
             self._run = product.wait(_as_task(graph.ainvoke(given, **options)))
@@ -93,7 +79,7 @@ class UnderWay:
     def end(self) -> Any:
         """Let it go on, and return what it returns."""
         self._gate.opened.set()
-        if self.kind == "sync":
+        if not is_async(self.kind):
             return self._run.result(PATIENCE)
         return self._product.wait(_result_of(self._run))
 
@@ -117,28 +103,29 @@ async def _cancelled(task: asyncio.Task[Any]) -> None:
 
 
 class Product:
-    """Both savers, and what there is to be done with them.
+    """The savers, and what there is to be done with them.
 
     Attributes:
+        agents: The savers' agents.
         graphs: The compiled graph of each saver.
         threads: Where sync runs wait in their nodes.
     """
 
-    def __init__(self, url: str) -> None:
-        """Open both savers."""
-        self._url = url
+    def __init__(self, url: str, agents: Mapping[str, str | None]) -> None:
+        """Open the savers: *agents* are theirs, by names that begin with `sync` or `async`."""
+        self._url, self.agents = url, agents
         self.threads = ThreadPoolExecutor(8)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self._savers: dict[str, Any] = {}
         self.graphs: dict[str, Any] = {}
-        for kind in KINDS:
+        for kind in self.agents:
             self._open(kind)
 
     def close(self) -> None:
-        """Close both."""
-        for kind in KINDS:
+        """Close them."""
+        for kind in self.agents:
             self.call(kind, self._savers[kind], "close")
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -151,13 +138,31 @@ class Product:
         self._open(kind)
 
     def _open(self, kind: str) -> None:
-        async def open_async() -> AsyncSessionSaver:
-            return AsyncSessionSaver(self._url, pool_size=4)
+        agent = self.agents[kind]
+        options: dict[str, Any] = {"pool_size": 4, **({"agent": agent} if agent else {})}
 
-        is_async = kind == "async"
-        saver = self.wait(open_async()) if is_async else SessionSaver(self._url, pool_size=4)
-        self._savers[kind] = saver
-        self.graphs[kind] = graph_builder(anode if is_async else node).compile(checkpointer=saver)
+        async def opened() -> AsyncSessionSaver:
+            return AsyncSessionSaver(self._url, **options)
+
+        def node(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+            if gate := config["configurable"].get(GATE):
+                gate.wait()
+            if inner := called(last_human(texts(state))):
+                self.graphs[kind].invoke(*_nested(inner))
+            return answer(state)
+
+        async def anode(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+            if gate := config["configurable"].get(GATE):
+                await asyncio.to_thread(gate.wait)
+            if inner := called(last_human(texts(state))):
+                await self.graphs[kind].ainvoke(*_nested(inner))
+            return answer(state)
+
+        if is_async(kind):
+            self._savers[kind], builder = self.wait(opened()), graph_builder(anode)
+        else:
+            self._savers[kind], builder = SessionSaver(self._url, **options), graph_builder(node)
+        self.graphs[kind] = builder.compile(checkpointer=self._savers[kind])
 
     def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Wait for a coroutine of the loop's."""
@@ -166,7 +171,7 @@ class Product:
     def call(self, kind: str, target: Any, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call a method of a saver, or its manager."""
         called = getattr(target, method)(*args, **kwargs)
-        return self.wait(called) if kind == "async" else called
+        return self.wait(called) if is_async(kind) else called
 
     def session(self, kind: str, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call a method of the session manager."""
@@ -198,7 +203,7 @@ class Product:
         return self._states(kind, {"configurable": {"user_id": user, "thread_id": thread}})
 
     def _states(self, kind: str, config: RunnableConfig) -> list[Any]:
-        if kind == "sync":
+        if not is_async(kind):
             return [*self.graphs[kind].get_state_history(config)][::-1]
 
         async def listed() -> list[Any]:
@@ -222,7 +227,7 @@ class Product:
         """Leave a stream before the node runs."""
         options: dict[str, Any] = {"durability": durability, "stream_mode": "values"}
         graph = self.graphs[kind]
-        if kind == "sync":
+        if not is_async(kind):
             with closing(graph.stream(_input(given), config, **options)) as stream:
                 next(stream)
             return
@@ -233,13 +238,31 @@ class Product:
 
         self.wait(left())
 
+    def push_into_future(self, thread: str | None) -> None:
+        """Have the time of a session's row lie in the future, as an older tool's may."""
+        sql = "UPDATE user_sessions SET updated_at = updated_at + interval '1 hour'"
+        with psycopg.connect(self._url, autocommit=True) as conn:
+            conn.execute(f"{sql} WHERE thread_id = %s", [thread])
+        for kind in self.agents:
+            self.forget(kind)
+
     def forget(self, kind: str) -> None:
         """Empty a saver's cache, as time does."""
         self.session(kind, "clear_memory_cache")
 
 
+def is_async(kind: str) -> bool:
+    """Say whether it is an async saver."""
+    return kind.startswith("async")
+
+
+def _nested(inner: str) -> tuple[Any, RunnableConfig]:
+    """Return what a node calls a graph with."""
+    return _input(inner), {"configurable": {"thread_id": inner}}
+
+
 def _of(kind: str, method: str) -> str:
-    return f"a{method}" if kind == "async" else method
+    return f"a{method}" if is_async(kind) else method
 
 
 def _input(given: Given) -> Any:

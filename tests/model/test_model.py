@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.model.machine import Machine
+from tests.model.machine import SAVERS, Machine
 from tests.model.product import Product
 
 STEPS = 30
@@ -17,7 +17,7 @@ STEPS = 30
 @pytest.fixture
 def product(url: str) -> Iterator[Product]:
     """Both savers, on one database."""
-    product = Product(url)
+    product = Product(url, SAVERS)
     yield product
     product.close()
 
