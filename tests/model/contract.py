@@ -159,9 +159,7 @@ class Contract:
     def start(self, asked: Asked, given: Given) -> Run:
         """Begin a run: what it saves by the time that its node is called, is saved."""
         session = self.goes_to(asked)
-        if asked.point is not None and asked.point not in session.points:
-            raise SessionNotFoundError(asked.user, session.thread)
-        at = asked.point or session.head
+        at = session.head if asked.point is None else self._find(session, asked.point)
         if at is None and given is None:
             raise EmptyInputError
         if asked.thread is None and isinstance(given, Answer) and not (at and at.question):
@@ -178,6 +176,13 @@ class Contract:
         )
         self._save(run, run.turn.saved())
         return run
+
+    def _find(self, session: Session, asked: Point) -> Point:
+        """Return the session's checkpoint that has the id of the one asked for."""
+        for point in session.points:
+            if point.id is asked.id:
+                return point
+        raise SessionNotFoundError(session.user, session.thread)
 
     def goes_to(self, asked: Asked) -> Session:
         """Return the session that a run goes to, be it one that its first save makes."""

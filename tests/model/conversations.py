@@ -8,7 +8,7 @@ calls the same graph before, on a thread of its own. What it says itself begins 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 INPUT: Final = "__start__"
@@ -39,6 +39,7 @@ class Point:
         failed: Whether the node failed.
         reply: What the node said, if that is saved here.
         stopped: Whether the run was stopped here.
+        id: What stands for its id, which copies of a conversation keep.
     """
 
     said: tuple[str, ...]
@@ -50,6 +51,7 @@ class Point:
     failed: bool = False
     reply: str | None = None
     stopped: bool = False
+    id: object = field(default_factory=object)
 
     @property
     def question(self) -> str | None:
