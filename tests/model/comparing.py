@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from operator import itemgetter
 from typing import Any, ClassVar, Final
@@ -112,15 +113,16 @@ class Comparing(RuleBasedStateMachine):
 
     def run(self, kind: str, asked: Asked, given: Given) -> None:
         """Run the graph to its end."""
-
-        def model() -> tuple[list[str], str | None]:
-            run = self.contract.start(asked, given)
-            self.contract.end(run)
-            return shown(run)
-
         config = self.config(asked)
+        model = partial(self.contract_run, asked, given)
         self.alike(model, lambda: result(self.product.run(kind, given, config, asked.durability)))
         self.check(kind, asked.user)
+
+    def contract_run(self, asked: Asked, given: Given) -> tuple[list[str], str | None]:
+        """Run the model's graph to its end."""
+        run = self.contract.start(asked, given)
+        self.contract.end(run)
+        return shown(run)
 
     def manage(
         self, kind: str, model: Callable[[], Any], method: str, user: str, *args: Any, **kwargs: Any

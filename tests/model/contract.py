@@ -199,7 +199,7 @@ class Contract:
     def _draft(self, user: str, agent: str | None) -> Session:
         """Return the session that the user's next run makes: the same for two at once."""
         draft = self._drafts.get((user, agent))
-        if draft is None or draft.used:
+        if draft is None or draft in self.sessions:
             draft = self._drafts[user, agent] = Session(user, agent=agent)
         return draft
 
@@ -223,14 +223,10 @@ class Contract:
         asked = Asked(user=run.asked.user, agent=run.asked.agent, thread=inner, make_current=False)
         self.end(self.start(asked, inner))
 
-    def stop(self, run: Run, *, leaves_late: bool) -> None:
-        """Stop a run in its node: what it had saved stays, and it is over.
-
-        LangGraph saves what is *late* (`durability="exit"`) where a stream is left.
-        """
-        if leaves_late:
-            self._save(run, run.turn.left())
-        if run.turn.at is run.session.head:
+    def stop(self, run: Run) -> None:
+        """Stop a run in its node: what it was told stays, also where all is saved at the end."""
+        self._save(run, run.turn.left())
+        if run.turn.at is not None:
             run.turn.at.stopped = True
 
     def _may_save(self, run: Run) -> None:
@@ -238,8 +234,9 @@ class Contract:
             raise error
 
     def _refusal(self, run: Run) -> SessionError | None:
-        if run.known and run.session not in self.sessions:
-            return SessionNotFoundError(run.asked.user, run.session.thread)
+        if run.session not in self.sessions:
+            gone = SessionNotFoundError(run.asked.user, run.session.thread)
+            return gone if run.known else None
         if (last := run.session.saved) != run.seen and (last is None or last[0] is not run):
             return ConcurrentRunError(run.session.thread or "")
         return None
@@ -361,11 +358,18 @@ class Contract:
 
     def delete(self, user: str, thread: str | None, agent: str | None = None) -> None:
         """Delete a session, with all that was said."""
-        self.sessions.remove(self.get(user, thread, agent))
+        self._remove([self.get(user, thread, agent)])
+
+    def _remove(self, sessions: list[Session]) -> None:
+        for session in sessions:
+            self.sessions.remove(session)
+            self._drafts = {key: d for key, d in self._drafts.items() if d is not session}
+            # A run that began before the session was made may yet make it.
+            vars(session).update(vars(Session(session.user, session.thread, session.agent)))
 
     def delete_user(self, user: str) -> None:
         """Delete everything of a user."""
-        self.sessions = [session for session in self.sessions if session.user != user]
+        self._remove(self.of(user))
         self._drafts = {key: draft for key, draft in self._drafts.items() if key[0] != user}
 
     def transfer(self, user: str, to: str, thread: str | None = None) -> int:
@@ -383,7 +387,7 @@ class Contract:
         """Delete those that are active, or not, and wait for nobody."""
         old = [session for session in self.sessions if session.active == active]
         gone = [session for session in old if not session.waits]
-        self.sessions = [session for session in self.sessions if session not in gone]
+        self._remove(gone)
         return {"purged": len(gone), "kept": len(old) - len(gone)}
 
 

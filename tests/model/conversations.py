@@ -158,8 +158,9 @@ class Turn:
 
     def left(self) -> list[Point]:
         """Return what is saved when the run is over, wherever it has come to."""
-        if self._late:
-            self._new = [replace(point, before=self._start) for point in self._new[-1:]]
+        if self._late and self._new:
+            self.at = replace(self._new[-1], before=self._start)
+            self._new = [self.at]
         return self._take()
 
     def _take(self) -> list[Point]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from langgraph_sessions import SessionNotFoundError
-from tests.model.comparing import USERS, Comparing, outcome
+from tests.model.comparing import USERS, Comparing, outcome, result
 from tests.model.contract import DEFAULT, Asked, Run
 from tests.model.conversations import Answer, Point
 
@@ -211,15 +211,29 @@ class Runs(Comparing):
         self.end_run(number)
 
     @once("stops")
-    @rule(user=users, number=st.none() | numbers, word=words, how=durabilities)
-    def cancel(self, user: int, number: int | None, word: str, how: str) -> None:
-        """Cancel a run in its node, and say something else at once."""
+    @rule(
+        user=users,
+        number=st.none() | numbers,
+        word=words,
+        how=durabilities,
+        at_once=st.booleans(),
+    )
+    def cancel(self, user: int, number: int | None, word: str, how: str, at_once: bool) -> None:
+        """Cancel a run in its node, and say something else at once, or nothing."""
         asked = self.asked("async", user, number, durability=how)
-        given, config = self.text(word), self.config(asked)
-        run = self.contract.start(asked, given)
-        self.product.open("async", given, config, how).stop()
-        self.contract.stop(run, leaves_late=False)
-        self.run("async", asked, self.text("and"))
+        given, then = self.text(word), self.text("and") if at_once else None
+
+        def model() -> Any:
+            self.contract.stop(self.contract.start(asked, given))
+            return then and self.contract_run(asked, then)
+
+        def product() -> Any:
+            did = self.product.cancel(given, config, how, then)
+            return then and result(did)
+
+        config = self.config(asked)
+        self.alike(model, product)
+        self.check("async", asked.user)
 
     @once("stops")
     @rule(user=users, kind=kinds, number=st.none() | numbers, word=words, how=durabilities)
@@ -229,7 +243,7 @@ class Runs(Comparing):
         given = self.text(word)
         run = self.contract.start(asked, given)
         self.product.leave(kind, given, self.config(asked), how)
-        self.contract.stop(run, leaves_late=True)
+        self.contract.stop(run)
         self.run(kind, asked, self.text("and"))
 
 
@@ -326,14 +340,13 @@ class Machine(Runs):
     def delete_user(self, user: int, kind: str) -> None:
         """Delete all of a user's."""
         name = self.user(user)
-        gone = self.contract.of(name)
+        gone = [len(session.points) for session in self.contract.of(name)]
 
         def model() -> object:
             return self.contract.delete_user(name)
 
         _, did = self.manage(kind, model, "delete_user", name)
-        assert did["sessions"] == len(gone)
-        assert did["checkpoints"] == sum(len(session.points) for session in gone)
+        assert (did["sessions"], did["checkpoints"]) == (len(gone), sum(gone))
 
     @rule(kind=operators, active=st.booleans())
     def purge(self, kind: str, active: bool) -> None:

@@ -60,11 +60,17 @@ class Gate:
 
 
 class UnderWay:
-    """A run that waits in its node, or has ended before."""
+    """A run that waits in its node, or has ended before.
+
+    Attributes:
+        kind: Whose run it is.
+        before: What was under way in the loop when it began.
+    """
 
     def __init__(self, product: Product, kind: str, given: Any, options: dict[str, Any]) -> None:
         """Start it, and wait until its node waits."""
         self._product, self.kind, self._gate = product, kind, Gate()
+        self.before = product.wait(_tasks())
         options["config"]["configurable"][GATE] = self._gate
         graph = product.graphs[kind]
         if not is_async(kind):
@@ -83,10 +89,11 @@ class UnderWay:
             return self._run.result(PATIENCE)
         return self._product.wait(_result_of(self._run))
 
-    def stop(self) -> None:
-        """Cancel it, and wait until it has ended."""
-        self._product.wait(_cancelled(self._run))
+    def stop(self, then: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """Cancel it, and do something else at once when it has ended; return what that returns."""
+        stopped = self._product.wait(_cancelled(self._run, then))
         self._gate.opened.set()
+        return stopped
 
 
 async def _as_task(run: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -97,9 +104,23 @@ async def _result_of(task: asyncio.Task[Any]) -> Any:
     return await task
 
 
-async def _cancelled(task: asyncio.Task[Any]) -> None:
+async def _cancelled(task: asyncio.Task[Any], then: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     task.cancel()
     await asyncio.wait([task])
+    return await then()
+
+
+async def _tasks() -> set[asyncio.Task[Any]]:
+    return asyncio.all_tasks()
+
+
+async def _settled(before: set[asyncio.Task[Any]]) -> None:
+    """Wait until nothing is under way that was not *before*, but for what pools do."""
+    known = {*before, asyncio.current_task()}
+    while left := {
+        task for task in asyncio.all_tasks() - known if not task.get_name().startswith("pool-")
+    }:
+        await asyncio.wait(left)
 
 
 class Product:
@@ -222,6 +243,19 @@ class Product:
     def open(self, kind: str, given: str, config: RunnableConfig, durability: str) -> UnderWay:
         """Run the graph until its node waits."""
         return UnderWay(self, kind, _input(given), {"config": config, "durability": durability})
+
+    def cancel(self, given: str, config: RunnableConfig, durability: str, then: str | None) -> Any:
+        """Cancel an async run in its node, and say something else at once, or see it settle."""
+
+        def said() -> Coroutine[Any, Any, Any]:
+            if then is None:
+                return _settled(waiting.before)
+            fresh = {"configurable": dict(plain)}
+            return self.graphs["async"].ainvoke(_input(then), fresh, durability=durability)
+
+        plain = dict(config["configurable"])
+        waiting = self.open("async", given, config, durability)
+        return waiting.stop(said)
 
     def leave(self, kind: str, given: str, config: RunnableConfig, durability: str) -> None:
         """Leave a stream before the node runs."""
