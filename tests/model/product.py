@@ -184,6 +184,7 @@ class Product:
         else:
             self._savers[kind], builder = SessionSaver(self._url, **options), graph_builder(node)
         self.graphs[kind] = builder.compile(checkpointer=self._savers[kind])
+        self.session(kind, "has_session", "nobody")  # Its pool is open from now on.
 
     def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Wait for a coroutine of the loop's."""
