@@ -72,14 +72,6 @@ class Session:
         """What it waits for."""
         return self.head.status if self.head else "idle"
 
-    @property
-    def waits(self) -> bool:
-        """Whether somebody has to go on: for an answer, or at a static breakpoint."""
-        head = self.head
-        return head is not None and bool(
-            head.question or (head.next and not head.failed and not head.stopped)
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
@@ -127,10 +119,15 @@ class Run:
 
 
 class Contract:
-    """All sessions of all users."""
+    """All sessions of all users.
+
+    Attributes:
+        stopped_wait: Whether a purge takes a stopped run for one that waits; the contract: no.
+    """
 
     def __init__(self) -> None:
         """Begin without any."""
+        self.stopped_wait = False
         self.sessions: list[Session] = []
         self._drafts: dict[tuple[str, str | None], Session] = {}
         self._clock = count(1)
@@ -386,9 +383,17 @@ class Contract:
     def purge(self, *, active: bool) -> dict[str, int]:
         """Delete those that are active, or not, and wait for nobody."""
         old = [session for session in self.sessions if session.active == active]
-        gone = [session for session in old if not session.waits]
+        gone = [session for session in old if not self._waits(session)]
         self._remove(gone)
         return {"purged": len(gone), "kept": len(old) - len(gone)}
+
+    def _waits(self, session: Session) -> bool:
+        """Say whether somebody has to go on: with an answer, or as at a static breakpoint."""
+        head = session.head
+        if head is None or head.failed:
+            return False
+        over = head.stopped and not self.stopped_wait
+        return bool(head.question or (head.next and not over))
 
 
 def _activation(asked: Asked, session: Session) -> bool | None:

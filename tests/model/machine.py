@@ -16,7 +16,7 @@ from tests.model.conversations import Answer, Point
 # Rules of the contract that the package does not keep yet. A line goes when one lands.
 NOT_YET: Final = frozenset(
     {
-        "stops",  # A run that was stopped is over: the next message is not refused.
+        "purges",  # A session whose run was stopped is purged as an idle one.
         "NotInterruptedError",  # An answer for which nothing waits is refused.
         "checkpoint_id",  # One that the current session does not have is refused.
         "make_current",  # `False`: a job's run.
@@ -210,7 +210,6 @@ class Runs(Comparing):
         """Let a run that waits go on to its end."""
         self.end_run(number)
 
-    @once("stops")
     @rule(
         user=users,
         number=st.none() | numbers,
@@ -235,7 +234,6 @@ class Runs(Comparing):
         self.alike(model, product)
         self.check("async", asked.user)
 
-    @once("stops")
     @rule(user=users, kind=kinds, number=st.none() | numbers, word=words, how=durabilities)
     def leave(self, user: int, kind: str, number: int | None, word: str, how: str) -> None:
         """Leave a stream before the node runs, and say something else at once."""
@@ -249,6 +247,11 @@ class Runs(Comparing):
 
 class Machine(Runs):
     """Runs, and what else is done to sessions."""
+
+    def __init__(self) -> None:
+        """Begin a history."""
+        super().__init__()
+        self.contract.stopped_wait = "purges" in NOT_YET
 
     @rule(
         user=users, kind=kinds, title=st.sampled_from((DEFAULT, "Plans")), name=st.none() | numbers

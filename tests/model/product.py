@@ -51,12 +51,26 @@ class Gate:
 
     def __init__(self) -> None:
         """Begin closed."""
-        self.reached, self.opened = threading.Event(), threading.Event()
+        self.reached, self._opened = threading.Event(), threading.Event()
+        self._awaited: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     def wait(self) -> None:
         """Wait in the node."""
         self.reached.set()
-        assert self.opened.wait(PATIENCE)
+        assert self._opened.wait(PATIENCE)
+
+    async def await_(self) -> None:
+        """Wait in an async node."""
+        self._awaited = asyncio.get_running_loop(), asyncio.Event()
+        self.reached.set()
+        await self._awaited[1].wait()
+
+    def open(self) -> None:
+        """Let the node go on."""
+        self._opened.set()
+        if self._awaited:
+            loop, event = self._awaited
+            loop.call_soon_threadsafe(event.set)
 
 
 class UnderWay:
@@ -84,7 +98,7 @@ class UnderWay:
 
     def end(self) -> Any:
         """Let it go on, and return what it returns."""
-        self._gate.opened.set()
+        self._gate.open()
         if not is_async(self.kind):
             return self._run.result(PATIENCE)
         return self._product.wait(_result_of(self._run))
@@ -92,7 +106,7 @@ class UnderWay:
     def stop(self, then: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """Cancel it, and do something else at once when it has ended; return what that returns."""
         stopped = self._product.wait(_cancelled(self._run, then))
-        self._gate.opened.set()
+        self._gate.open()
         return stopped
 
 
@@ -174,7 +188,7 @@ class Product:
 
         async def anode(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
             if gate := config["configurable"].get(GATE):
-                await asyncio.to_thread(gate.wait)
+                await gate.await_()
             if inner := called(last_human(texts(state))):
                 await self.graphs[kind].ainvoke(*_nested(inner))
             return answer(state)
