@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.model.machine import SAVERS, Machine
+from tests.model.drawing import SAVERS
+from tests.model.machine import Machine
 from tests.model.product import Product
 
 STEPS = 30
