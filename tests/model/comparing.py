@@ -14,9 +14,10 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import EmptyInputError
 
 from langgraph_sessions import SessionError, SessionNotFoundError
-from tests.model.contract import Asked, Contract, Run, Session
+from tests.model.contract import Contract
 from tests.model.conversations import Given, Point
 from tests.model.product import NodeError, Product, UnderWay
+from tests.model.records import Asked, Run, Session
 from tests.support import texts
 
 USERS: Final = 3

@@ -9,7 +9,6 @@ from hypothesis.stateful import rule
 
 from langgraph_sessions import SessionNotFoundError
 from tests.model.comparing import USERS, outcome
-from tests.model.contract import DEFAULT, Asked
 from tests.model.drawing import (
     NOT_YET,
     kinds,
@@ -21,6 +20,7 @@ from tests.model.drawing import (
     users,
     with_sessions,
 )
+from tests.model.records import DEFAULT, Asked
 from tests.model.running import Runs
 
 

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from tests.model.comparing import Comparing, outcome, result
-from tests.model.contract import Asked, Run
 from tests.model.conversations import Answer, Point
 from tests.model.drawing import (
     activations,
@@ -23,6 +22,7 @@ from tests.model.drawing import (
     with_sessions,
     words,
 )
+from tests.model.records import Asked, Run
 
 
 def half_answered(point: Point | None) -> bool:
