@@ -5,6 +5,8 @@ that name; what is about the whole package, its ground or its documents lies her
 by subject and have at most some 400 lines. Modules without `test_` are what tests share: those of
 several rooms lie here, those of one room in its folder, fixtures in a `conftest.py`.
 
+`model` holds a model of the contract, which random histories compare with both savers.
+
 A test's name states a fact, such as `test_a_refused_run_changes_nothing`; its docstring says in one
 sentence what that means. Most take a fixture of `conftest.py`: `chat` talks to a saver, once to the
 sync and once to the async one, and `db` looks at the tables. Plans are played without any of that:
@@ -17,7 +19,8 @@ sync and once to the async one, and `db` looks at the tables. Plans are played w
 
 `server` is set by itself on what uses a fixture that starts one (`STARTING` in `conftest.py`), and
 by hand where there is none. A test without it that starts a process or connects fails: `guard.py`.
-LANGGRAPH_SESSIONS_TEST_URL names a server to be used in place of one that is started, and
-LANGGRAPH_SESSIONS_TEST_PGBOUNCER sends connections through a PgBouncer. `.ci/run` runs all that a
-change must pass.
+LANGGRAPH_SESSIONS_TEST_URL names a server to be used in place of one that is started,
+LANGGRAPH_SESSIONS_TEST_PGBOUNCER sends connections through a PgBouncer, and
+LANGGRAPH_SESSIONS_TEST_ISOLATION=serializable makes all databases so strict by default.
+`.ci/run` runs all that a change must pass.
 """

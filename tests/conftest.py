@@ -2,7 +2,8 @@
 
 The server is the embedded one's binaries, or what LANGGRAPH_SESSIONS_TEST_URL names. Each
 test's database is cloned from a template that was migrated once. With
-LANGGRAPH_SESSIONS_TEST_PGBOUNCER, addresses lead through a PgBouncer: see `tests.pgbouncer`.
+LANGGRAPH_SESSIONS_TEST_PGBOUNCER, addresses lead through a PgBouncer: see `tests.pgbouncer`. With
+LANGGRAPH_SESSIONS_TEST_ISOLATION, they have that isolation level: see `tests.isolation`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from langgraph_sessions import AsyncSessionSaver, SessionSaver
 from langgraph_sessions.cli import main
 from langgraph_sessions.embedded import guardian
 from langgraph_sessions.embedded.server import find_binaries
-from tests import guard, pgbouncer
+from tests import guard, isolation, pgbouncer
 from tests.operating import Done, Operate
 from tests.support import Chat, psycopg_pool_options
 
@@ -192,6 +193,8 @@ def _database(server: str, template: str) -> Iterator[str]:
     name = f"t_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        if level := isolation.wanted():
+            isolation.demand(admin, name, level)
         url = make_conninfo(server, dbname=name)
         yield url
         with psycopg.connect(url, row_factory=scalar_row) as conn:

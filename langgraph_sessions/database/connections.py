@@ -18,7 +18,7 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import PoolTimeout
 
 from langgraph_sessions import checks, processes
-from langgraph_sessions.database import pools
+from langgraph_sessions.database import failures, pools
 from langgraph_sessions.database.deeds import Deed, T
 from langgraph_sessions.database.probing import probe
 from langgraph_sessions.database.source import NO_AUTOCOMMIT, Path, Source
@@ -289,6 +289,18 @@ class Connections(ABC, Generic[ConnT, PipeT]):
             return (yield from _committed(conn, use))
         finally:
             yield lambda: self._give_back(pool, conn)
+
+    def is_broken(self, error: psycopg.Error) -> bool:
+        """Say whether *error* is about a connection that another one may replace.
+
+        A read-only server is only where a failover is followed: any other stays as it is.
+        """
+        if not self._is_pool or not failures.is_broken(error):
+            return False
+        if error.sqlstate != failures.READ_ONLY:
+            return True
+        found = pools.endpoint(self.conn)
+        return found is None or failures.follows_primary(found[0])
 
     def reaches_deed(self, failure: BaseException | None = None) -> Deed[bool]:
         """Say whether a new connection can be made, after *failure*.

@@ -12,13 +12,14 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 # Codes of a server that is stopping, starting, or no longer the primary; the class
 # 08 is for connections. https://www.postgresql.org/docs/current/errcodes-appendix.html
+READ_ONLY: Final = "25006"  # read_only_sql_transaction
 BROKEN: Final = frozenset(
     {
         "57P01",  # admin_shutdown, and what pg_terminate_backend says
         "57P02",  # crash_shutdown
         "57P03",  # cannot_connect_now
         "57P05",  # idle_session_timeout
-        "25006",  # read_only_sql_transaction
+        READ_ONLY,
     }
 )
 
@@ -47,6 +48,11 @@ ROLLED_BACK: Final = frozenset({"40001", "40P01"})
 def is_rolled_back(error: psycopg.Error) -> bool:
     """Say whether nothing of the transaction was done, and it may succeed at once."""
     return error.sqlstate in ROLLED_BACK
+
+
+def follows_primary(conninfo: str) -> bool:
+    """Say whether *conninfo* asks for a server to write to, so that one that is not may be left."""
+    return conninfo_to_dict(conninfo).get("target_session_attrs") in ("read-write", "primary")
 
 
 def is_passing(error: BaseException) -> bool:

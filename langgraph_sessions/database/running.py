@@ -161,8 +161,7 @@ class Running(Connections[ConnT, PipeT]):
                     return (yield from work())
                 except psycopg.Error as error:
                     rolled_back = failures.is_rolled_back(error)
-                    is_broken = self._is_pool and failures.is_broken(error)
-                    if not rolled_back and not is_broken:
+                    if not rolled_back and not self.is_broken(error):
                         raise
                     failure = error
             failure = failure or psycopg.OperationalError("the database does not answer")

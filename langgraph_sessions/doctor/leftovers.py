@@ -1,4 +1,4 @@
-"""Leftovers in a database: threads without a session, and rows without a thread.
+"""Leftovers in a database: threads without a session, sessions and rows without a thread.
 
 It is for the doctor, and only reads.
 """
@@ -23,6 +23,18 @@ WHERE created_at < clock_timestamp() - interval '1 hour'
 AND NOT EXISTS (SELECT FROM checkpoints AS c WHERE c.thread_id = s.thread_id)
 ORDER BY thread_id LIMIT {EXAMPLES}"""
 
+# A session and its thread's row are made and deleted in one transaction, unless by somebody else.
+_UNPAIRED: Final = """
+FROM user_sessions AS s WHERE NOT EXISTS (SELECT FROM session_threads AS t
+WHERE t.thread_id = s.thread_id AND t.user_id = s.user_id)"""
+_ALONE: Final = """
+FROM session_threads AS t WHERE NOT EXISTS (SELECT FROM user_sessions AS s
+WHERE s.thread_id = t.thread_id)"""
+
+
+def _examples(selected: str) -> str:
+    return f"SELECT thread_id, count(*) OVER () AS count{selected} ORDER BY 1 LIMIT {EXAMPLES}"
+
 
 def _strays(table: str) -> str:
     """Select the threads of *table* that nothing else knows, by a skip scan."""
@@ -43,6 +55,7 @@ ORDER BY thread_id LIMIT {EXAMPLES}"""
 def find() -> Plan[list[Finding]]:
     """Return what is found in the tables of both packages, which must be there."""
     found = yield from _bare_threads()
+    found += yield from _unpaired()
     for table in ("checkpoint_writes", "checkpoint_blobs"):
         rows = yield Fetch(_strays(table))
         mend = (
@@ -63,6 +76,20 @@ def _of(
 ) -> list[Finding]:
     which = [row["thread_id"] for row in rows]
     return [Finding(check, what, mend, rows[0]["count"], which, is_problem)] if rows else []
+
+
+def _unpaired() -> Plan[list[Finding]]:
+    """Look for sessions to which no run can save, and for thread ids that nobody can use."""
+    rows = yield Fetch(_examples(_UNPAIRED))
+    what = "sessions have no row in session_threads, or another user's: their runs are refused"
+    mend = (
+        f"INSERT INTO session_threads (thread_id, user_id) SELECT thread_id, user_id{_UNPAIRED} "
+        "ON CONFLICT (thread_id) DO UPDATE SET user_id = EXCLUDED.user_id"
+    )
+    found = _of("session-unpaired", what, " ".join(mend.split()), rows)
+    rows = yield Fetch(_examples(_ALONE))
+    what = "rows of session_threads have no session: nobody can use their thread ids"
+    return found + _of("thread-unpaired", what, " ".join(f"DELETE{_ALONE}".split()), rows)
 
 
 def _bare_threads() -> Plan[list[Finding]]:

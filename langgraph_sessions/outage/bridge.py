@@ -170,7 +170,7 @@ class Bridging(Running[ConnT, PipeT]):
 
     def _goes_away(self, error: psycopg.Error) -> Deed[bool]:
         """Say whether *error* means an outage; begin one if none is under way."""
-        if not (self._is_pool and failures.is_broken(error)):
+        if not self.is_broken(error):
             return False
         if self._closing.is_set():
             return False  # No recovery would write what memory held.

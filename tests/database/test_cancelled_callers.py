@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from langgraph_sessions import AsyncSessionSaver
+from langgraph_sessions import AsyncSessionSaver, SessionSaver
 from tests.support import config, graph_builder
 
 SIZE = 4
@@ -16,10 +18,11 @@ ROUNDS = [pytest.param(20), pytest.param(200, marks=pytest.mark.long)]
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
-async def test_cancelled_runs_leave_the_pool_whole(url: str, rounds: int) -> None:
+@pytest.mark.parametrize("kind", [AsyncSessionSaver, SessionSaver])
+async def test_cancelled_runs_leave_the_pool_whole(url: str, kind: Any, rounds: int) -> None:
     """After runs that were cancelled at any moment, all connections can be used side by side."""
     chance = random.Random(rounds)
-    async with AsyncSessionSaver(url, pool_size=SIZE) as saver:
+    async with closing(kind(url, pool_size=SIZE)) as saver:
         graph = graph_builder().compile(checkpointer=saver)
         await graph.ainvoke({"messages": ["warm"]}, config(user_id="warm"))
 
@@ -36,10 +39,28 @@ async def test_cancelled_runs_leave_the_pool_whole(url: str, rounds: int) -> Non
         await side_by_side(saver)
 
 
-async def side_by_side(saver: AsyncSessionSaver) -> None:
+@asynccontextmanager
+async def closing(saver: AsyncSessionSaver | SessionSaver) -> AsyncIterator[Any]:
+    """Close *saver* after the block."""
+    try:
+        yield saver
+    finally:
+        if isinstance(saver, AsyncSessionSaver):
+            await saver.close()
+        else:
+            await asyncio.to_thread(saver.close)
+
+
+async def side_by_side(saver: AsyncSessionSaver | SessionSaver) -> None:
     """Use as many connections at once as the pool may have."""
     pool: Any = saver._database.conn
-    lent = [await pool.getconn(timeout=30) for _ in range(SIZE)]
+
+    async def done(function: Any, *args: Any, **options: Any) -> Any:
+        if isinstance(saver, AsyncSessionSaver):
+            return await function(*args, **options)
+        return await asyncio.to_thread(function, *args, **options)
+
+    lent = [await done(pool.getconn, timeout=30) for _ in range(SIZE)]
     for conn in lent:
-        await conn.execute("SELECT 1")
-        await pool.putconn(conn)
+        await done(conn.execute, "SELECT 1")
+        await done(pool.putconn, conn)

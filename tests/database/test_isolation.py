@@ -10,21 +10,21 @@ from typing import Annotated, Any, TypedDict
 import psycopg
 import pytest
 from langgraph.graph import START, StateGraph
-from psycopg import sql
 
-from langgraph_sessions import AsyncSessionSaver, SessionSaver
-from tests.support import Chat, config, psycopg_pool_options
+from langgraph_sessions import AsyncSessionSaver, ConcurrentRunError, SessionSaver
+from langgraph_sessions.plans import Fetch, Plan
+from tests.answering import answering
+from tests.isolation import LEVELS, demand
+from tests.support import Chat, config, in_one_moment, psycopg_pool_options, texts
 
 pytestmark = pytest.mark.direct("a pooler lends connections that were made before")
 
 
-@pytest.fixture(params=["repeatable read", "serializable"])
+@pytest.fixture(params=LEVELS)
 def strict(request: pytest.FixtureRequest, url: str) -> str:
     """A database with that default."""
     with psycopg.connect(url, **psycopg_pool_options()) as db:
-        name, level = sql.Identifier(db.info.dbname), sql.Literal(request.param)
-        statement = "ALTER DATABASE {} SET default_transaction_isolation = {}"
-        db.execute(sql.SQL(statement).format(name, level))
+        demand(db, db.info.dbname, request.param)
     return url
 
 
@@ -68,3 +68,29 @@ async def test_first_runs_at_once_make_one_session(chat: Chat) -> None:
         for number in range(6)
     ]
     assert [state["said"] for state in await asyncio.gather(*runs)] == [[*range(8)]] * 6
+
+
+async def test_the_savers_transactions_are_read_committed(chat: Chat) -> None:
+    """Whatever the database's default, and so nothing that is right is rolled back."""
+    database: Any = chat.saver._database
+    answer = database.run(asked_level())
+    assert (await answer if chat.is_async else answer) == "read committed"
+
+
+def asked_level() -> Plan[str]:
+    (row,) = yield Fetch("SELECT current_setting('transaction_isolation') AS level")
+    return str(row["level"])
+
+
+async def test_of_runs_at_once_each_succeeds_or_is_refused(chat: Chat) -> None:
+    """Runs that meet are told so by name, not by an error of the database's; one succeeds."""
+    graph, alice = chat.compile(answering()), config(user_id="alice")
+    await chat.call(graph, "invoke", {"messages": ["first"]}, alice)
+    given = [{"messages": [str(number)]} for number in range(6)]
+    ended = await in_one_moment(chat, graph, given, "sync")
+    errors = [each for each in ended if isinstance(each, Exception)]
+    assert {type(error) for error in errors} <= {ConcurrentRunError}
+    assert len(errors) < len(given)
+    state = await chat.call(graph, "get_state", (await chat.current()).config)
+    for ended_well in (each for each in ended if not isinstance(each, Exception)):
+        assert set(texts(ended_well)) <= set(texts(state))

@@ -40,6 +40,7 @@ BREAKAGES = [
     ("schema-new", [], "INSERT INTO checkpoint_migrations (v) VALUES (999)"),
     ("table-missing", ["checkpoint_writes"], "DROP TABLE checkpoint_writes"),
     ("table-missing", ["user_sessions"], "DROP TABLE user_sessions CASCADE"),
+    ("table-missing", ["session_threads"], "DROP TABLE session_threads CASCADE"),
     ("index-missing", ["user_sessions_user_idx"], "DROP INDEX user_sessions_user_idx"),
     ("index-missing", ["checkpoints_thread_id_idx"], "DROP INDEX checkpoints_thread_id_idx"),
     (
@@ -79,7 +80,7 @@ BREAKAGES = [
         "UPDATE pg_index SET indisvalid = FALSE "
         "WHERE indexrelid = 'checkpoint_blobs_thread_id_idx'::regclass",
     ),
-    ("function", ["user_sessions_guard"], "DROP FUNCTION user_sessions_guard"),
+    ("function", ["user_sessions_refuse"], "DROP FUNCTION user_sessions_refuse"),
     (
         "function",
         ["user_sessions_owner"],
@@ -103,16 +104,34 @@ BREAKAGES = [
         "INSERT INTO checkpoint_blobs (thread_id, channel, version, type) "
         "VALUES ('t', 'c', '1', 'empty')",
     ),
+    (
+        "session-unpaired",
+        ["t"],
+        "INSERT INTO user_sessions (user_id, thread_id, title) VALUES ('alice', 't', 'By hand')",
+    ),
+    (
+        "session-unpaired",
+        ["t"],
+        "INSERT INTO user_sessions (user_id, thread_id, title) VALUES ('alice', 't', 'By hand');"
+        "INSERT INTO session_threads (thread_id, user_id) VALUES ('t', 'bob')",
+    ),
+    (
+        "thread-unpaired",
+        ["t"],
+        "INSERT INTO session_threads (thread_id, user_id) VALUES ('t', 'alice')",
+    ),
     ("isolation", [], SET.format("default_transaction_isolation = serializable")),
     ("read-only", [], SET.format("default_transaction_read_only = on")),
 ]
+MENDED = ("index-missing", "index-invalid", "stray-rows", "session-unpaired", "thread-unpaired")
 REMARKABLE = [
     ("thread-of-nobody", [], CHECKPOINT),
     (
         "session-without-thread",
         ["t"],
         "INSERT INTO user_sessions (user_id, thread_id, title, created_at) "
-        "VALUES ('alice', 't', 'Unused', now() - interval '2 hours')",
+        "VALUES ('alice', 't', 'Unused', now() - interval '2 hours');"
+        "INSERT INTO session_threads (thread_id, user_id) VALUES ('t', 'alice')",
     ),
 ]
 
@@ -159,12 +178,13 @@ def test_what_the_doctor_finds(
     [
         (check, breakage)
         for check, which, breakage in BREAKAGES
-        if check in ("index-missing", "index-invalid", "stray-rows") and "_pkey" not in which[0]
+        if check in MENDED and "_pkey" not in which[0]
     ],
 )
 def test_what_mends_it(check: str, breakage: str, operate: Operate, url: str, db: Db) -> None:
     """The SQL that the doctor gives, run as it stands, mends what it found."""
-    db.execute(breakage)
+    for statement in breakage.split(";"):
+        db.execute(statement)
     _, (finding,) = diagnose(operate, url)
     db.execute(finding["mend"].removeprefix("while no run is at work: "))
     assert diagnose(operate, url) == (0, [])
@@ -172,9 +192,9 @@ def test_what_mends_it(check: str, breakage: str, operate: Operate, url: str, db
 
 def test_what_commands_mend(operate: Operate, url: str, db: Db) -> None:
     """`ddl --functions` restores functions; `backfill` makes the sessions of bare threads."""
-    db.execute("DROP FUNCTION user_sessions_guard, user_sessions_status")
+    db.execute("DROP FUNCTION user_sessions_refuse, user_sessions_status")
     _, (finding,) = diagnose(operate, url)
-    assert finding["which"] == ["user_sessions_guard", "user_sessions_status"]
+    assert finding["which"] == ["user_sessions_refuse", "user_sessions_status"]
     assert "ddl --functions" in finding["mend"]
     psql(url, operate("ddl", "--functions").out)
     leave_behind(url, "old", user_id="carol")

@@ -75,7 +75,7 @@ def test_each_column_is_looked_at(at: int) -> None:
 @pytest.mark.parametrize(
     ("which", "breakage"),
     [
-        ("user_sessions.last_save", "ALTER TABLE user_sessions DROP COLUMN last_save"),
+        ("session_threads.last_save", "ALTER TABLE session_threads DROP COLUMN last_save"),
         ("session_users.preferences", "ALTER TABLE session_users DROP COLUMN preferences"),
         (
             "user_sessions_migrations.breaking",
@@ -95,10 +95,11 @@ def test_each_column_is_looked_at(at: int) -> None:
         (
             "user_sessions.title_source",
             "ALTER TABLE user_sessions ALTER title_source DROP NOT NULL;"
+            " INSERT INTO session_threads (thread_id, user_id) VALUES ('t', 'alice');"
             " INSERT INTO user_sessions (user_id, thread_id, title, title_source)"
             " VALUES ('alice', 't', '', NULL)",
         ),
-        ("user_sessions.last_save", "ALTER TABLE user_sessions ALTER last_save SET NOT NULL"),
+        ("session_threads.last_save", "ALTER TABLE session_threads ALTER last_save SET NOT NULL"),
         ("user_sessions.status", "ALTER TABLE user_sessions ALTER status DROP DEFAULT"),
         ("user_sessions.status", "ALTER TABLE user_sessions ALTER status SET DEFAULT 'error'"),
     ],
@@ -186,7 +187,7 @@ def test_foreign_columns_that_do_no_harm(saver: SessionSaver, url: str, db: Db) 
 )
 def test_older_functions_are_mended_by_setup(breakage: str, url: str, db: Db) -> None:
     """Functions of a lower number are found, and made by setup()."""
-    execute(db, breakage, "DROP FUNCTION user_sessions_guard")
+    execute(db, breakage, "DROP FUNCTION user_sessions_refuse")
     (finding,) = diagnose(url)
     assert (finding.check, finding.is_problem) == ("functions-old", True)
     assert "number 0" in finding.what
@@ -206,9 +207,9 @@ def test_newer_functions_are_noted(url: str, db: Db) -> None:
     execute(db, "INSERT INTO user_sessions_functions (version) VALUES (999)", CHANGED)
     (note,) = diagnose(url)
     assert (note.check, note.is_problem) == ("functions-new", False)
-    execute(db, "DROP FUNCTION user_sessions_guard")
+    execute(db, "DROP FUNCTION user_sessions_refuse")
     finding, *notes = diagnose(url)
-    assert (finding.check, finding.which) == ("function", ["user_sessions_guard"])
+    assert (finding.check, finding.which) == ("function", ["user_sessions_refuse"])
     assert notes == [note]
 
 

@@ -77,7 +77,6 @@ class Browser(Caller):
                     yield line
 
 
-@pytest.mark.xfail(strict=True, reason="issue 11, point 1: stopped runs")
 @pytest.mark.parametrize(
     "tries", [20, pytest.param(200, marks=pytest.mark.long)], ids=["short", "long"]
 )

@@ -88,14 +88,20 @@ def work(url: str, kind: str, pipe: Pipe, begin: int) -> None:
     asyncio.run(sync() if kind == "sync" else native())
 
 
-def killed(url: str, kind: str, begin: int, after: float) -> list[tuple[int, str]]:
-    """Have a worker run turns, kill it that many seconds later; return what it acknowledged."""
+def killed(
+    url: str, kind: str, begin: int, after: float, *, talking: bool
+) -> list[tuple[int, str]]:
+    """Have a worker run turns, kill it that many seconds later; return what it acknowledged.
+
+    The seconds count from its first turn if it is to be *talking* by then, else from its start.
+    """
     ours, theirs = FORKING.Pipe(duplex=False)
     process = FORKING.Process(target=work, args=(url, kind, theirs, begin))
     process.start()
     theirs.close()
     acknowledged = []
     try:
+        assert not talking or ours.poll(PATIENCE)
         until = time.monotonic() + after
         while ours.poll(max(0.0, until - time.monotonic())):
             if time.monotonic() > until:
@@ -206,9 +212,10 @@ def test_a_killed_worker_loses_no_acknowledged_turn(
     histories: dict[str, list[str]] = {}
     turns = cut = silent = 0
     begin = 1
-    for _ in range(kills):
+    worker = make_conninfo(url, application_name=WORKER)
+    for kill in range(kills):
         after = chosen.uniform(0.05, 0.6)
-        acknowledged = killed(make_conninfo(url, application_name=WORKER), kind, begin, after)
+        acknowledged = killed(worker, kind, begin, after, talking=kill % 2 == 1)
         gone(db)
         assert visit.visit(url, MIGRATIONS) == []
         assert db.execute(DISAGREEMENTS).fetchall() == []

@@ -107,7 +107,6 @@ async def service(request: pytest.FixtureRequest, url: str) -> AsyncIterator[Ser
             yield Service(request.param, SessionSaver(pool))
 
 
-@pytest.mark.xfail(strict=True, reason="issue 11, point 9: fan-out")
 @pytest.mark.parametrize("tasks", WIDE)
 async def test_a_run_uses_one_connection(service: Service, tasks: int) -> None:
     """However wide it fans out: all is done, and the others of the pool are free."""
@@ -127,7 +126,7 @@ async def times(service: Service, over: asyncio.Future[Any] | None = None) -> li
     return found
 
 
-@pytest.mark.parametrize("tasks", WIDE)
+@pytest.mark.parametrize("tasks", [WIDE[0], pytest.param(3000, id="long", marks=pytest.mark.long)])
 async def test_a_wide_run_holds_nobody_up(
     service: Service, tasks: int, request: pytest.FixtureRequest
 ) -> None:

@@ -22,7 +22,6 @@ from tests.support import texts
 TRIES = pytest.mark.parametrize(
     "tries", [20, pytest.param(200, marks=pytest.mark.long)], ids=["short", "long"]
 )
-POINT_1 = pytest.mark.xfail(strict=True, reason="issue 11, point 1: stopped runs")
 Saver = SessionSaver | AsyncSessionSaver
 # How a user is served, and stops.
 Way = tuple[type[Saver], type[Caller], Stop]
@@ -44,14 +43,11 @@ WAYS: dict[str, Way] = {
 BESIDE = ["task.cancel", "anyio.move_on_after", "break, kept", "sync break, kept"]
 # After these, nothing of the run is at work.
 OVER = [name for name in WAYS if not name.endswith("kept")]
-THREADS = ("sync break", "threads, task.cancel")
 
 
-def ways(*names: str, right: tuple[str, ...] = ()) -> pytest.MarkDecorator:
-    """Return what runs a test for each of these ways; all but the *right* ones fail today."""
-    params = [
-        pytest.param(WAYS[name], id=name, marks=() if name in right else POINT_1) for name in names
-    ]
+def ways(*names: str) -> pytest.MarkDecorator:
+    """Return what runs a test for each of these ways."""
+    params = [pytest.param(WAYS[name], id=name) for name in names]
     return pytest.mark.parametrize("way", params)
 
 
@@ -77,7 +73,7 @@ async def opened(kind: type[Saver], url: str) -> AsyncIterator[Any]:
             saver.close()
 
 
-@ways(*WAYS, right=("sync break",))
+@ways(*WAYS)
 @TRIES
 async def test_the_next_message_is_not_refused(url: str, way: Way, tries: int) -> None:
     """At whatever moment a turn is stopped: what was saved stays, and no answer is doubled."""
@@ -98,7 +94,7 @@ async def test_the_next_message_is_not_refused(url: str, way: Way, tries: int) -
     await assert_faithful(url, all_tries.users)
 
 
-@ways(*BESIDE, right=tuple(BESIDE))
+@ways(*BESIDE)
 @TRIES
 async def test_from_another_process_it_is_heard_when_all_is_saved(
     url: str, way: Way, tries: int
@@ -136,7 +132,7 @@ async def stopped_in_mid_answer(url: str, way: Way) -> Any:
 
 
 # LangGraph saves no error for a lone task of `ainvoke` that is cancelled, nor in threads.
-@ways(*OVER, right=("task.cancel", "asyncio.timeout", "anyio.move_on_after", *THREADS))
+@ways(*OVER)
 async def test_a_session_whose_answer_was_stopped_is_idle(url: str, way: Way) -> None:
     """Nothing failed, and what was said is kept."""
     builder = await stopped_in_mid_answer(url, way)

@@ -8,13 +8,10 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base import Checkpoint, CheckpointTuple, empty_checkpoint
-from langgraph.checkpoint.postgres import PostgresSaver
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import ERROR
 
 from langgraph_sessions import ConcurrentRunError, SessionNotFoundError
-from langgraph_sessions.plans import Call, Done, proceed
-from langgraph_sessions.runs.active import ActiveRun, active_run
+from langgraph_sessions.runs.active import active_run
 from langgraph_sessions.runs.loading import LoadHistory, LoadList
 from langgraph_sessions.runs.saving import (
     SaveCheckpoint,
@@ -22,77 +19,11 @@ from langgraph_sessions.runs.saving import (
     SavePlainWrites,
     SaveWrites,
 )
-from langgraph_sessions.runs.surroundings import RUN_KEY, RUNTIME_KEY
-from langgraph_sessions.runs.underway import TRIES
-from langgraph_sessions.savers.plans import SaverPlans
-from langgraph_sessions.sessions.base_manager import BaseManager
+from langgraph_sessions.runs.surroundings import RUN_KEY
 from langgraph_sessions.sql.opening import ContinueThread, FindCurrent, OpenCurrent, OpenThread
-from tests.plans import Row, opened, play, session, session_row
+from tests.plans import opened, play, session, session_row
+from tests.savers.planned import HERE, METADATA, SELECT, Saver, begin, runs, stored, within
 from tests.support import config
-
-SELECT = PostgresSaver.SELECT_SQL
-METADATA: Any = {"source": "loop", "step": 1}
-
-
-def factory(user_id: str) -> str:
-    """Stand for `thread_id_factory`, which no case here asks."""
-    raise AssertionError
-
-
-class Saver(SaverPlans):
-    """The part of a saver that does no I/O.
-
-    Attributes:
-        called: The threads for which the titler was called.
-    """
-
-    serde = JsonPlusSerializer()
-    SELECT_SQL = SELECT
-
-    def __init__(self, concurrent_runs: str = "reject", titler: Any = None) -> None:
-        """Have a manager, and its cache."""
-        self.called: list[str] = []
-        self.manager = BaseManager(self.serde, factory, 10, 3600)
-        self._set_up(self.manager, factory, titler, concurrent_runs)
-
-    def _await_saves(self, saves: Any) -> None:
-        raise AssertionError
-
-    def _start_titler(self, titler: Any, thread_id: str) -> None:
-        self.called.append(thread_id)
-
-
-def runs(**configurable: Any) -> Any:
-    """Return a run's config, as LangGraph gives it to the saver."""
-    return config(**{RUNTIME_KEY: object(), "checkpoint_ns": "", **configurable})
-
-
-def stored(checkpoint_id: str = "c1", **columns: Any) -> Row:
-    """Return the columns of a checkpoint that opening a thread found."""
-    return {
-        "thread_id": "t",
-        "checkpoint": {**empty_checkpoint(), "v": 4, "id": checkpoint_id},
-        "checkpoint_ns": "",
-        "checkpoint_id": checkpoint_id,
-        "metadata": METADATA,
-        **columns,
-    }
-
-
-def begin(saver: Saver, row: Row, **configurable: Any) -> tuple[Any, ActiveRun]:
-    """Have a run of alice's begin on the thread of *row*; return its config, and the run."""
-    given = runs(user_id="alice", **configurable)
-    played = play(saver._get_tuple(given), [row])
-    assert played.error is None
-    run = active_run(given)
-    assert run is not None
-    return given, run
-
-
-def within(given: Any, **more: Any) -> Any:
-    """Return a config of the run that *given* is of."""
-    return config(**{**given["configurable"], **more})
-
 
 # --- A run starts -------------------------------------------------------------------------------
 
@@ -112,9 +43,6 @@ def test_a_first_run_finds_no_checkpoint() -> None:
     """The answer is `None`, and the run goes on from nothing."""
     _, run = begin(Saver(), opened(asked_thread_id="t"), thread_id="t")
     assert (run.known, run.claim.base, run.claim.checked) == (False, "", True)
-
-
-HERE = opened(session_row(last_save="other.1"), **stored())
 
 
 @pytest.mark.parametrize(("mode", "checked"), [("reject", True), ("allow", False)])
@@ -156,68 +84,6 @@ def test_without_a_user_it_is_what_the_plain_saver_finds() -> None:
     assert played.asked == [OpenThread(user_id=None, thread_id="t", select=SELECT)]
     assert played.result.config == config(thread_id="t", checkpoint_ns="", checkpoint_id="c1")
     assert RUN_KEY not in given["configurable"]
-
-
-# --- While something is being saved to its thread -----------------------------------------------
-
-
-def test_a_run_waits_for_saves_under_way_and_loads_again() -> None:
-    """What a stopped run was still saving is what the next one goes on from."""
-    saver = Saver()
-    before, after = opened(session_row(), **stored()), opened(session_row(), **stored("c2"))
-    under_way = saver._under_way
-    save = under_way._enter("t")
-    plan = saver._get_tuple(runs(user_id="alice"))
-    opens = proceed(plan)
-    waits = proceed(plan, [before])
-    assert waits == Call(saver._await_saves, ([save],))
-    under_way._leave("t", save)
-    assert proceed(plan, None) == opens
-    done = proceed(plan, [after])
-    assert isinstance(done, Done)
-    assert done.value.checkpoint["id"] == "c2"
-
-
-def test_a_run_that_loaded_while_a_save_ended_loads_again() -> None:
-    """It may have read what was there before."""
-    saver = Saver()
-    plan = saver._get_tuple(runs(user_id="alice"))
-    opens = proceed(plan)
-    saver._under_way.save(config(thread_id="t"), lambda: None)
-    assert proceed(plan, [HERE]) == Call(saver._await_saves, ([],))
-    assert proceed(plan, None) == opens
-    assert isinstance(proceed(plan, [HERE]), Done)
-
-
-def test_saves_to_other_threads_are_not_waited_for() -> None:
-    """Of the user's other sessions, and of other users'."""
-    saver = Saver()
-    saver._under_way._enter("u")
-    plan = saver._get_tuple(runs(user_id="alice"))
-    proceed(plan)
-    saver._under_way.save(config(thread_id="v"), lambda: None)
-    assert isinstance(proceed(plan, [HERE]), Done)
-
-
-NOBODYS = opened(asked_thread_id="t", **stored())
-
-
-@pytest.mark.parametrize("given", [config(user_id="alice"), runs(thread_id="t")])
-def test_who_only_reads_waits_for_nobody(given: Any) -> None:
-    """Nor does a run without a user, of which nobody is refused."""
-    saver = Saver()
-    saver._under_way._enter("t")
-    play(saver._get_tuple(given), [HERE if "user_id" in given["configurable"] else NOBODYS])
-
-
-def test_a_run_does_not_wait_for_ever() -> None:
-    """While another run of the thread saves and saves, it begins in the end, and is told then."""
-    saver = Saver()
-    saver._under_way._enter("t")
-    answers = [[HERE], None] * TRIES
-    played = play(saver._get_tuple(runs(user_id="alice")), *answers)
-    assert len(played.asked) == 2 * TRIES
-    assert played.result is not None
 
 
 # --- A run goes on ------------------------------------------------------------------------------

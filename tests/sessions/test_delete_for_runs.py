@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import uuid
+from typing import Any
+
+import psycopg
 import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.types import Command
 
+from langgraph_sessions import AsyncSessionSaver
 from tests.graphs import ask, chain, delta_graph, says
 from tests.sessions.contents import HISTORY, Connection, count, everything, mentioning, said, stored
-from tests.support import Chat, config, texts
+from tests.slow import slow_commits
+from tests.support import Chat, config, psycopg_pool_options, texts
 
 ALICE = config(user_id="alice")
 
@@ -130,3 +138,43 @@ async def test_what_a_delta_channel_is_rebuilt_from_is_not_deleted(
     assert await said(chat, graph, session) == ["one", "ok", "two", "ok"]
     await chat.call(chat.saver, "delete_for_runs", ["one", "two"])
     assert await chat.sessions() == []
+
+
+@pytest.mark.parametrize("tries", [20, pytest.param(300, marks=pytest.mark.long)])
+async def test_deletions_beside_a_run_that_starts_do_not_lock_each_other_out(
+    url: str, tries: int
+) -> None:
+    """Of two at once, as of a server that takes back a run which it stops, both succeed."""
+    slow_commits(url, 0.01)
+    chance = random.Random(tries)
+    async with AsyncSessionSaver(url) as saver:
+        graph = saver_graph(saver)
+        for number in range(tries):
+            who = config(user_id=f"user-{number}")
+            await graph.ainvoke({"messages": ["one"]}, who)
+            run_id = uuid.uuid4()
+            named = {**who, "run_id": run_id, "metadata": {"run_id": str(run_id)}}
+            run = asyncio.create_task(graph.ainvoke({"messages": ["two"]}, named))
+            await asyncio.sleep(chance.random() * 0.04)  # As a server's client may be slow.
+            run.cancel()
+            deletions = [saver.adelete_for_runs([str(run_id)]) for _ in range(2)]
+            await asyncio.gather(asyncio.wait([run]), *deletions)
+    assert deadlocks(url) == 0
+
+
+def saver_graph(saver: AsyncSessionSaver) -> Any:
+    """Return a graph whose answer takes a moment."""
+
+    async def answer(state: Any) -> Any:
+        await asyncio.sleep(0.02)
+        return says("ok")(state)
+
+    return chain(answer=answer).compile(checkpointer=saver)
+
+
+def deadlocks(url: str) -> int:
+    """Return how many there were; a connection's are counted when it is closed."""
+    counted = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    with psycopg.connect(url, **psycopg_pool_options()) as db:
+        (row,) = db.execute(counted).fetchall()
+    return int(row["deadlocks"])

@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "afcb0b55b557eace54d25df929b232eaa81595f636dfeeec0338dd4cbe1d7520"
+DIGEST = "c4354a81105cc72b1ab0a088368c337a0121797e6258577264e09cfdd2390d5b"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"
@@ -55,7 +55,7 @@ def test_the_sqlstates_and_the_default_title_are_pythons() -> None:
     assert f"'{DEFAULT_TITLE}'" in put
 
 
-@pytest.mark.parametrize("name", ["put", "guard", "copy_session"])
+@pytest.mark.parametrize("name", ["put", "refuse", "copy_session"])
 def test_what_runs_call_takes_one_jsonb(name: str) -> None:
     """The signature of what workers of several versions call never changes."""
     (function,) = (f for f in functions.load() if f.name == f"user_sessions_{name}")
@@ -68,7 +68,10 @@ def test_absent_keys_have_defaults_and_unknown_ones_are_ignored(db: Db) -> None:
     put = f"SELECT user_sessions_put('{{{where}, \"new\": [1]}}') AS row"
     (made,) = (found["row"] for found in db.execute(put.encode()))
     assert (made["title"], made["title_source"], made["is_active"]) == ("New Chat", "default", True)
-    db.execute(f"SELECT user_sessions_guard('{{{where}, \"new\": [1]}}')".encode())
+    refuse = f"SELECT user_sessions_refuse('{{{where}, \"new\": [1]}}')"
+    with pytest.raises(psycopg.Error) as refused:
+        db.execute(refuse.encode())
+    assert refused.value.sqlstate == functions.CONFLICT
     copied = (
         """SELECT user_sessions_copy_session('{"source": "t", "target": "u", "x": 1}') AS row"""
     )
@@ -128,7 +131,8 @@ def test_a_column_added_later_is_copied(saver: SessionSaver, url: str, db: Db) -
         "ALTER TABLE user_sessions ADD COLUMN low text GENERATED ALWAYS AS (lower(title)) STORED"
     )
     db.execute("ALTER TABLE user_sessions ADD COLUMN public uuid UNIQUE DEFAULT gen_random_uuid()")
-    db.execute("ALTER TABLE user_sessions DROP COLUMN last_save, ADD COLUMN last_save text")
+    db.execute("ALTER TABLE user_sessions DROP COLUMN metadata")
+    db.execute("ALTER TABLE user_sessions ADD COLUMN metadata jsonb NOT NULL DEFAULT '{}'")
     graph = graph_builder().compile(checkpointer=saver)
     for text in ("One", "Two"):
         graph.invoke({"messages": [text]}, config(user_id="alice", thread_id="t"))
@@ -153,7 +157,7 @@ def test_a_column_added_later_is_copied(saver: SessionSaver, url: str, db: Db) -
 def test_the_script_makes_functions_with_their_number(url: str, db: Db) -> None:
     """`ddl --functions` makes what setup makes, number included, also where it is made already."""
     before = catalogue(url)
-    db.execute("DROP FUNCTION user_sessions_guard")
+    db.execute("DROP FUNCTION user_sessions_refuse")
     db.execute("DELETE FROM user_sessions_functions")
     script = ddl.functions_script().encode()
     assert b"-- The functions of langgraph-sessions, number 1\n" in script
@@ -165,7 +169,7 @@ def test_the_script_makes_functions_with_their_number(url: str, db: Db) -> None:
 
 def test_the_script_refuses_newer_functions(url: str, db: Db) -> None:
     """An older package's `ddl --functions` does not put its functions in place of newer ones."""
-    db.execute("DROP FUNCTION user_sessions_guard")
+    db.execute("DROP FUNCTION user_sessions_refuse")
     db.execute("INSERT INTO user_sessions_functions (version) VALUES (2)")
     before = catalogue(url)
     with pytest.raises(psycopg.errors.RaiseException, match="newer langgraph-sessions"):
