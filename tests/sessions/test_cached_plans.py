@@ -86,7 +86,9 @@ def test_nothing_is_held_of_a_session_that_is_not_found(cache: SessionCache) -> 
     "meanwhile",
     [
         lambda cache: play(cache.writing(write()), [session_row(title="New")]),
-        lambda cache: play(cache.forgetting(operations.has("alice", None), "alice"), [{"count": 1}]),
+        lambda cache: play(
+            cache.forgetting(operations.has("alice", None), "alice"), [{"count": 1}]
+        ),
         lambda cache: play(cache.forgetting(operations.has("bob", None)), [{"count": 1}]),
         lambda cache: cache.clear(),
     ],
