@@ -21,11 +21,11 @@ LEFT JOIN session_threads AS t ON t.thread_id = s.thread_id"""
 
 # Two first runs of one user must agree on a thread before either has saved anything, so
 # the first to ask reserves an id. The row lock of ON CONFLICT makes the second one wait
-# and read it. A reserved id is used up when its session was since deactivated, when another
-# user took it, and when the caller found it `taken`.
+# and read it. A reserved id is used up when its session was since deactivated, or never was
+# current, when another user took it, and when the caller found it `taken`.
 _USED_UP: Final = """EXISTS (
         SELECT FROM user_sessions AS used WHERE used.thread_id = u.reserved_thread_id
-        AND (used.user_id <> u.user_id OR NOT used.is_active)
+        AND (used.user_id <> u.user_id OR NOT used.is_active OR used.current_at IS NULL)
     )"""
 _RESERVE: Final = f"""
 INSERT INTO session_users AS u (user_id, reserved_thread_id)

@@ -135,9 +135,9 @@ WITH saved AS (
     WHERE t.user_id = EXCLUDED.user_id RETURNING user_id, thread_id
 )
 INSERT INTO user_sessions
-    (user_id, thread_id, title, title_source, status, created_at, updated_at)
+    (user_id, thread_id, title, title_source, status, created_at, updated_at, current_at)
 SELECT user_id, thread_id, %(title)s, %(title_source)s, user_sessions_status(thread_id),
-    least(first, now()), least(last, now())
+    least(first, now()), least(last, now()), least(last, now())
 FROM saved, thread
 ON CONFLICT (thread_id) DO UPDATE SET thread_id = EXCLUDED.thread_id
 RETURNING {SESSION}"""
