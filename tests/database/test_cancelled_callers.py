@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from langgraph_sessions import AsyncSessionSaver
-from tests.support import config, graph_builder
+from tests.support import PATIENCE, config, graph_builder
 
 SIZE = 4
 ROUNDS = [pytest.param(20), pytest.param(200, marks=pytest.mark.long)]
@@ -39,7 +39,7 @@ async def test_cancelled_runs_leave_the_pool_whole(url: str, rounds: int) -> Non
 async def side_by_side(saver: AsyncSessionSaver) -> None:
     """Use as many connections at once as the pool may have."""
     pool: Any = saver._database.conn
-    lent = [await pool.getconn(timeout=30) for _ in range(SIZE)]
+    lent = [await pool.getconn(timeout=PATIENCE) for _ in range(SIZE)]
     for conn in lent:
         await conn.execute("SELECT 1")
         await pool.putconn(conn)
