@@ -11,7 +11,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import Session
-from langgraph_sessions.plans import Statement
+from langgraph_sessions.plans import Composite
 from langgraph_sessions.runs.claim import Claim
 from langgraph_sessions.runs.request import INSTRUCTIONS, AuthorizedThreadId, Request
 from langgraph_sessions.runs.surroundings import (
@@ -63,7 +63,7 @@ class ActiveRun(Run):
     claim: Claim
     makes_current: bool = True
     saved: bool = False
-    unsaved: list[Statement] = field(default_factory=list)
+    unsaved: list[Composite] = field(default_factory=list)
     status: str = IDLE
     is_stopped: bool = False
     words: Words = field(default_factory=Words)

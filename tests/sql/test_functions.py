@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "c4354a81105cc72b1ab0a088368c337a0121797e6258577264e09cfdd2390d5b"
+DIGEST = "314876a54e73b0185b3f1bccda6f118f979aa3de5c8212842bb802ac4ced579f"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"
