@@ -22,7 +22,7 @@ from psycopg.conninfo import make_conninfo
 from langgraph_sessions.embedded import guardian
 from langgraph_sessions.embedded.server import find_binaries
 
-PATIENCE = 30.0  # Seconds, the most that a test waits for something.
+PATIENCE = 300.0  # Seconds, the most that a test waits for something.
 # Nothing that a killed process had acknowledged may be lost with it; the machine stays up.
 SETTINGS = ("listen_addresses=", "fsync=off", "max_connections=100")
 

@@ -161,6 +161,8 @@ class Memory:
             self._with(save.serde).put(
                 save.config, save.checkpoint, save.metadata, save.new_versions
             )
+        for waiting in save.waiting:
+            row = self._save_writes(waiting) or row
         return row
 
     def _save_writes(self, save: SaveWrites) -> Row | None:

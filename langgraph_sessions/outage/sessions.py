@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NoReturn, cast
+from datetime import UTC, datetime
+from typing import Any, Final, NoReturn
 
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 
@@ -139,7 +139,8 @@ class HeldSessions:
         key = asked.user_id, asked.agent
         reserved = self._reserved.get(key)
         row = self._rows.get(reserved or "")
-        if row is not None and (row["user_id"], row["agent"]) == key and row["is_active"]:
+        is_current = row is not None and row["is_active"] and row["current_at"]
+        if row is not None and (row["user_id"], row["agent"]) == key and is_current:
             return [_opened(row)]
         if reserved is None or row is not None or reserved == asked.taken:
             reserved = self._reserved[key] = asked.thread_id
@@ -175,7 +176,7 @@ class HeldSessions:
             return []
         row = _new_row(asked.user_id, asked.thread_id, asked.agent)
         row["title"], row["title_source"] = asked.title, asked.title_source
-        row["metadata"] = asked.metadata
+        row["metadata"], row["current_at"] = asked.metadata, row["updated_at"]
         return [self._change(replace(asked, at=row["updated_at"]), row)]
 
     def _update(self, asked: UpdateSession) -> list[Row]:
@@ -197,7 +198,7 @@ class HeldSessions:
     def _switch(self, asked: SwitchSession) -> list[Row]:
         now = datetime.now(UTC)
         for row in self._owned(asked.user_id, asked.thread_id, asked.agent):
-            row = {**row, "is_active": True, "updated_at": now}
+            row = {**row, "is_active": True, "updated_at": now, "current_at": now}
             return [self._change(replace(asked, at=now), row)]
         return []
 
@@ -234,23 +235,14 @@ class HeldSessions:
         if old is None or put.first:
             if put.is_active is not None:
                 row["is_active"] = put.is_active
-            row["updated_at"] = self._used_at(put, old)
+            row["updated_at"] = now = datetime.now(UTC)
+            if put.make_current is not False:
+                row["current_at"] = now
         if put.title is not None and (old is None or put.first):
             row["title"], row["title_source"] = put.title, "user"
         elif row["title_source"] == "default" and put.message_title is not None:
             row["title"], row["title_source"] = put.message_title, "message"
         return row
-
-    def _used_at(self, put: PutSession, old: Row | None) -> datetime:
-        """Return when a session was used last: a job makes none current, nor a new one."""
-        now = datetime.now(UTC)
-        if put.make_current is not False:
-            return now
-        if old is not None:
-            return cast(datetime, old["updated_at"])
-        current = (self._active(put.user_id, put.agent) or self._active(put.user_id))[:1]
-        behind = [cast(datetime, row["updated_at"]) - timedelta(microseconds=1) for row in current]
-        return min([now, *behind])
 
     def _checked(self, put: PutSession, row: Row) -> Row:
         """Return a copy of *row*, if *put* may be saved: what `user_sessions_check` does."""
@@ -267,10 +259,11 @@ class HeldSessions:
 
     # --- What is here ------------------------------------------------------------------------
 
-    def _active(self, user_id: str, agent: str | None = None) -> list[Row]:
+    def _active(self, user_id: str, agent: str | None) -> list[Row]:
+        """Return the user's active sessions that were made current, the last one first."""
         rows = (row for row in self._rows.values() if _is_of(row, user_id, agent))
-        active = [row for row in rows if row["is_active"]]
-        return sorted(active, key=lambda row: row["updated_at"], reverse=True)
+        active = [row for row in rows if row["is_active"] and row["current_at"]]
+        return sorted(active, key=lambda row: row["current_at"], reverse=True)
 
     def _current(self, user_id: str, agent: str | None) -> list[Row]:
         if rows := self._active(user_id, agent):
@@ -333,6 +326,7 @@ def _unopened(thread_id: str | None) -> Row:
         "session_id": None,
         "session_user_id": None,
         "session_is_active": None,
+        "session_current_at": None,
         "session_titler_called": None,
         "session_status": None,
         "last_save": None,

@@ -11,11 +11,13 @@ from langgraph.checkpoint.base import CheckpointTuple
 
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import Session
-from langgraph_sessions.plans import Statement
+from langgraph_sessions.plans import Composite
 from langgraph_sessions.runs.claim import Claim
 from langgraph_sessions.runs.request import INSTRUCTIONS, AuthorizedThreadId, Request
 from langgraph_sessions.runs.surroundings import (
+    RUN_KEY,
     RUNTIME_KEY,
+    TASK_KEY,
     Position,
     Progress,
     Run,
@@ -61,7 +63,7 @@ class ActiveRun(Run):
     claim: Claim
     makes_current: bool = True
     saved: bool = False
-    unsaved: list[Statement] = field(default_factory=list)
+    unsaved: list[Composite] = field(default_factory=list)
     status: str = IDLE
     is_stopped: bool = False
     words: Words = field(default_factory=Words)
@@ -176,6 +178,9 @@ def active_run(config: RunnableConfig) -> ActiveRun | None:
     thread.
     """
     configurable = config.get("configurable") or {}
+    own = configurable.get(RUN_KEY)
+    if isinstance(own, ActiveRun) and TASK_KEY not in configurable and _is_on(own, configurable):
+        return own  # A root graph's own config is of no task that could be over.
     position: Position | None = Position.of(surroundings(configurable))
     while position is not None and isinstance(run := position.run, ActiveRun):
         if _is_on(run, configurable):
@@ -186,9 +191,10 @@ def active_run(config: RunnableConfig) -> ActiveRun | None:
 
 def _is_on(run: ActiveRun, configurable: Mapping[str, Any]) -> bool:
     """Say whether *configurable* names the run's thread, and user; what it leaves out is theirs."""
-    named = (configurable.get("user_id"), configurable.get("thread_id"))
-    own = (run.user_id, run.thread_id)
-    return all(given is None or str(given) == its for given, its in zip(named, own, strict=True))
+    user_id, thread_id = configurable.get("user_id"), configurable.get("thread_id")
+    return (user_id is None or str(user_id) == run.user_id) and (
+        thread_id is None or str(thread_id) == run.thread_id
+    )
 
 
 def get_session(config: RunnableConfig) -> Session:

@@ -7,6 +7,7 @@ import concurrent.futures
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final, cast
 
 import psycopg
@@ -128,7 +129,8 @@ class SaveCheckpoint(Save):
 
     def put_session(self) -> PutSession:
         """As `Save.put_session`."""
-        return self.run.put(self.name, first=not self.run.saved, own=self._own)
+        first = not self.run.saved
+        return self.run.put(self.name, first=first, own=self._own, **self._overtaken_by())
 
     def guard_thread(self) -> GuardThread | None:
         """As `Save.guard_thread`: a new checkpoint ends what the session waited for."""
@@ -143,7 +145,22 @@ class SaveCheckpoint(Save):
             self.serde,
             lambda saver: saver.put(self.config, self.checkpoint, self.metadata, self.new_versions),
         )
-        return [*self.run.unsaved, *saved]
+        if self.session:  # What was held is written as it was then.
+            return saved
+        return [*chain.from_iterable(wrote.saved() for wrote in self.waiting), *saved]
+
+    def _overtaken_by(self) -> Mapping[str, Any]:
+        """Return a question, or else an error, that waits for this checkpoint to be saved."""
+        for channel in (INTERRUPT, ERROR):
+            for wrote in self.waiting:
+                if channel in wrote.channels and wrote.checkpoint_id == self._own:
+                    return {"task": wrote.task_id, "channels": wrote.channels}
+        return {}
+
+    @property
+    def waiting(self) -> Sequence[SaveWrites]:
+        """What its run wrote that waits for it."""
+        return cast(Sequence[SaveWrites], self.run.unsaved)
 
     def plan(self) -> Plan[Row | None]:
         """As `Save.plan`."""
@@ -228,20 +245,25 @@ class SaveWrites(Save):
         return _is_stop(self.writes)
 
     @property
-    def _checkpoint_id(self) -> str:
+    def checkpoint_id(self) -> str:
+        """The checkpoint that the task is of."""
         return str(self.config["configurable"]["checkpoint_id"])
+
+    @property
+    def channels(self) -> Sequence[str]:
+        """What it wrote to; nothing of a stop, for which nobody waits."""
+        return () if self.is_stop else tuple(channel for channel, _ in self.writes)
 
     def put_session(self) -> PutSession:
         """As `Save.put_session`."""
         if self.checkpoint_ns:
             return self.run.put(self.name, first=False)
-        channels = () if self.is_stop else tuple(channel for channel, _ in self.writes)
         return self.run.put(
             self.name,
             first=False,
-            own=self._checkpoint_id,
+            own=self.checkpoint_id,
             task=self.task_id,
-            channels=channels,
+            channels=self.channels,
         )
 
     def guard_thread(self) -> GuardThread | None:
@@ -269,7 +291,7 @@ class SaveWrites(Save):
         """As `Save.plan`; where the session is yet to be made, they wait for what makes it."""
         if self.run.known or self.session:
             return (yield from super().plan())
-        self.run.unsaved += self.saved()
+        self.run.unsaved.append(self)
         return None
 
     def done(self, row: Row | None) -> Session | None:
@@ -277,7 +299,7 @@ class SaveWrites(Save):
         if row is not None:
             self.run.claim.saved(self.name, None)
         if not self.checkpoint_ns:
-            self.run.words.in_saved_writes(self.writes, self._checkpoint_id)
+            self.run.words.in_saved_writes(self.writes, self.checkpoint_id)
         return self.run.note_saved(row)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -27,25 +26,25 @@ TASK_KEY: Final = "__pregel_task_id"
 _PINNED: Final[WeakValueDictionary[tuple[str, int, str], Any]] = WeakValueDictionary()
 
 
-class Run(ABC):
+class Run:
     """A run on a thread, as far as a request asks; `ActiveRun` is the one."""
 
     __slots__ = ()
 
     @property
-    @abstractmethod
     def user_id(self) -> str:
         """The run's user."""
+        raise NotImplementedError
 
     @property
-    @abstractmethod
     def thread_id(self) -> str:
         """The thread to which it saves."""
+        raise NotImplementedError
 
     @property
-    @abstractmethod
     def agent(self) -> str | None:
         """The agent of its session; `None` for none."""
+        raise NotImplementedError
 
 
 def pin_run(configurable: dict[str, Any], run: Run, progress: Progress) -> None:
@@ -53,7 +52,9 @@ def pin_run(configurable: dict[str, Any], run: Run, progress: Progress) -> None:
     for key, value in ((RUN_KEY, run), (PROGRESS_KEY, progress)):
         configurable[key] = value
         if RUNTIME_KEY in configurable:
-            _PINNED[_place(key, configurable)] = value
+            place = _place(key, configurable)
+            if _PINNED.get(place) is not value:  # It is put there once, and asked for often.
+                _PINNED[place] = value
 
 
 def run_of(configurable: Mapping[str, Any]) -> Run | None:
@@ -167,4 +168,4 @@ class Position:
 
 def _root_checkpoint(configurable: Mapping[str, Any]) -> str:
     checkpoints = configurable.get("checkpoint_map")
-    return str(checkpoints.get("", "")) if isinstance(checkpoints, Mapping) else ""
+    return str(checkpoints.get("", "")) if isinstance(checkpoints, dict | Mapping) else ""

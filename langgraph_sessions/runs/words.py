@@ -19,20 +19,26 @@ class Words:
         untitled: Whether a title from a message is still wanted.
         title: That title, once it was said.
         unasked: Whether a titler may yet be called for the session.
+        has_titler: Whether there is one to call.
         answered: The checkpoint from which a model's answer can be read, once that is saved.
     """
 
     untitled: bool = True
     title: str | None = None
     unasked: bool = True
+    has_titler: bool = False
     answered: str | None = None
+
+    @property
+    def _awaits_answer(self) -> bool:
+        return self.has_titler and self.unasked and self.answered is None
 
     def in_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Look for words in a root *checkpoint*; a subgraph's prompts are its own."""
         values = from_words.values_of(checkpoint)
         if self.untitled and self.title is None:
             self.title = from_words.from_checkpoint(values)
-        if self.unasked and self.answered is None and by_model.is_answered(values):
+        if self._awaits_answer and by_model.is_answered(values):
             self.answered = checkpoint["id"]
 
     def in_writes(self, writes: Sequence[tuple[str, Any]]) -> None:
@@ -42,7 +48,7 @@ class Words:
 
     def in_saved_writes(self, writes: Sequence[tuple[str, Any]], checkpoint_id: str) -> None:
         """Look for a model's answer in a root task's *writes* to a checkpoint."""
-        if self.unasked and self.answered is None and by_model.is_answered(writes):
+        if self._awaits_answer and by_model.is_answered(writes):
             self.answered = checkpoint_id
 
     def wants_titler(self, checkpoint_id: str) -> bool:

@@ -152,6 +152,7 @@ class SaverPlans:
         run, around = opened.run, surroundings(config["configurable"])
         if run is not None:
             run.home, run.around = self._home, Position.of(around) if around else None
+            run.words.has_titler = self._titler is not None
         return opened
 
     def _start(

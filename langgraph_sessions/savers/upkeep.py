@@ -46,7 +46,7 @@ class ThreadUpkeep(InThreads):
         raised.
 
         Raises:
-            TypeError: A thread id is not a `str`.
+            TypeError: A thread id is not a `str`, `int` or `UUID`.
             ValueError: *target_thread_id* is in use, or a thread id is blank or over 255
                 characters.
         """

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from langgraph_sessions.models import STATUSES
 from langgraph_sessions.plans import Params, Statement
-from langgraph_sessions.sql.rows import NEWEST, NEWEST_OF_AGENT, SESSION
+from langgraph_sessions.sql.rows import SESSION
 
 # The filters of a listing, each added only when asked for: a plan for the question at
 # hand, where `(%s IS NULL OR …)` can end in a generic one that uses no index.
@@ -79,7 +79,8 @@ def _order(conditions: Sequence[str]) -> str:
     with an agent.
     """
     if FILTERS["user_id"] in conditions:
-        return f" ORDER BY {NEWEST_OF_AGENT if FILTERS['agent'] in conditions else NEWEST}"
+        last = " NULLS LAST" if FILTERS["agent"] in conditions else ""
+        return f" ORDER BY updated_at DESC, id DESC{last}"
     if set(ACTIVE.values()) & set(conditions):
         return " ORDER BY updated_at DESC NULLS LAST, id DESC"
     return " ORDER BY updated_at DESC NULLS LAST, id DESC NULLS LAST"

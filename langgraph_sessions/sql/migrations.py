@@ -82,7 +82,8 @@ ALTER TABLE user_sessions
         CHECK (title_source IN ('default', 'message', 'model', 'user')),
     ADD COLUMN titler_called BOOLEAN NOT NULL DEFAULT FALSE,
     ADD COLUMN status TEXT NOT NULL DEFAULT 'idle'
-        CHECK (status IN ('idle', 'interrupted', 'error'))""",
+        CHECK (status IN ('idle', 'interrupted', 'error')),
+    ADD COLUMN current_at TIMESTAMPTZ""",
     # An application east of the server's zone left times that lie ahead: all of them are moved back
     # by as much, which keeps their order. A new table has no rows.
     """
@@ -113,7 +114,8 @@ END $$""",
     """
 CREATE UNIQUE INDEX IF NOT EXISTS user_sessions_thread_id_key ON user_sessions (thread_id)""",
     f"""
-UPDATE user_sessions SET title_source = 'user' WHERE title <> '{DEFAULT_TITLE}'""",
+UPDATE user_sessions SET current_at = updated_at,
+    title_source = CASE WHEN title = '{DEFAULT_TITLE}' THEN title_source ELSE 'user' END""",
 )
 
 # A session's thread: what each save of a run touches. Narrow, and without an index beside its key,
@@ -150,16 +152,19 @@ CREATE TABLE session_reservations (
 )"""
 
 # The order of every listing. The title is in the first for searches, which then need not visit
-# the rows; the current session is the first row of the second. Few sessions wait for something,
-# so that the third is small. Everybody's lists are set apart by NULLS LAST, see
+# the rows; the current session is the first row of the third. Few sessions wait for something,
+# so that the fourth is small. Everybody's lists are set apart by NULLS LAST, see
 # `listing._order`: in the same order, one of their indexes would be chosen for a user with many
-# sessions, too, and read through everybody else's. So are an agent's, see `rows.NEWEST_OF_AGENT`;
-# their indexes have no entries of sessions without an agent, and cost those nothing.
+# sessions, too, and read through everybody else's. So are those of a user with an
+# agent, whose indexes have no entries of sessions without one, and cost those nothing.
 _INDEXES = (
     """CREATE INDEX user_sessions_user_idx ON user_sessions (user_id, updated_at DESC, id DESC)
     INCLUDE (title, is_active)""",
     """CREATE INDEX user_sessions_active_idx
     ON user_sessions (user_id, is_active, updated_at DESC, id DESC)""",
+    """CREATE INDEX user_sessions_current_idx
+    ON user_sessions (user_id, current_at DESC, id DESC)
+    WHERE is_active AND current_at IS NOT NULL""",
     """CREATE INDEX user_sessions_status_idx
     ON user_sessions (user_id, status, updated_at DESC, id DESC) WHERE status <> 'idle'""",
     """CREATE INDEX user_sessions_recent_idx
@@ -172,9 +177,9 @@ _INDEXES = (
     """CREATE INDEX user_sessions_agent_idx
     ON user_sessions (user_id, agent, updated_at DESC, id DESC NULLS LAST)
     INCLUDE (title, is_active) WHERE agent IS NOT NULL""",
-    """CREATE INDEX user_sessions_agent_active_idx
-    ON user_sessions (user_id, agent, is_active, updated_at DESC, id DESC NULLS LAST)
-    WHERE agent IS NOT NULL""",
+    """CREATE INDEX user_sessions_agent_current_idx
+    ON user_sessions (user_id, agent, current_at DESC, id DESC NULLS LAST)
+    WHERE agent IS NOT NULL AND is_active AND current_at IS NOT NULL""",
     """CREATE INDEX user_sessions_recent_agent_idx
     ON user_sessions (agent, updated_at DESC NULLS LAST, id DESC NULLS LAST)
     WHERE agent IS NOT NULL""",

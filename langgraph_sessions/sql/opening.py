@@ -21,12 +21,13 @@ LEFT JOIN session_threads AS t ON t.thread_id = s.thread_id"""
 
 # Two first runs of one user, with one agent or with none, must agree on a thread before either has
 # saved anything, so the first to ask reserves an id. The row lock of ON CONFLICT makes the second
-# one wait and read it. A reserved id is used up when its session was since deactivated, when
-# another user, or agent, took it, and when the caller found it `taken`.
+# one wait and read it. A reserved id is used up when its session was since deactivated, or never
+# was current, when another user, or agent, took it, and when the caller found it `taken`.
 _AGENT: Final = "coalesce(%(agent)s::text, '')"
 _USED_UP: Final = """EXISTS (
         SELECT FROM user_sessions AS used WHERE used.thread_id = r.thread_id
-        AND (used.user_id <> r.user_id OR coalesce(used.agent, '') <> r.agent OR NOT used.is_active)
+        AND (used.user_id <> r.user_id OR coalesce(used.agent, '') <> r.agent
+            OR NOT used.is_active OR used.current_at IS NULL)
     )"""
 _RESERVE: Final = f"""
 INSERT INTO session_reservations AS r (user_id, agent, thread_id)

@@ -13,10 +13,7 @@ from langgraph_sessions.sql.rows import OF_AGENT
 
 @dataclass(frozen=True, kw_only=True)
 class OldSessions(Statement):
-    """Return the next sessions that are old enough, by number.
-
-    One that a job made may have been used, by its place in lists, before it was made.
-    """
+    """Return the next sessions that are old enough, by number."""
 
     idle_for: timedelta | None
     older_than: timedelta | None
@@ -27,8 +24,7 @@ class OldSessions(Statement):
 
     sql: ClassVar[str] = f"""
 SELECT id FROM user_sessions WHERE id > %(after)s
-AND (%(idle_for)s::interval IS NULL
-    OR greatest(updated_at, created_at) < clock_timestamp() - %(idle_for)s::interval)
+AND (%(idle_for)s::interval IS NULL OR updated_at < clock_timestamp() - %(idle_for)s::interval)
 AND (%(older_than)s::interval IS NULL OR created_at < clock_timestamp() - %(older_than)s::interval)
 AND (%(active)s::boolean IS NULL OR is_active = %(active)s) AND {OF_AGENT}
 ORDER BY id LIMIT %(limit)s"""
@@ -49,8 +45,7 @@ class LockOldSessions(Statement):
     sql: ClassVar[str] = """
 SELECT thread_id FROM user_sessions AS s JOIN session_threads AS t USING (thread_id)
 WHERE s.id = ANY (%(ids)s)
-AND (%(idle_for)s::interval IS NULL
-    OR greatest(updated_at, created_at) < clock_timestamp() - %(idle_for)s::interval)
+AND (%(idle_for)s::interval IS NULL OR updated_at < clock_timestamp() - %(idle_for)s::interval)
 AND (%(active)s::boolean IS NULL OR is_active = %(active)s)
 FOR UPDATE OF t, s SKIP LOCKED"""
 

@@ -37,11 +37,12 @@ WITH thread AS (
     ON CONFLICT (thread_id) DO NOTHING RETURNING user_id, thread_id, agent
 )
 INSERT INTO user_sessions
-    (user_id, thread_id, agent, title, title_source, metadata, created_at, updated_at)
+    (user_id, thread_id, agent, title, title_source, metadata, created_at, updated_at, current_at)
 SELECT user_id, thread_id, agent, %(title)s, %(title_source)s, %(metadata)s::jsonb,
-    coalesce(%(at)s::timestamptz, now()),
-    coalesce(%(at)s::timestamptz, user_sessions_latest(user_id))
-FROM thread RETURNING {SESSION}"""
+    coalesce(%(at)s::timestamptz, now()), used, used
+FROM thread, LATERAL (
+    SELECT coalesce(%(at)s::timestamptz, user_sessions_latest(user_id)) AS used) AS times
+RETURNING {SESSION}"""
 
     @property
     def params(self) -> Params:
@@ -121,8 +122,9 @@ class SwitchSession(Statement):
 
     sql: ClassVar[str] = f"""
 UPDATE user_sessions SET is_active = TRUE,
-    updated_at = greatest(updated_at,
-        coalesce(%(at)s::timestamptz, user_sessions_latest(%(user_id)s)))
+    updated_at = greatest(updated_at, used), current_at = greatest(updated_at, used)
+FROM (SELECT coalesce(
+    %(at)s::timestamptz, user_sessions_latest(%(user_id)s)) AS used) AS times
 WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s AND {OF_AGENT}
 RETURNING {SESSION}"""
 

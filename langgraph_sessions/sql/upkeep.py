@@ -137,9 +137,9 @@ WITH saved AS (
     RETURNING user_id, thread_id, agent
 )
 INSERT INTO user_sessions
-    (user_id, thread_id, agent, title, title_source, status, created_at, updated_at)
+    (user_id, thread_id, agent, title, title_source, status, created_at, updated_at, current_at)
 SELECT user_id, thread_id, agent, %(title)s, %(title_source)s, user_sessions_status(thread_id),
-    least(first, now()), least(last, now())
+    least(first, now()), least(last, now()), least(last, now())
 FROM saved, thread
 ON CONFLICT (thread_id) DO UPDATE SET thread_id = EXCLUDED.thread_id
 RETURNING {SESSION}"""

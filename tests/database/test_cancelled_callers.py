@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver
-from tests.support import config, graph_builder
+from tests.support import PATIENCE, config, graph_builder
 
 SIZE = 4
 ROUNDS = [pytest.param(20), pytest.param(200, marks=pytest.mark.long)]
@@ -60,7 +60,7 @@ async def side_by_side(saver: AsyncSessionSaver | SessionSaver) -> None:
             return await function(*args, **options)
         return await asyncio.to_thread(function, *args, **options)
 
-    lent = [await done(pool.getconn, timeout=30) for _ in range(SIZE)]
+    lent = [await done(pool.getconn, timeout=PATIENCE) for _ in range(SIZE)]
     for conn in lent:
         await done(conn.execute, "SELECT 1")
         await done(pool.putconn, conn)

@@ -13,7 +13,7 @@ import pytest
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver
 from tests import pgbouncer
-from tests.support import config, graph_builder
+from tests.support import PATIENCE, config, graph_builder
 
 pytestmark = [
     pytest.mark.skipif(pgbouncer.find() is None, reason=pgbouncer.HOW),
@@ -75,7 +75,7 @@ def test_exclusive_through_it(pooled: str) -> None:
     """8 threads that wait for one session in turn have all their messages in it."""
 
     def talk(number: int) -> None:
-        with saver.sessions.exclusive("alice", timeout=60) as session:
+        with saver.sessions.exclusive("alice", timeout=PATIENCE) as session:
             graph.invoke({"messages": [f"turn {number}"]}, session.config)
 
     with SessionSaver(pooled) as saver, ThreadPoolExecutor(USERS) as threads:
@@ -91,7 +91,7 @@ async def test_async_exclusive_through_it(pooled: str) -> None:
     """So have 8 tasks of the async saver."""
 
     async def talk(number: int) -> None:
-        async with saver.sessions.exclusive("alice", timeout=60) as session:
+        async with saver.sessions.exclusive("alice", timeout=PATIENCE) as session:
             await graph.ainvoke({"messages": [f"turn {number}"]}, session.config)
 
     async with AsyncSessionSaver(pooled) as saver:

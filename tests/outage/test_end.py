@@ -10,7 +10,7 @@ import pytest
 
 from tests.outage.talking import chatting, conversations, saved_conversations, warnings_in
 from tests.servers import Server
-from tests.support import texts
+from tests.support import PATIENCE, texts
 
 
 async def test_a_saver_closed_in_an_outage_says_what_is_lost(
@@ -85,7 +85,7 @@ def test_a_program_that_closes_nothing_writes_or_says_what_is_lost(
     assert process.stdout.readline() == "held\n"
     if end == "back":
         server.start()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert ("are lost" in errors) == (end == "away")
     if end == "back":

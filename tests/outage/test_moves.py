@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from langgraph.checkpoint.serde.types import INTERRUPT
 
 from langgraph_sessions import SessionError, SessionsUnavailableError
 from langgraph_sessions.outage.memory import Memory, write
@@ -106,6 +107,21 @@ def test_what_a_node_changes_afterwards_is_not_written() -> None:
     dumped = item.checkpoint["channel_values"]["words"]
     assert item.serde.loads_typed(dumped) == ["a"]
     assert item.metadata["tags"] == {"a": 1}
+
+
+def test_what_waited_for_a_save_that_memory_holds_is_held_behind_it() -> None:
+    """It was written when the database was there, before what makes the session."""
+    run = starts("a")
+    waits = writes(run, "c1", (INTERRUPT, "Where to?"))
+    play(waits.plan())
+    held = memory(saves(run, checkpoint("c1", topic="x")))
+    found = held.answer(loads(run))
+    assert found.pending_writes == [("task", INTERRUPT, "Where to?")]
+    made, asks = drained(held)
+    assert (type(made), type(asks)) == (SaveCheckpoint, SaveWrites)
+    assert (len(made.saved()), len(asks.saved())) == (1, 1)
+    assert (made.session.known, asks.session.known) == (False, False)
+    assert run.unsaved == []
 
 
 @pytest.mark.parametrize(("answer", "fails"), [(session_row(), False), ([], True)])

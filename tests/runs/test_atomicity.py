@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from langgraph_sessions import SessionNotFoundError, SessionSaver
-from tests.support import TABLES, Chat, graph_builder
+from tests.support import PATIENCE, TABLES, Chat, graph_builder
 
 Connection = psycopg.Connection[Any]
 
@@ -88,7 +88,7 @@ async def test_a_run_keeps_to_its_thread_whatever_happens_meanwhile(
         )
         threads.append(thread_id)
         command = [sys.executable, "-c", MEDDLE, url, thread_id]
-        subprocess.run(command, check=True, timeout=60)
+        subprocess.run(command, check=True, timeout=PATIENCE)
         return {"messages": ["from the node"]}
 
     inner = graph_builder(lambda state: {**meddle(state), "messages": ["from the subgraph"]})

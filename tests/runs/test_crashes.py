@@ -21,11 +21,10 @@ from psycopg.conninfo import make_conninfo
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver
 from langgraph_sessions.doctor import visit
-from tests.support import Chat, config, texts
+from tests.support import PATIENCE, Chat, config, texts
 
 Connection = psycopg.Connection[Any]
 
-PATIENCE = 60.0  # Seconds after which what was waited for will not come.
 NODES = ("hear", "think", "answer")
 WORKER = "a worker to be killed"  # What the server knows its connections by.
 DURABILITIES = ("sync", "async", "exit")

@@ -131,6 +131,28 @@ def test_writes_wait_for_what_makes_the_session() -> None:
     assert [type(each) for each in beside.saved] == [Execute]
 
 
+# What was written first, and what of it the session waits for.
+OVERTAKES = [
+    pytest.param([("topic", "x")], (), id="an output"),
+    pytest.param([(INTERRUPT, "x")], (INTERRUPT,), id="a question"),
+    pytest.param([(ERROR, ValueError())], (ERROR,), id="an error"),
+    pytest.param([(ERROR, STOPS[0])], (), id="a stop"),
+    pytest.param([(ERROR, ValueError()), (INTERRUPT, "x")], (INTERRUPT,), id="both"),
+]
+
+
+@pytest.mark.parametrize(("written", "waits"), OVERTAKES)
+def test_the_session_waits_for_what_overtook_what_makes_it(
+    written: list[tuple[str, Any]], waits: tuple[str, ...]
+) -> None:
+    """The first checkpoint says what its tasks have asked, or that one failed."""
+    run = new()
+    for each in written:
+        play(wrote(run, each).plan())
+    assert save(run, checkpoint("c1")).put_session().channels == waits
+    assert save(run, checkpoint("c2")).put_session().channels == ()
+
+
 def test_writes_that_wait_are_not_lost_where_the_save_fails() -> None:
     """The next try has them, too."""
     run = new()

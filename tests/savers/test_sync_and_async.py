@@ -16,7 +16,7 @@ from langgraph.checkpoint.base import empty_checkpoint
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver
 from tests.savers.saved import ALICE, Connection, counts
-from tests.support import config, graph_builder, psycopg_pool_options, texts
+from tests.support import PATIENCE, config, graph_builder, psycopg_pool_options, texts
 
 # --- The async methods of the sync saver --------------------------------------------------------
 
@@ -173,7 +173,7 @@ def finishes(function: Callable[[], Any]) -> bool:
     """Say whether *function* returns, in a thread that a deadlock may keep."""
     thread = threading.Thread(target=function, daemon=True)
     thread.start()
-    thread.join(60)
+    thread.join(PATIENCE)
     return not thread.is_alive()
 
 

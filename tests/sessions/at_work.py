@@ -11,7 +11,7 @@ from typing import Any
 from langchain_core.messages import AIMessage
 from langgraph.graph import MessagesState
 
-from tests.support import Chat, config, graph_builder
+from tests.support import PATIENCE, Chat, config, graph_builder
 
 
 class Blocking:
@@ -37,7 +37,7 @@ async def under_way(chat: Chat, given: Any = None, **who: Any) -> AsyncIterator[
     given = given or {"messages": ["at work"]}
     run = asyncio.create_task(chat.call(graph, "invoke", given, config(**who), durability="sync"))
     try:
-        assert await asyncio.to_thread(node.entered.wait, 60)
+        assert await asyncio.to_thread(node.entered.wait, PATIENCE)
         yield run
     finally:
         node.go_on.set()

@@ -28,7 +28,7 @@ Wrong = tuple[str, tuple[Any, ...], dict[str, Any], Any, str]
 WRONG: list[Wrong] = [
     # Forks.
     ("fork_session", (None, "t"), {}, TypeError, "user_id"),
-    ("fork_session", ("a", 5), {}, TypeError, "thread_id"),
+    ("fork_session", ("a", 1.5), {}, TypeError, "thread_id"),
     ("fork_session", ("a", ""), {}, ValueError, "thread_id"),
     ("fork_session", ("a", "t"), {"checkpoint_id": "1f0"}, ValueError, "checkpoint_id"),
     ("fork_session", ("a", "t"), {"checkpoint_id": "x' OR 1=1"}, ValueError, "checkpoint_id"),
@@ -126,7 +126,7 @@ async def test_an_export_names_a_wrong_user(chat: Chat, user_id: Any) -> None:
 
 SAVERS: list[Wrong] = [
     ("copy_thread", (None, "x"), {}, TypeError, "source_thread_id"),
-    ("copy_thread", ("t", 5), {}, TypeError, "target_thread_id"),
+    ("copy_thread", ("t", 1.5), {}, TypeError, "target_thread_id"),
     ("copy_thread", ("t", ""), {}, ValueError, "target_thread_id"),
     ("copy_thread", ("t", "x" * 256), {}, ValueError, "target_thread_id"),
     ("copy_thread", ("t", "t"), {}, ValueError, "'t'"),

@@ -16,7 +16,7 @@ from langgraph_sessions import AgentSessionManager
 from tests.graphs import ask, chain, says
 from tests.sessions.at_work import Blocking, under_way
 from tests.sessions.contents import HISTORY, everything, stored
-from tests.support import Chat, config, graph_builder, texts
+from tests.support import PATIENCE, Chat, config, graph_builder, texts
 
 Connection = psycopg.Connection[Any]
 
@@ -207,7 +207,7 @@ def test_purges_at_once_neither_fail_nor_count_twice(url: str, db: Connection) -
     workers = [context.Process(target=purge, args=(url, start, results)) for _ in range(4)]
     for worker in workers:
         worker.start()
-    counts = [results.get(timeout=60) for _ in workers]
+    counts = [results.get(timeout=PATIENCE) for _ in workers]
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0] * 4
@@ -228,7 +228,7 @@ async def test_a_resumed_run_at_work_is_left_alone(chat: Chat, db: Connection) -
     answer = chat.call(graph, "invoke", Command(resume="so"), session.config, durability="sync")
     run = asyncio.create_task(answer)
     try:
-        assert await asyncio.to_thread(node.entered.wait, 60)
+        assert await asyncio.to_thread(node.entered.wait, PATIENCE)
         # LangGraph saves the answer beside the run, not before it.
         while not db.execute(ANSWERS).fetchall():  # noqa: ASYNC110 - the database tells no event
             await asyncio.sleep(0)
@@ -255,7 +255,7 @@ async def test_a_node_behind_several_is_a_run_at_work(chat: Chat, db: Connection
     await chat.say("one", half, user_id="bob")
     run = asyncio.create_task(chat.say("one", graph, user_id="alice"))
     try:
-        assert await asyncio.to_thread(node.entered.wait, 60)
+        assert await asyncio.to_thread(node.entered.wait, PATIENCE)
         while not db.execute(JOINED).fetchall():  # noqa: ASYNC110 - the database tells no event
             await asyncio.sleep(0)
         counts = await chat.session("purge_sessions", active=True, interrupted=True)
@@ -309,7 +309,7 @@ async def test_a_subgraph_at_work_is_a_run_at_work(chat: Chat, db: Connection) -
         chat.call(graph, "invoke", given, config(user_id="alice"), durability="sync")
     )
     try:
-        assert await asyncio.to_thread(node.entered.wait, 60)
+        assert await asyncio.to_thread(node.entered.wait, PATIENCE)
         long_ago(db, "checkpoint_ns = ''")
         counts = await chat.session("purge_sessions", active=True, interrupted=True)
         assert counts == {"purged": 0, "kept": 1}
@@ -328,7 +328,7 @@ async def test_a_branch_at_work_beside_one_that_asks_keeps_the_session(
     graph = chat.compile(builder.add_edge(START, "ask").add_edge(START, "works"))
     run = asyncio.create_task(chat.say("one", graph, user_id="alice"))
     try:
-        assert await asyncio.to_thread(node.entered.wait, 60)
+        assert await asyncio.to_thread(node.entered.wait, PATIENCE)
         while not db.execute(ASKED).fetchall():  # noqa: ASYNC110 - the database tells no event
             await asyncio.sleep(0)
         given = {"active": True, "interrupted": True}

@@ -19,7 +19,7 @@ from langgraph.types import Command
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver, titler
 from tests.graphs import DURABILITIES, ask, chain, delta_graph, says
-from tests.support import Chat, config, graph_builder, python
+from tests.support import PATIENCE, Chat, config, graph_builder, python
 
 Connection = psycopg.Connection[Any]
 Open = Callable[..., Any]
@@ -69,7 +69,7 @@ class Titler:
 
     async def is_asked(self) -> None:
         """Wait until it has been called."""
-        assert await asyncio.to_thread(self.entered.wait, 60)
+        assert await asyncio.to_thread(self.entered.wait, PATIENCE)
 
 
 def title(db: Connection, user_id: str = "alice") -> tuple[str, str]:
@@ -288,7 +288,7 @@ def test_processes_call_it_once(url: str, db: Connection) -> None:
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0] * 4
-    asked = calls.get(timeout=60)
+    asked = calls.get(timeout=PATIENCE)
     assert calls.empty()
     assert title(db) == (f"By {asked}", "model")
 

@@ -55,9 +55,10 @@ BEGIN
     END IF;
     s.created_at := now();
     IF p_user_id IS NOT NULL THEN
-        s.is_active := TRUE; s.updated_at := user_sessions_latest(s.user_id);
+        s.is_active := TRUE;
+        s.updated_at := user_sessions_latest(s.user_id); s.current_at := s.updated_at;
     ELSE
-        s.updated_at := s.updated_at - interval '1 microsecond';
+        s.updated_at := s.updated_at - interval '1 microsecond'; s.current_at := NULL;
     END IF;
     s.titler_called := FALSE;
     s.status := user_sessions_status(p_target);

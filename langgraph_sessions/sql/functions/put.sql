@@ -17,8 +17,7 @@ RETURNS jsonb LANGUAGE plpgsql AS $$
 --       the rest of the run does not bring it back.
 --   first: this is the run's first save, which makes the session current and carries out the
 --       run's instructions (title, is_active). The later saves leave all that alone.
---   make_current: FALSE for a job's run, by which no session becomes current: its time of use stays,
---       and that of a new one is right behind the current one's, the agent's if it has one
+--   make_current: FALSE for a job's run, by which no session becomes current
 --   title, message_title, is_active: what the run, or its first message, asks for
 --   checked, save, seen, base, own: see user_sessions_check
 --   own, task, channels: see user_sessions_status_after
@@ -27,6 +26,7 @@ DECLARE
     p_user_id text := p ->> 'user_id';
     p_thread_id text := p ->> 'thread_id';
     p_agent text := p ->> 'agent';
+    p_known boolean := coalesce((p ->> 'known')::boolean, FALSE);
     p_first boolean := coalesce((p ->> 'first')::boolean, FALSE);
     p_title text := p ->> 'title';
     p_message_title text := p ->> 'message_title';
@@ -37,8 +37,10 @@ DECLARE
     t session_threads;
     s user_sessions;
     old user_sessions;
+    used timestamptz := CASE WHEN p_first OR NOT p_known
+        THEN coalesce(p_at, user_sessions_latest(p_user_id)) END;
 BEGIN
-    IF NOT coalesce((p ->> 'known')::boolean, FALSE) THEN
+    IF NOT p_known THEN
         -- Of two that make the thread's row at once, the second waits here for the first.
         INSERT INTO session_threads (thread_id, user_id, last_save, agent)
         VALUES (p_thread_id, p_user_id, p_save, p_agent) ON CONFLICT (thread_id) DO NOTHING;
@@ -46,23 +48,15 @@ BEGIN
             PERFORM user_sessions_check(p, p ->> 'seen');
             INSERT INTO user_sessions
                 (user_id, thread_id, agent, title, title_source, is_active, status,
-                created_at, updated_at)
+                created_at, updated_at, current_at)
             VALUES (
                 p_user_id, p_thread_id, p_agent,
                 coalesce(p_title, p_message_title, 'New Chat'),
                 CASE WHEN p_title IS NOT NULL THEN 'user'
                      WHEN p_message_title IS NOT NULL THEN 'message' ELSE 'default' END,
                 coalesce(p_is_active, TRUE), user_sessions_status_after(p_thread_id, p),
-                coalesce(p_at, clock_timestamp()),
-                CASE WHEN p_make_current
-                    THEN coalesce(p_at, user_sessions_latest(p_user_id))
-                    ELSE least(coalesce(p_at, clock_timestamp()),
-                        coalesce(
-                            (SELECT max(updated_at) FROM user_sessions
-                            WHERE user_id = p_user_id AND agent = p_agent AND is_active),
-                            (SELECT max(updated_at) FROM user_sessions
-                            WHERE user_id = p_user_id AND is_active)
-                        ) - interval '1 microsecond') END)
+                coalesce(p_at, clock_timestamp()), used,
+                CASE WHEN p_make_current THEN used END)
             RETURNING * INTO s;
             RETURN to_jsonb(s);
         END IF;
@@ -87,13 +81,13 @@ BEGIN
     END IF;
     IF p_first THEN
         s.is_active := coalesce(p_is_active, s.is_active);
-    END IF;
-    IF p_first AND p_make_current THEN
-        s.updated_at := greatest(s.updated_at, coalesce(p_at, user_sessions_latest(p_user_id)));
+        s.updated_at := greatest(s.updated_at, used);
+        s.current_at := CASE WHEN p_make_current THEN s.updated_at ELSE s.current_at END;
     END IF;
     IF s IS DISTINCT FROM old THEN
         UPDATE user_sessions SET title = s.title, title_source = s.title_source,
-            status = s.status, is_active = s.is_active, updated_at = s.updated_at
+            status = s.status, is_active = s.is_active, updated_at = s.updated_at,
+            current_at = s.current_at
         WHERE user_id = p_user_id AND thread_id = p_thread_id;
     END IF;
     RETURN to_jsonb(s);
