@@ -50,7 +50,8 @@ class Listing:
         if user_id is not EVERYBODY:
             filters["user_id"] = checks.user_id(user_id)
         if agent is not None:
-            filters["agent"] = checks.agent(agent)
+            name = "everybodys_agent" if user_id is EVERYBODY else "agent"
+            filters[name] = checks.agent(agent)
         if title is not None:
             filters["title"] = f"%{_escape_like(checks.title(title))}%"
         if metadata is not None:

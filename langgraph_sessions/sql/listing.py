@@ -15,6 +15,8 @@ from langgraph_sessions.sql.rows import SESSION
 FILTERS: Final = {
     "user_id": "user_id = %(user_id)s",
     "agent": "agent = %(agent)s",
+    # Another index, which is not to be chosen for a user's: see `migrations._INDEXES`.
+    "everybodys_agent": "agent || '' = %(everybodys_agent)s AND agent IS NOT NULL",
     "title": r"title ILIKE %(title)s ESCAPE '\'",
     "metadata": "metadata @> %(metadata)s",
     "updated_after": "updated_at > %(updated_after)s",

@@ -155,8 +155,9 @@ CREATE TABLE session_reservations (
 # the rows; the current session is the first row of the third. Few sessions wait for something,
 # so that the fourth is small. Everybody's lists are set apart by NULLS LAST, see
 # `listing._order`: in the same order, one of their indexes would be chosen for a user with many
-# sessions, too, and read through everybody else's. So are those of a user with an
-# agent, whose indexes have no entries of sessions without one, and cost those nothing.
+# sessions, too, and read through everybody else's. So are those of a user with an agent; and
+# everybody's of an agent by `agent || ''`: statistics that do not know a new agent yet promise
+# that it has no sessions. Sessions without an agent have no entries in these, and cost no more.
 _INDEXES = (
     """CREATE INDEX user_sessions_user_idx ON user_sessions (user_id, updated_at DESC, id DESC)
     INCLUDE (title, is_active)""",
@@ -181,7 +182,7 @@ _INDEXES = (
     ON user_sessions (user_id, agent, current_at DESC, id DESC NULLS LAST)
     WHERE agent IS NOT NULL AND is_active AND current_at IS NOT NULL""",
     """CREATE INDEX user_sessions_recent_agent_idx
-    ON user_sessions (agent, updated_at DESC NULLS LAST, id DESC NULLS LAST)
+    ON user_sessions ((agent || ''), updated_at DESC NULLS LAST, id DESC NULLS LAST)
     WHERE agent IS NOT NULL""",
 )
 
