@@ -136,6 +136,16 @@ def test_a_page_of_an_agents_reads_a_page(
     assert "user_sessions" not in indexes(tree)
 
 
+@pytest.mark.parametrize("user", ["heavy", "user-7"])
+def test_an_agent_that_statistics_do_not_know_is_found_as_well(
+    of_agents: Connection, user: str
+) -> None:
+    """Where PostgreSQL expects nothing of an agent that has very many, it reads no more."""
+    of_agents.execute("UPDATE user_sessions SET agent = 'new' WHERE id % 2 = 0")
+    assert rows_read(explained(of_agents, operations.get_current(user, "new"))) == 1
+    assert rows_read(explained(of_agents, page(None, user, agent="new"))) <= PAGE + 1
+
+
 def test_sessions_without_an_agent_are_found_as_before(of_agents: Connection) -> None:
     """What asks for no agent reads the row and the index that it did, with agents or without."""
     tree = explained(of_agents, operations.get_current("heavy", None))
