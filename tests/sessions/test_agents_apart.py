@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from langchain_core.messages import AIMessage
 
 from langgraph_sessions import (
     AgentSessionManager,
@@ -19,7 +20,7 @@ from langgraph_sessions import (
     SessionSaver,
 )
 from langgraph_sessions.checks import EVERYBODY
-from tests.support import Chat, config, past_pooler, texts
+from tests.support import Chat, config, graph_builder, past_pooler, texts
 
 Db = psycopg.Connection[Any]
 
@@ -99,36 +100,31 @@ async def test_a_run_does_not_find_another_agents_thread(agents: Agents, db: Db)
     assert db.execute("SELECT * FROM user_sessions, checkpoints ORDER BY 1").fetchall() == before
 
 
-METHODS = [
-    ("get_session", ()),
-    ("run_config", None),
-    ("update_session", None),
-    ("switch_session", ()),
-    ("fork_session", ()),
-    ("adopt_session", ()),
-    ("delete_session", ()),
+HERS: tuple[str, str] = ("alice", "theirs")
+METHODS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
+    ("get_session", HERS, {}),
+    ("run_config", HERS[:1], {"thread_id": "theirs"}),
+    ("update_session", ("alice", {"title": "Mine"}), {"thread_id": "theirs"}),
+    ("switch_session", HERS, {}),
+    ("fork_session", HERS, {}),
+    ("adopt_session", HERS, {}),
+    ("delete_session", HERS, {}),
 ]
 
 
-@pytest.mark.parametrize(("method", "given"), METHODS, ids=[name for name, _ in METHODS])
+@pytest.mark.parametrize(("method", "given", "named"), METHODS, ids=[each[0] for each in METHODS])
 async def test_a_method_does_not_find_another_agents_session(
-    agents: Agents, method: str, given: Any
+    agents: Agents, method: str, given: Any, named: Any
 ) -> None:
     """To an agent's manager, the session of another agent, or of none, looks like none."""
     cook, guide = await agents.of("cook"), await agents.of("guide")
     for other in (guide, agents.nobody):
-        theirs = await other.session("create_user_session", "alice", "Theirs")
-        places: Any = ("alice", theirs.thread_id)
-        named: dict[str, Any] = {}
-        if given is None:
-            places, named = ("alice",), {"thread_id": theirs.thread_id}
-        if method == "update_session":
-            places = ("alice", {"title": "Mine"})
+        theirs = await other.session("create_user_session", "alice", thread_id="theirs")
         with pytest.raises(SessionNotFoundError):
-            await cook.session(method, *places, **named)
-        assert await other.session("get_session", "alice", theirs.thread_id) == theirs
-        deactivate = {"thread_id": theirs.thread_id}
-        assert await cook.session("deactivate_session", "alice", **deactivate) == 0
+            await cook.session(method, *given, **named)
+        assert await cook.session("deactivate_session", "alice", thread_id="theirs") == 0
+        assert await other.sessions() == [theirs]
+        await other.session("delete_session", *HERS)
 
 
 async def test_an_agent_alone_is_current_active_and_listed(agents: Agents) -> None:
@@ -358,3 +354,44 @@ async def test_a_titler_titles_its_agents_sessions_alone(agents: Agents) -> None
     assert (await cook.current()).title == "Soup"
     await cook.session("call_titler", lambda _: "Recipes", "t")
     assert (await cook.current()).title == "Recipes"
+
+
+# --- One inside the other ------------------------------------------------------------------------
+
+
+def calling(chat: Chat, inner: Any, **where: Any) -> Any:
+    """Return a graph of *chat*'s whose node calls *inner* there."""
+    given = {"messages": ["Inside"]}
+
+    def node(state: Any) -> dict[str, Any]:
+        inner.invoke(given, config(**where))
+        return {"messages": [AIMessage("Done")]}
+
+    async def anode(state: Any) -> dict[str, Any]:
+        await inner.ainvoke(given, config(**where))
+        return {"messages": [AIMessage("Done")]}
+
+    return chat.compile(graph_builder(anode if chat.is_async else node))
+
+
+async def test_a_graph_inside_another_agents_run_has_sessions_of_its_own(agents: Agents) -> None:
+    """On a thread of its own it is the agent's whose saver it has, and does not become current."""
+    cook, guide = await agents.of("cook"), await agents.of("guide")
+    await guide.say("Rome", user_id="alice", thread_id="rome")
+    graph = calling(cook, guide.graph, thread_id="inner")
+    await cook.say("Soup", graph, user_id="alice", thread_id="soup")
+    inner = await guide.session("get_session", "alice", "inner")
+    assert inner.agent == "guide"
+    assert (await guide.current()).thread_id == "rome"
+    assert [session.thread_id for session in await cook.sessions()] == ["soup"]
+
+
+async def test_a_graph_on_another_agents_run_is_part_of_it(agents: Agents) -> None:
+    """With the thread of the run, whichever saver it has: the session stays the run's agent's."""
+    cook, guide = await agents.of("cook"), await agents.of("guide")
+    graph = calling(cook, guide.graph, thread_id="soup")
+    await cook.say("Soup", graph, user_id="alice", thread_id="soup")
+    assert await names(agents.nobody) == ["cook"]
+    assert await cook.history(await cook.current()) == ["Soup", "Done"]
+    with pytest.raises(SessionNotFoundError):
+        await guide.session("get_session", "alice", "soup")
