@@ -17,6 +17,7 @@ from langgraph_sessions.sql.deletion import (
     DeletePreferences,
     DeleteRows,
     DeleteSessions,
+    DeleteStrays,
     DeleteTheirWrites,
     DeleteUnreferencedBlobs,
     EmptyThreads,
@@ -123,6 +124,7 @@ class DeleteUser(Composite):
         """Delete it in the order in which saves lock."""
         threads = yield from self._delete_sessions()
         counts = {"sessions": len(threads)}
+        threads += [row["thread_id"] for row in (yield DeleteStrays(self.user_id))]
         threads += [row["thread_id"] for row in (yield PlainThreads(self.user_id))]
         for name, table in zip(("checkpoints", "blobs", "writes"), TABLES, strict=True):
             (row,) = yield DeleteRows(table, threads)

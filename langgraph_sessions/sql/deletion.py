@@ -62,6 +62,19 @@ RETURNING thread_id, user_id"""
 
 
 @dataclass(frozen=True)
+class DeleteStrays(Statement):
+    """Delete what says that a thread is a user's although its session is gone; return the threads.
+
+    It reads all of the narrow table, which has no index on users.
+    """
+
+    user_id: str
+
+    sql: ClassVar[str] = """
+DELETE FROM session_threads WHERE user_id = %(user_id)s RETURNING thread_id"""
+
+
+@dataclass(frozen=True)
 class ForgetReserved(Statement):
     """Clear these threads' reservations for their users' next sessions."""
 

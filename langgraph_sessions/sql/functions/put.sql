@@ -59,6 +59,14 @@ BEGIN
         END IF;
     END IF;
     SELECT * INTO t FROM session_threads WHERE thread_id = p_thread_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        -- A session that somebody made by SQL.
+        INSERT INTO session_threads (thread_id, user_id)
+        SELECT thread_id, user_id FROM user_sessions
+        WHERE user_id = p_user_id AND thread_id = p_thread_id
+        ON CONFLICT (thread_id) DO NOTHING;
+        SELECT * INTO t FROM session_threads WHERE thread_id = p_thread_id FOR NO KEY UPDATE;
+    END IF;
     IF NOT FOUND OR t.user_id <> p_user_id THEN
         RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = 'LGS01';
     END IF;
