@@ -152,7 +152,6 @@ class ActiveRun(Run):
         return GuardThread(
             user_id=self.user_id,
             thread_id=self.thread_id,
-            agent=self.agent,
             checked=self.claim.checked,
             save=name,
             named=named,

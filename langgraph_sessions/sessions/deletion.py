@@ -17,6 +17,7 @@ from langgraph_sessions.sql.deletion import (
     DeletePreferences,
     DeleteRows,
     DeleteSessions,
+    DeleteStrays,
     DeleteTheirWrites,
     DeleteUnreferencedBlobs,
     EmptyThreads,
@@ -72,17 +73,15 @@ class DeleteThreads(Composite):
         if self.user_id is not None:
             owned = yield OwnedThreads(threads, self.user_id, self.agent)
             threads = [row["thread_id"] for row in owned]
-        deleted = yield from delete_sessions(threads, self.user_id, self.agent)
+        deleted = yield from delete_sessions(threads, self.user_id)
         yield from delete_rows(threads if self.user_id is None else deleted)
         return len(deleted)
 
 
-def delete_sessions(
-    thread_ids: Sequence[str], user_id: str | None = None, agent: str | None = None
-) -> Plan[list[str]]:
+def delete_sessions(thread_ids: Sequence[str], user_id: str | None = None) -> Plan[list[str]]:
     """Delete the sessions of threads; return the threads of those that there were."""
     yield LockThreads(thread_ids)
-    return (yield from forget((yield DeleteSessions(thread_ids, user_id, agent))))
+    return (yield from forget((yield DeleteSessions(thread_ids, user_id))))
 
 
 def forget(deleted: Sequence[dict[str, Any]]) -> Plan[list[str]]:
@@ -133,6 +132,7 @@ class DeleteUser(Composite):
         """Delete it in the order in which saves lock."""
         threads = yield from self._delete_sessions()
         counts = {"sessions": len(threads)}
+        threads += [row["thread_id"] for row in (yield DeleteStrays(self.user_id))]
         threads += [row["thread_id"] for row in (yield PlainThreads(self.user_id))]
         for name, table in zip(("checkpoints", "blobs", "writes"), TABLES, strict=True):
             (row,) = yield DeleteRows(table, threads)

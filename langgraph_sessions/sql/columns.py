@@ -77,7 +77,6 @@ SESSION_THREADS: Final = (
     Column("thread_id", "text"),
     Column("user_id", _TEXT),
     Column("last_save", "text", nullable=True),
-    Column("agent", _TEXT, nullable=True),
 )
 SESSION_USERS: Final = (
     Column("user_id", _TEXT),

@@ -48,23 +48,32 @@ ORDER BY thread_id FOR UPDATE"""
 
 @dataclass(frozen=True)
 class DeleteSessions(Statement):
-    """Delete the sessions of threads, whose rows are locked.
-
-    Those of *user_id*, and of *agent*, only if given.
-    """
+    """Delete the sessions of threads, of *user_id* only if given; their threads are locked."""
 
     thread_ids: Sequence[str]
     user_id: str | None = None
-    agent: str | None = None
 
-    sql: ClassVar[str] = f"""
+    sql: ClassVar[str] = """
 WITH deleted AS (
     DELETE FROM session_threads WHERE thread_id = ANY (%(thread_ids)s)
-    AND (%(user_id)s::text IS NULL OR user_id = %(user_id)s) AND {OF_AGENT}
+    AND (%(user_id)s::text IS NULL OR user_id = %(user_id)s)
 )
 DELETE FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)
-AND (%(user_id)s::text IS NULL OR user_id = %(user_id)s) AND {OF_AGENT}
+AND (%(user_id)s::text IS NULL OR user_id = %(user_id)s)
 RETURNING thread_id, user_id"""
+
+
+@dataclass(frozen=True)
+class DeleteStrays(Statement):
+    """Delete what says that a thread is a user's although its session is gone; return the threads.
+
+    It reads all of the narrow table, which has no index on users.
+    """
+
+    user_id: str
+
+    sql: ClassVar[str] = """
+DELETE FROM session_threads WHERE user_id = %(user_id)s RETURNING thread_id"""
 
 
 @dataclass(frozen=True)

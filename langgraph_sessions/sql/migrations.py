@@ -119,16 +119,15 @@ UPDATE user_sessions SET current_at = updated_at,
 )
 
 # A session's thread: what each save of a run touches. Narrow, and without an index beside its key,
-# so that a save writes a few bytes: whose the thread is, user's and agent's, and which save came
-# last, see `user_sessions_check`. A session and its thread are made, and deleted, in one
-# transaction; who changes a thread locks this row first.
+# so that a save writes a few bytes: whose the thread is, and which save came last, see
+# `user_sessions_check`. A session and its thread are made, and deleted, in one transaction; who
+# changes a thread locks this row first.
 _THREADS = (
     """
 CREATE TABLE session_threads (
     thread_id  TEXT PRIMARY KEY,
     user_id    VARCHAR(255) NOT NULL,
-    last_save  TEXT,
-    agent      VARCHAR(255)
+    last_save  TEXT
 ) WITH (fillfactor = 50)""",
     """
 INSERT INTO session_threads (thread_id, user_id) SELECT thread_id, user_id FROM user_sessions""",

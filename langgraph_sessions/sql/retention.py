@@ -43,11 +43,17 @@ class LockOldSessions(Statement):
     active: bool | None
 
     sql: ClassVar[str] = """
-SELECT thread_id FROM user_sessions AS s JOIN session_threads AS t USING (thread_id)
-WHERE s.id = ANY (%(ids)s)
+WITH locked AS (
+    SELECT thread_id FROM session_threads WHERE thread_id IN (
+        SELECT thread_id FROM user_sessions WHERE id = ANY (%(ids)s))
+    FOR UPDATE SKIP LOCKED
+)
+SELECT thread_id FROM user_sessions AS s WHERE id = ANY (%(ids)s)
+AND (thread_id IN (SELECT thread_id FROM locked)
+    OR NOT EXISTS (SELECT FROM session_threads AS t WHERE t.thread_id = s.thread_id))
 AND (%(idle_for)s::interval IS NULL OR updated_at < clock_timestamp() - %(idle_for)s::interval)
 AND (%(active)s::boolean IS NULL OR is_active = %(active)s)
-FOR UPDATE OF t, s SKIP LOCKED"""
+FOR UPDATE SKIP LOCKED"""
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,19 @@ SESSION_ROW: Final = ", ".join(IN_RUNS)
 OF_AGENT: Final = "(%(agent)s::text IS NULL OR agent = %(agent)s::text)"
 
 
+def and_agent(agent: str | None) -> str:
+    """Return the condition that a session is of *agent*, if given, behind others."""
+    return "" if agent is None else " AND agent = %(agent)s"
+
+
 def current(agent: str | None) -> str:
     """Return the query of the current session, of *agent* if given: an index scan of one row.
 
     It is the active one that was made current last. What a job, or a graph called inside a run,
     made never was. No id is NULL: NULLS LAST changes nothing but which index has that order.
     """
-    which, last = ("", "") if agent is None else (" AND agent = %(agent)s", " NULLS LAST")
+    last = "" if agent is None else " NULLS LAST"
     return f"""
 SELECT * FROM user_sessions
-WHERE user_id = %(user_id)s{which} AND is_active AND current_at IS NOT NULL
+WHERE user_id = %(user_id)s{and_agent(agent)} AND is_active AND current_at IS NOT NULL
 ORDER BY current_at DESC, id DESC{last} LIMIT 1"""

@@ -74,7 +74,6 @@ class GuardThread(Guard):
     Attributes:
         user_id: The run's user.
         thread_id: The thread to which it saves.
-        agent: The agent of its session; `None` for none.
         checked: Whether another run's saves are an error.
         save: The save's name; `None` for a save outside a run.
         named: Whether other runs are to notice it.
@@ -82,7 +81,6 @@ class GuardThread(Guard):
 
     user_id: str
     thread_id: str
-    agent: str | None = None
     checked: bool = False
     save: str | None = None
     named: bool = True
@@ -90,19 +88,15 @@ class GuardThread(Guard):
     @property
     def part(self) -> str:
         own = " AND split_part(last_save, '.', 1) = %s" if self._run else ""
-        agent = "" if self.agent is None else " AND agent = %s"
-        where = f"WHERE thread_id = %s AND user_id = %s{agent}{own}"
+        where = f"WHERE thread_id = %s AND user_id = %s{own}"
         if self._name is None:
             # A lock that others' names need not wait for, but a deletion does.
             return f"thread AS (SELECT 1 FROM session_threads {where} FOR KEY SHARE)"
         return f"thread AS (UPDATE session_threads SET last_save = %s {where} RETURNING 1)"
 
-    @property
-    def sql(self) -> str:
-        agent = "" if self.agent is None else ", 'agent', %s::text"
-        return f"""
+    sql: ClassVar[str] = """
 SELECT CASE WHEN EXISTS (SELECT 1 FROM thread) THEN TRUE ELSE user_sessions_refuse(
-    jsonb_build_object('thread_id', %s::text, 'user_id', %s::text{agent})) END"""
+    jsonb_build_object('thread_id', %s::text, 'user_id', %s::text)) END"""
 
     @property
     def _name(self) -> str | None:
@@ -117,8 +111,7 @@ SELECT CASE WHEN EXISTS (SELECT 1 FROM thread) THEN TRUE ELSE user_sessions_refu
     def params(self) -> Sequence[Any]:
         name = () if self._name is None else (self._name,)
         run = () if self._run is None else (self._run,)
-        agent = () if self.agent is None else (self.agent,)
-        thread = (self.thread_id, self.user_id, *agent)
+        thread = (self.thread_id, self.user_id)
         return (*name, *thread, *run, *thread)
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from psycopg.types.json import Jsonb
 
 from langgraph_sessions.plans import Params, Statement
-from langgraph_sessions.sql.rows import OF_AGENT, SESSION, current
+from langgraph_sessions.sql.rows import OF_AGENT, SESSION, and_agent, current
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +31,13 @@ class CreateSession(Statement):
 
     sql: ClassVar[str] = f"""
 WITH thread AS (
-    INSERT INTO session_threads (thread_id, user_id, agent)
-    SELECT %(thread_id)s::text, %(user_id)s, %(agent)s
+    INSERT INTO session_threads (thread_id, user_id) SELECT %(thread_id)s::text, %(user_id)s
     WHERE NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = %(thread_id)s::text)
-    ON CONFLICT (thread_id) DO NOTHING RETURNING user_id, thread_id, agent
+    ON CONFLICT (thread_id) DO NOTHING RETURNING user_id, thread_id
 )
 INSERT INTO user_sessions
     (user_id, thread_id, agent, title, title_source, metadata, created_at, updated_at, current_at)
-SELECT user_id, thread_id, agent, %(title)s, %(title_source)s, %(metadata)s::jsonb,
+SELECT user_id, thread_id, %(agent)s, %(title)s, %(title_source)s, %(metadata)s::jsonb,
     coalesce(%(at)s::timestamptz, now()), used, used
 FROM thread, LATERAL (
     SELECT coalesce(%(at)s::timestamptz, user_sessions_latest(user_id)) AS used) AS times
@@ -157,7 +156,10 @@ class HasSession(Statement):
 
     @property
     def sql(self) -> str:
-        return f"SELECT EXISTS ({current(self.agent)})::int AS count"
+        return f"""
+SELECT EXISTS (
+    SELECT FROM user_sessions WHERE user_id = %(user_id)s{and_agent(self.agent)} AND is_active
+)::int AS count"""
 
 
 @dataclass(frozen=True)

@@ -130,18 +130,20 @@ WITH saved AS (
         coalesce(max((checkpoint ->> 'ts')::timestamptz), now()) AS last
     FROM checkpoints WHERE thread_id = %(thread_id)s::text HAVING count(*) > 0
 ), thread AS (
-    INSERT INTO session_threads AS t (thread_id, user_id, agent)
-    SELECT %(thread_id)s::text, %(user_id)s, %(agent)s FROM saved
+    INSERT INTO session_threads AS t (thread_id, user_id)
+    SELECT %(thread_id)s::text, %(user_id)s::text FROM saved WHERE NOT EXISTS (
+        SELECT FROM user_sessions
+        WHERE thread_id = %(thread_id)s::text AND user_id <> %(user_id)s::text)
     ON CONFLICT (thread_id) DO UPDATE SET thread_id = EXCLUDED.thread_id
-    WHERE t.user_id = EXCLUDED.user_id AND (EXCLUDED.agent IS NULL OR t.agent = EXCLUDED.agent)
-    RETURNING user_id, thread_id, agent
+    WHERE t.user_id = EXCLUDED.user_id RETURNING user_id, thread_id
 )
-INSERT INTO user_sessions
+INSERT INTO user_sessions AS s
     (user_id, thread_id, agent, title, title_source, status, created_at, updated_at, current_at)
-SELECT user_id, thread_id, agent, %(title)s, %(title_source)s, user_sessions_status(thread_id),
-    least(first, now()), least(last, now()), least(last, now())
+SELECT user_id, thread_id, %(agent)s::text, %(title)s, %(title_source)s,
+    user_sessions_status(thread_id), least(first, now()), least(last, now()), least(last, now())
 FROM saved, thread
 ON CONFLICT (thread_id) DO UPDATE SET thread_id = EXCLUDED.thread_id
+WHERE %(agent)s::text IS NULL OR s.agent = %(agent)s::text
 RETURNING {SESSION}"""
 
 

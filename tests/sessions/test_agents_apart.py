@@ -2,55 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
-from langchain_core.messages import AIMessage
 
 from langgraph_sessions import (
     AgentSessionManager,
     AsyncAgentSessionManager,
-    AsyncSessionSaver,
     Session,
     SessionNotFoundError,
     SessionSaver,
 )
 from langgraph_sessions.checks import EVERYBODY
+from tests.agents import Agents, names
 from tests.support import Chat, config, graph_builder, past_pooler, texts
 
 Db = psycopg.Connection[Any]
-
-
-class Agents:
-    """Chats with several agents on the database of one, all sync or all async."""
-
-    def __init__(self, chat: Chat, url: str, stack: AsyncExitStack) -> None:
-        """Make savers like that of *chat*, which has no agent, until *stack* is closed."""
-        self.nobody = chat
-        self._url, self._stack = url, stack
-
-    async def of(self, agent: str, **options: Any) -> Chat:
-        """Return a chat with an agent."""
-        if self.nobody.is_async:
-            saver = AsyncSessionSaver(self._url, agent=agent, **options)
-            return Chat(await self._stack.enter_async_context(saver))
-        return Chat(self._stack.enter_context(SessionSaver(self._url, agent=agent, **options)))
-
-
-@pytest.fixture
-async def agents(chat: Chat, url: str) -> AsyncIterator[Agents]:
-    """What makes chats with agents, beside `chat`, which has none."""
-    async with AsyncExitStack() as stack:
-        yield Agents(chat, url, stack)
-
-
-async def names(chat: Chat, user: str | None = "alice", **filters: Any) -> list[str | None]:
-    """Return the agents of the sessions that *chat* lists."""
-    return [session.agent for session in await chat.sessions(user, **filters)]
 
 
 # --- Each its own ---------------------------------------------------------------------------------
@@ -81,12 +50,22 @@ async def test_without_an_agent_all_sessions_are_seen(agents: Agents) -> None:
     assert await nobody.current() == await cook.current()
 
 
+async def test_a_session_can_be_given_to_an_agent(agents: Agents, db: Db) -> None:
+    """By SQL, as the README says: the agent goes on with it."""
+    cook, nobody = await agents.of("cook"), agents.nobody
+    await nobody.say("Soup", user_id="alice")
+    db.execute("UPDATE user_sessions SET agent = 'cook'")
+    await cook.say("Salt", user_id="alice")
+    assert await cook.history(await cook.current()) == ["Soup", "1 so far", "Salt", "3 so far"]
+
+
 async def test_a_run_does_not_find_another_agents_thread(agents: Agents, db: Db) -> None:
     """Named by an agent, the thread of another, or of none, looks like none; nothing is written."""
     cook, guide, nobody = await agents.of("cook"), await agents.of("guide"), agents.nobody
     await guide.say("Rome", user_id="alice")
     await nobody.say("Mine", user_id="alice")
-    before = db.execute("SELECT * FROM user_sessions, checkpoints ORDER BY 1").fetchall()
+    rows = "SELECT * FROM user_sessions, checkpoints ORDER BY 1"
+    before = db.execute(rows).fetchall()
     for session in await nobody.sessions():
         where = {"user_id": "alice", "thread_id": session.thread_id}
         with pytest.raises(SessionNotFoundError):
@@ -97,7 +76,24 @@ async def test_a_run_does_not_find_another_agents_thread(agents: Agents, db: Db)
             await cook.call(cook.saver, "list", config(**where))
         with pytest.raises(SessionNotFoundError):
             await cook.call(cook.graph, "update_state", session.config, {"messages": ["x"]})
-    assert db.execute("SELECT * FROM user_sessions, checkpoints ORDER BY 1").fetchall() == before
+    assert db.execute(rows).fetchall() == before
+
+
+async def test_a_thread_that_another_agent_took_is_not_saved_to(agents: Agents) -> None:
+    """Where it was nobody's when the run began, the save is refused, and nothing of it is kept."""
+    cook, guide = await agents.of("cook"), await agents.of("guide")
+    taken = AgentSessionManager(agents.url, agent="guide")
+
+    def node(state: Any) -> dict[str, Any]:
+        taken.create_user_session("alice", thread_id="t")
+        return {"messages": []}
+
+    where, given = config(user_id="alice", thread_id="t"), {"messages": ["Soup"]}
+    graph = cook.compile(graph_builder(node))
+    with pytest.raises(SessionNotFoundError):
+        await cook.call(graph, "invoke", given, where, durability="exit")
+    assert await guide.history(await guide.current()) == []
+    taken.close()
 
 
 HERS: tuple[str, str] = ("alice", "theirs")
@@ -131,6 +127,8 @@ async def test_an_agent_alone_is_current_active_and_listed(agents: Agents) -> No
     """What a manager says of a user, and ends, is its agent's alone."""
     cook, guide = await agents.of("cook"), await agents.of("guide")
     theirs = await guide.session("create_user_session", "alice")
+    await guide.session("update_preferences", "alice", {"language": "it"})  # Which are the user's.
+    assert await cook.session("get_preferences", "alice") == {"language": "it"}
     assert not await cook.session("has_session", "alice")
     assert await cook.session("list_active_sessions", "alice") == []
     assert await cook.session("list_active_sessions") == []
@@ -257,13 +255,8 @@ async def test_what_is_adopted_is_of_the_adopting_agent(agents: Agents, url: str
     await cook.session("adopt_session", "alice", "b")
     await nobody.session("adopt_session", "alice", "c")
     await cook.session("backfill")
-    found = await nobody.sessions()
-    assert {s.thread_id: s.agent for s in found} == {
-        "a": "cook",
-        "b": "cook",
-        "c": None,
-        "d": "cook",
-    }
+    found = {session.thread_id: session.agent for session in await nobody.sessions()}
+    assert found == {"a": "cook", "b": "cook", "c": None, "d": "cook"}
 
 
 async def test_an_erasure_and_an_export_are_of_all_agents(agents: Agents, db: Db) -> None:
@@ -296,29 +289,17 @@ async def test_an_agents_purge_is_its_own(agents: Agents) -> None:
     assert await names(nobody) == [None, "guide"]
 
 
-async def test_preferences_are_the_users_with_every_agent(agents: Agents) -> None:
-    """They are kept across sessions, and so across agents."""
-    cook, guide = await agents.of("cook"), await agents.of("guide")
-    await cook.session("update_preferences", "alice", {"language": "it"})
-    assert await guide.session("get_preferences", "alice") == {"language": "it"}
-
-
 # --- Current -------------------------------------------------------------------------------------
 
 
-async def test_a_jobs_new_session_is_behind_its_agents_current_one(agents: Agents) -> None:
-    """Whoever looks, with the agent or with none, finds current what was so before."""
+async def test_a_job_makes_nothing_current_for_whoever_looks(agents: Agents) -> None:
+    """With the agent or with none, current is what was so before the job's new session."""
     cook, guide, nobody = await agents.of("cook"), await agents.of("guide"), agents.nobody
-    await cook.say("Soup", user_id="alice")
-    soup = await cook.current()
-    await guide.say("Rome", user_id="alice")
+    await cook.say("Soup", user_id="alice", thread_id="soup")
+    await guide.say("Rome", user_id="alice", thread_id="rome")
     await cook.say("A job", user_id="alice", thread_id="job", make_current=False)
-    assert await cook.current() == soup
-    assert (await nobody.current()).agent == "guide"
-    waiter = await agents.of("waiter")
-    await waiter.say("A job", user_id="alice", thread_id="first", make_current=False)
-    assert (await waiter.current()).thread_id == "first"
-    assert (await nobody.current()).agent == "guide"
+    assert (await cook.current()).thread_id == "soup"
+    assert (await nobody.current()).thread_id == "rome"
 
 
 async def test_a_switch_is_of_the_agent(agents: Agents) -> None:
@@ -338,10 +319,8 @@ async def test_a_trusted_thread_is_of_the_agent(agents: Agents) -> None:
     cook = await agents.of("cook", trust_thread_id=True)
     guide = await agents.of("guide", trust_thread_id=True)
     await cook.say("Soup", user_id="alice", thread_id="t")
-    assert texts(await cook.call(cook.graph, "get_state", config(thread_id="t"))) == [
-        "Soup",
-        "1 so far",
-    ]
+    state = await cook.call(cook.graph, "get_state", config(thread_id="t"))
+    assert texts(state) == ["Soup", "1 so far"]
     with pytest.raises(SessionNotFoundError):
         await guide.say("Rome", thread_id="t")
 
@@ -354,44 +333,3 @@ async def test_a_titler_titles_its_agents_sessions_alone(agents: Agents) -> None
     assert (await cook.current()).title == "Soup"
     await cook.session("call_titler", lambda _: "Recipes", "t")
     assert (await cook.current()).title == "Recipes"
-
-
-# --- One inside the other ------------------------------------------------------------------------
-
-
-def calling(chat: Chat, inner: Any, **where: Any) -> Any:
-    """Return a graph of *chat*'s whose node calls *inner* there."""
-    given = {"messages": ["Inside"]}
-
-    def node(state: Any) -> dict[str, Any]:
-        inner.invoke(given, config(**where))
-        return {"messages": [AIMessage("Done")]}
-
-    async def anode(state: Any) -> dict[str, Any]:
-        await inner.ainvoke(given, config(**where))
-        return {"messages": [AIMessage("Done")]}
-
-    return chat.compile(graph_builder(anode if chat.is_async else node))
-
-
-async def test_a_graph_inside_another_agents_run_has_sessions_of_its_own(agents: Agents) -> None:
-    """On a thread of its own it is the agent's whose saver it has, and does not become current."""
-    cook, guide = await agents.of("cook"), await agents.of("guide")
-    await guide.say("Rome", user_id="alice", thread_id="rome")
-    graph = calling(cook, guide.graph, thread_id="inner")
-    await cook.say("Soup", graph, user_id="alice", thread_id="soup")
-    inner = await guide.session("get_session", "alice", "inner")
-    assert inner.agent == "guide"
-    assert (await guide.current()).thread_id == "rome"
-    assert [session.thread_id for session in await cook.sessions()] == ["soup"]
-
-
-async def test_a_graph_on_another_agents_run_is_part_of_it(agents: Agents) -> None:
-    """With the thread of the run, whichever saver it has: the session stays the run's agent's."""
-    cook, guide = await agents.of("cook"), await agents.of("guide")
-    graph = calling(cook, guide.graph, thread_id="soup")
-    await cook.say("Soup", graph, user_id="alice", thread_id="soup")
-    assert await names(agents.nobody) == ["cook"]
-    assert await cook.history(await cook.current()) == ["Soup", "Done"]
-    with pytest.raises(SessionNotFoundError):
-        await guide.session("get_session", "alice", "soup")

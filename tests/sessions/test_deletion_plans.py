@@ -16,6 +16,7 @@ from langgraph_sessions.sql.deletion import (
     DeletePreferences,
     DeleteRows,
     DeleteSessions,
+    DeleteStrays,
     DeleteTheirWrites,
     DeleteUnreferencedBlobs,
     EmptyThreads,
@@ -101,7 +102,7 @@ def count(number: int) -> list[Row]:
 
 
 def test_everything_of_a_user_goes_and_is_counted() -> None:
-    """Sessions and their threads, threads that a plain saver left behind, preferences.
+    """Sessions and their threads, threads without a session, preferences.
 
     Those too that a run made while the first ones were locked.
     """
@@ -109,7 +110,7 @@ def test_everything_of_a_user_goes_and_is_counted() -> None:
         DeleteUser("alice").plan(),
         *(threads("a", "b"), [], threads("a", "b"), []),
         *(threads("c"), [], threads("c"), [], []),
-        threads("p"),
+        *(threads("d"), threads("p")),
         *(count(5), count(6), count(7), count(1)),
     )
     assert played.asked == [
@@ -122,8 +123,9 @@ def test_everything_of_a_user_goes_and_is_counted() -> None:
         DeleteSessions(["c"], "alice"),
         ForgetReserved(["alice"], ["c"]),
         UserThreads("alice"),
+        DeleteStrays("alice"),
         PlainThreads("alice"),
-        *(DeleteRows(table, ["a", "b", "c", "p"]) for table in TABLES),
+        *(DeleteRows(table, ["a", "b", "c", "d", "p"]) for table in TABLES),
         DeletePreferences("alice"),
     ]
     assert played.result == {"sessions": 3, "checkpoints": 5, "blobs": 6, "writes": 7, "users": 1}
@@ -131,7 +133,7 @@ def test_everything_of_a_user_goes_and_is_counted() -> None:
 
 def test_of_nobody_there_is_nothing_to_delete() -> None:
     """Zeros, and no error."""
-    none = [[], [], *(count(0) for _ in range(4))]
+    none = [[], [], [], *(count(0) for _ in range(4))]
     assert set(play(DeleteUser("nobody").plan(), *none).result.values()) == {0}
 
 

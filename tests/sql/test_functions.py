@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "0f10037ca58f76ef929cce97e1f92a1884c670eb1c1911f2eebd2745b3208ca9"
+DIGEST = "83e4f2d516fcdbbce73f103871f150febf9e04fd4afa4a624602a71b9c000354"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"

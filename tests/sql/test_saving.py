@@ -157,14 +157,6 @@ def test_a_checked_save_finds_a_name_of_its_own_run() -> None:
     assert own not in GuardThread(**PLACE, checked=True).part
 
 
-def test_a_save_with_an_agent_finds_the_agents_thread_alone() -> None:
-    """One without asks for none, and has no word more."""
-    ours = GuardThread(**PLACE, agent="cook", checked=True, save="r.1")
-    assert "agent = %s" in ours.part
-    assert ours.params == ("r.1", "t", "alice", "cook", "r", "t", "alice", "cook")
-    assert "agent" not in OURS.part + OURS.sql
-
-
 def test_what_is_not_said_of_a_session_is_left_out() -> None:
     """What is said to be False is not: a session may be made inactive."""
 

@@ -10,8 +10,8 @@ RETURNS jsonb LANGUAGE plpgsql AS $$
 -- The source is locked as saves lock it, so that nobody deletes it half way, and no run saves
 -- meanwhile: the copy ends where it was asked to.
 --
--- Raises LGS01 where the source is not the user's, or not of the agent, LGS02 where the target is in use, LGS03 where
--- the source has no such checkpoint. Its keys:
+-- Raises LGS01 where the source is not the user's, or not of the agent, LGS02 where the target is
+-- in use, LGS03 where the source has no such checkpoint. Its keys:
 --   source, target: thread ids
 --   user_id, agent: whose the source must be; absent: it may be anybody's, of any
 --   checkpoint_id: copy up to there; absent: all of it
@@ -62,7 +62,7 @@ BEGIN
     END IF;
     s.titler_called := FALSE;
     s.status := user_sessions_status(p_target);
-    INSERT INTO session_threads (thread_id, user_id, agent) VALUES (p_target, s.user_id, s.agent);
+    INSERT INTO session_threads (thread_id, user_id) VALUES (p_target, s.user_id);
     EXECUTE format($query$
         INSERT INTO user_sessions (thread_id, %1$s)
         SELECT thread_id, %1$s FROM (SELECT ($1).*) AS s RETURNING *

@@ -42,8 +42,8 @@ DECLARE
 BEGIN
     IF NOT p_known THEN
         -- Of two that make the thread's row at once, the second waits here for the first.
-        INSERT INTO session_threads (thread_id, user_id, last_save, agent)
-        VALUES (p_thread_id, p_user_id, p_save, p_agent) ON CONFLICT (thread_id) DO NOTHING;
+        INSERT INTO session_threads (thread_id, user_id, last_save)
+        VALUES (p_thread_id, p_user_id, p_save) ON CONFLICT (thread_id) DO NOTHING;
         IF FOUND THEN
             PERFORM user_sessions_check(p, p ->> 'seen');
             INSERT INTO user_sessions
@@ -62,16 +62,24 @@ BEGIN
         END IF;
     END IF;
     SELECT * INTO t FROM session_threads WHERE thread_id = p_thread_id FOR NO KEY UPDATE;
-    IF NOT FOUND OR t.user_id <> p_user_id
-    OR (p_agent IS NOT NULL AND t.agent IS DISTINCT FROM p_agent) THEN
+    IF NOT FOUND THEN
+        -- A session that somebody made by SQL.
+        INSERT INTO session_threads (thread_id, user_id)
+        SELECT thread_id, user_id FROM user_sessions
+        WHERE user_id = p_user_id AND thread_id = p_thread_id
+        ON CONFLICT (thread_id) DO NOTHING;
+        SELECT * INTO t FROM session_threads WHERE thread_id = p_thread_id FOR NO KEY UPDATE;
+    END IF;
+    SELECT * INTO s FROM user_sessions
+    WHERE user_id = p_user_id AND thread_id = p_thread_id FOR NO KEY UPDATE;
+    IF t.user_id IS DISTINCT FROM p_user_id
+    OR (p_agent IS NOT NULL AND s.agent IS DISTINCT FROM p_agent) THEN
         RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = 'LGS01';
     END IF;
     PERFORM user_sessions_check(p, t.last_save);
     IF p_save IS NOT NULL THEN
         UPDATE session_threads SET last_save = p_save WHERE thread_id = p_thread_id;
     END IF;
-    SELECT * INTO s FROM user_sessions
-    WHERE user_id = p_user_id AND thread_id = p_thread_id FOR NO KEY UPDATE;
     old := s;
     s.status := user_sessions_status_after(p_thread_id, p);
     IF p_first AND p_title IS NOT NULL THEN

@@ -1,13 +1,11 @@
 CREATE OR REPLACE FUNCTION user_sessions_refuse(p jsonb)
 RETURNS boolean LANGUAGE plpgsql AS $$
 -- Raises, and so undoes what is saved beside it: LGS01 where the thread is not the user's, or not
--- nobody's where there is no user_id, or not of the agent, if one is given; else LGS04: another run
--- has saved meanwhile.
--- Its keys: user_id, thread_id, agent.
+-- nobody's where there is no user_id; else LGS04: another run has saved meanwhile.
+-- Its keys: user_id, thread_id.
 BEGIN
     IF EXISTS (SELECT FROM session_threads
-        WHERE thread_id = p ->> 'thread_id' AND user_id = p ->> 'user_id'
-        AND (p ->> 'agent' IS NULL OR agent = p ->> 'agent'))
+        WHERE thread_id = p ->> 'thread_id' AND user_id = p ->> 'user_id')
     THEN
         RAISE EXCEPTION 'another run of %', p ->> 'thread_id' USING ERRCODE = 'LGS04';
     END IF;
