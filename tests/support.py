@@ -21,9 +21,7 @@ from psycopg.rows import dict_row
 from langgraph_sessions import AsyncSessionSaver, Session, SessionPage, SessionSaver
 from tests import pgbouncer
 
-PATIENCE = (
-    300.0  # Seconds after which what was waited for will not come, on a machine at its limit.
-)
+PATIENCE = 300.0  # Seconds after which what was waited for will not come.
 TABLES = (
     "user_sessions",
     "session_threads",

@@ -130,9 +130,9 @@ WITH saved AS (
     FROM checkpoints WHERE thread_id = %(thread_id)s::text HAVING count(*) > 0
 ), thread AS (
     INSERT INTO session_threads AS t (thread_id, user_id)
-    SELECT %(thread_id)s::text, %(user_id)s FROM saved WHERE NOT EXISTS (
+    SELECT %(thread_id)s::text, %(user_id)s::text FROM saved WHERE NOT EXISTS (
         SELECT FROM user_sessions
-        WHERE thread_id = %(thread_id)s::text AND user_id <> %(user_id)s)
+        WHERE thread_id = %(thread_id)s::text AND user_id <> %(user_id)s::text)
     ON CONFLICT (thread_id) DO UPDATE SET thread_id = EXCLUDED.thread_id
     WHERE t.user_id = EXCLUDED.user_id RETURNING user_id, thread_id
 )

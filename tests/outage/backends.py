@@ -71,7 +71,7 @@ def _asked(answer: Callable[[Question], Any], question: Question) -> Any:
 
 # Ids and times. Cases say the names of saves where there are any to be seen; of preferences,
 # which are the database's, memory knows nothing.
-IGNORED: Final = ("id", "created_at", "updated_at", "last_save", "preferences")
+IGNORED: Final = ("id", "created_at", "updated_at", "current_at", "last_save", "preferences")
 
 
 def shown(answer: Any) -> Any:

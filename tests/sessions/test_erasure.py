@@ -132,7 +132,7 @@ def hold(db: Connection, table: str, key: int) -> None:
 async def test_what_is_written_while_a_session_is_made_goes_with_it(
     chat: Chat, db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Writes sent off beside the first checkpoint bring nothing back when they come too late."""
+    """A deletion waits for writes that are being saved, and takes them with it."""
     begun = threading.Event()
     name = "aput_writes" if chat.is_async else "put_writes"
     put_writes = getattr(chat.saver, name)
@@ -150,8 +150,14 @@ async def test_what_is_written_while_a_session_is_made_goes_with_it(
     db.execute("SELECT pg_advisory_unlock(1)")
     made = "SELECT FROM user_sessions WHERE user_id = 'alice'"
     await asyncio.to_thread(until, lambda: db.execute(made).fetchall())
-    assert (await chat.session("delete_user", "alice"))["sessions"] == 1
+    deletion = asyncio.create_task(chat.session("delete_user", "alice"))
+    waiting = (
+        "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND query LIKE '%session_threads%FOR UPDATE'"
+    )
+    await asyncio.to_thread(until, lambda: db.execute(waiting).fetchall())
     db.execute("SELECT pg_advisory_unlock(2)")
+    assert (await deletion)["sessions"] == 1
     with pytest.raises(SessionNotFoundError):
         await run
     assert everything(db) == {table: [] for table in TABLES}
