@@ -130,7 +130,7 @@ class SaveCheckpoint(Save):
     def put_session(self) -> PutSession:
         """As `Save.put_session`."""
         first = not self.run.saved
-        return self.run.put(self.name, first=first, own=self._own, **self._overtaken_by())
+        return self.run.put(self.name, first=first, **{"own": self._own, **self._overtaken_by()})
 
     def guard_thread(self) -> GuardThread | None:
         """As `Save.guard_thread`: a new checkpoint ends what the session waited for."""
@@ -150,11 +150,16 @@ class SaveCheckpoint(Save):
         return [*chain.from_iterable(wrote.saved() for wrote in self.waiting), *saved]
 
     def _overtaken_by(self) -> Mapping[str, Any]:
-        """Return a question, or else an error, that waits for this checkpoint to be saved."""
+        """Return a question, or else an error, that is saved with this, and that nothing ends.
+
+        It may be of a later checkpoint: writes do not wait for the saves before them.
+        """
+        ours = self._own or ""
+        waiting = [wrote for wrote in self.waiting if not wrote.checkpoint_ns]
         for channel in (INTERRUPT, ERROR):
-            for wrote in self.waiting:
-                if channel in wrote.channels and wrote.checkpoint_id == self._own:
-                    return {"task": wrote.task_id, "channels": wrote.channels}
+            for wrote in waiting:
+                if channel in wrote.channels and wrote.checkpoint_id >= ours:
+                    return wrote.on_task()
         return {}
 
     @property
@@ -258,13 +263,11 @@ class SaveWrites(Save):
         """As `Save.put_session`."""
         if self.checkpoint_ns:
             return self.run.put(self.name, first=False)
-        return self.run.put(
-            self.name,
-            first=False,
-            own=self.checkpoint_id,
-            task=self.task_id,
-            channels=self.channels,
-        )
+        return self.run.put(self.name, first=False, **self.on_task())
+
+    def on_task(self) -> Mapping[str, Any]:
+        """Return what says of a root graph's task to what it wrote."""
+        return {"own": self.checkpoint_id, "task": self.task_id, "channels": self.channels}
 
     def guard_thread(self) -> GuardThread | None:
         """As `Save.guard_thread`: a question, or an error, is what a session waits for.
