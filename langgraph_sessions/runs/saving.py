@@ -130,12 +130,16 @@ class SaveCheckpoint(Save):
     def put_session(self) -> PutSession:
         """As `Save.put_session`."""
         first = not self.run.saved
-        return self.run.put(self.name, first=first, **{"own": self._own, **self._overtaken_by()})
+        return self.run.put(self.name, first=first, own=self._own, **self._overtaken_by())
 
     def guard_thread(self) -> GuardThread | None:
-        """As `Save.guard_thread`: a new checkpoint ends what the session waited for."""
+        """As `Save.guard_thread`: a new checkpoint ends what the session waited for.
+
+        Or what was asked on it may be saved already: writes do not wait for the saves before them.
+        """
         run = self.run
-        if not run.saved or run.is_untitled or run.status != IDLE:
+        waits = run.status != IDLE or (self._own is not None and run.asked_on == self._own)
+        if not run.saved or run.is_untitled or waits:
             return None
         return run.guard(self.name)
 
@@ -150,16 +154,11 @@ class SaveCheckpoint(Save):
         return [*chain.from_iterable(wrote.saved() for wrote in self.waiting), *saved]
 
     def _overtaken_by(self) -> Mapping[str, Any]:
-        """Return a question, or else an error, that is saved with this, and that nothing ends.
-
-        It may be of a later checkpoint: writes do not wait for the saves before them.
-        """
-        ours = self._own or ""
-        waiting = [wrote for wrote in self.waiting if not wrote.checkpoint_ns]
+        """Return a question, or else an error, of this checkpoint's that is saved with it."""
         for channel in (INTERRUPT, ERROR):
-            for wrote in waiting:
-                if channel in wrote.channels and wrote.checkpoint_id >= ours:
-                    return wrote.on_task()
+            for wrote in self.waiting:
+                if channel in wrote.channels and wrote.checkpoint_id == self._own:
+                    return {"task": wrote.task_id, "channels": wrote.channels}
         return {}
 
     @property
@@ -238,6 +237,8 @@ class SaveWrites(Save):
         run.claim.refuse_if_overtaken()
         if not wrote.checkpoint_ns:
             run.words.in_writes(writes)
+            if wrote.waits:
+                run.asked_on = wrote.checkpoint_id
         return wrote
 
     @property
@@ -259,15 +260,22 @@ class SaveWrites(Save):
         """What it wrote to; nothing of a stop, for which nobody waits."""
         return () if self.is_stop else tuple(channel for channel, _ in self.writes)
 
+    @property
+    def waits(self) -> bool:
+        """Whether it is a question, or an error."""
+        return INTERRUPT in self.channels or ERROR in self.channels
+
     def put_session(self) -> PutSession:
         """As `Save.put_session`."""
         if self.checkpoint_ns:
             return self.run.put(self.name, first=False)
-        return self.run.put(self.name, first=False, **self.on_task())
-
-    def on_task(self) -> Mapping[str, Any]:
-        """Return what says of a root graph's task to what it wrote."""
-        return {"own": self.checkpoint_id, "task": self.task_id, "channels": self.channels}
+        return self.run.put(
+            self.name,
+            first=False,
+            own=self.checkpoint_id,
+            task=self.task_id,
+            channels=self.channels,
+        )
 
     def guard_thread(self) -> GuardThread | None:
         """As `Save.guard_thread`: a question, or an error, is what a session waits for.
@@ -277,7 +285,7 @@ class SaveWrites(Save):
         run = self.run
         if self.is_stop:
             return run.guard(None)
-        waits = any(channel in (INTERRUPT, ERROR) for channel, _ in self.writes)
+        waits = self.waits
         answers = run.status != IDLE and not run.claim.advanced
         if not run.claim.is_made or (not self.checkpoint_ns and (waits or answers)):
             return None
