@@ -27,7 +27,6 @@ from langgraph_sessions.sql.saving import (
     Beside,
     FindSaved,
     Guard,
-    GuardPlainThread,
     GuardThread,
     LockThread,
     PutSession,
@@ -342,52 +341,3 @@ def refusal(error: psycopg.Error, guard: Guard) -> Exception:
     if error.sqlstate == CONFLICT:
         return ConcurrentRunError(guard.thread_id)
     return error
-
-
-# --- Without a user ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class SavePlain(Composite):
-    """Save a checkpoint, or writes, of a run without a user; refused on a user's thread.
-
-    Attributes:
-        config: The first argument of LangGraph's method.
-        arguments: Its other arguments.
-        serde: How values are serialised.
-    """
-
-    config: RunnableConfig
-    arguments: tuple[Any, ...]
-    serde: SerializerProtocol
-
-    @property
-    def holdable(self) -> bool:
-        """Memory may not answer it: it has no user."""
-        return False
-
-    def plan(self) -> Plan[None]:
-        """Save it in one round trip.
-
-        Raises:
-            SessionNotFoundError: The thread is a user's.
-        """
-        saved = parent.saving(self.serde, self._save)
-        yield from guarded(GuardPlainThread(str(self.config["configurable"]["thread_id"])), saved)
-
-    def _save(self, saver: parent.Parent) -> None:
-        raise NotImplementedError
-
-
-class SavePlainCheckpoint(SavePlain):
-    """Save a checkpoint of a run without a user."""
-
-    def _save(self, saver: parent.Parent) -> None:
-        saver.put(self.config, *self.arguments)
-
-
-class SavePlainWrites(SavePlain):
-    """Save a task's writes of a run without a user."""
-
-    def _save(self, saver: parent.Parent) -> None:
-        saver.put_writes(self.config, *self.arguments)
