@@ -48,6 +48,7 @@ class ActiveRun(Run):
         words: The run's words for the session's title.
         claim: What it knows of the session's other runs.
         status: What the session waits for, as far as this run knows.
+        asked_on: The root checkpoint on which it last asked, or failed.
         is_stopped: Whether somebody stopped it.
         turns: Lets its saves go one at a time.
         making: Lets one save at a time make the session.
@@ -65,6 +66,7 @@ class ActiveRun(Run):
     saved: bool = False
     unsaved: list[Composite] = field(default_factory=list)
     status: str = IDLE
+    asked_on: str | None = None
     is_stopped: bool = False
     words: Words = field(default_factory=Words)
     turns: Turns = field(default_factory=Turns)

@@ -14,7 +14,7 @@ from langgraph_sessions import SessionNotFoundError
 from tests.graphs import ask, chain, says
 from tests.sessions.at_work import under_way
 from tests.sessions.contents import HISTORY, Connection, count, everything, mentioning, stored
-from tests.support import PATIENCE, TABLES, Chat, until
+from tests.support import PATIENCE, TABLES, Chat, pair, until
 
 
 @pytest.mark.parametrize("strategy", ["delete", "delete_all"])
@@ -69,6 +69,7 @@ async def test_nothing_of_a_deleted_user_is_left(chat: Chat, db: Connection) -> 
     # As a plain saver leaves it behind: a thread that names the user, without a session.
     await chat.say("three", user_id="alice", thread_id="left")
     db.execute("DELETE FROM user_sessions WHERE thread_id = 'left'")
+    pair(db)
     expected = {
         "sessions": 3,
         **{
