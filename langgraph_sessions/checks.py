@@ -83,6 +83,11 @@ def _identifier(name: str, value: object) -> str:
     return text(name, value)
 
 
+def agent(value: object) -> str | None:
+    """Return *value* as the name of an agent, or `None` if it is that. Raises as `text`."""
+    return None if value is None else text("agent", value)
+
+
 def title(value: object) -> str:
     """Return *value* as a title of 1 to 255 characters.
 

@@ -32,6 +32,7 @@ class Session(Mapping[str, Any]):
         updated_at: When it was last used: created, run or switched to (aware). Renaming,
             deactivating or changing metadata does not move it, so that a list stays in order.
         is_active: Whether it can be the user's current session.
+        agent: The agent of the saver or manager that made it; `None` for none.
         status: In listings, what its newest checkpoint waits for: `"idle"`, `"interrupted"`
             (an answer) or `"error"` (another try); elsewhere `None`.
     """
@@ -44,6 +45,7 @@ class Session(Mapping[str, Any]):
     updated_at: datetime
     is_active: bool
     _metadata: dict[str, Any] = field(repr=False)
+    agent: str | None = None
     status: str | None = None
     _preferences: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -62,6 +64,7 @@ class Session(Mapping[str, Any]):
         *,
         title: str = DEFAULT_TITLE,
         is_active: bool = True,
+        agent: str | None = None,
         preferences: dict[str, Any] | None = None,
     ) -> Session:
         """For this package: return a session that is yet to be stored; its id is 0."""
@@ -74,6 +77,7 @@ class Session(Mapping[str, Any]):
             created_at=now,
             updated_at=now,
             is_active=is_active,
+            agent=agent,
             _metadata={},
             _preferences=preferences or {},
         )
@@ -166,6 +170,8 @@ def html_table(sessions: Sequence[Session]) -> str:
     shown = ["title", "user_id", "is_active", "updated_at", "created_at", "thread_id"]
     if any(session.status for session in sessions):
         shown.insert(3, "status")
+    if any(session.agent for session in sessions):
+        shown.insert(2, "agent")
     head = "".join(f'<th style="text-align:left">{column}</th>' for column in shown)
     rows = "".join(
         "<tr>"

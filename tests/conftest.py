@@ -15,7 +15,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from langgraph_sessions.cli import main
 from langgraph_sessions.embedded import guardian
 from langgraph_sessions.embedded.server import find_binaries
 from tests import guard, isolation, pgbouncer
+from tests.agents import Agents
 from tests.operating import Done, Operate
 from tests.support import Chat, psycopg_pool_options
 
@@ -226,6 +227,13 @@ async def chat(request: pytest.FixtureRequest, url: str) -> AsyncIterator[Chat]:
     else:
         async with AsyncSessionSaver(url) as saver:
             yield Chat(saver)
+
+
+@pytest.fixture
+async def agents(chat: Chat, url: str) -> AsyncIterator[Agents]:
+    """What makes chats with agents, beside `chat`, which has none."""
+    async with AsyncExitStack() as stack:
+        yield Agents(chat, url, stack)
 
 
 @pytest.fixture

@@ -43,11 +43,12 @@ RATIO: Final = 2.0
 # one in a hundred waits for an answer.
 _SESSIONS = """
 INSERT INTO user_sessions
-    (user_id, thread_id, title, title_source, created_at, updated_at, is_active, metadata, status)
+    (user_id, thread_id, title, title_source, created_at, updated_at, current_at, is_active,
+    metadata, status)
 SELECT owner, owner || '_' || md5(i::text)::uuid,
     (ARRAY['Plan a trip to Rome', 'Draft my CV', 'A loan', 'Fix the test'])[1 + i %% 4]
         || ' ' || CASE WHEN chance = 1 THEN 'needle' ELSE left(md5((i * 3)::text), 12) END,
-    'message', at, at + random() * interval '5 days', chance = 0,
+    'message', at, used, used, chance = 0,
     jsonb_build_object('channel', 'web', 'project', i %% 1000),
     CASE chance WHEN 2 THEN 'interrupted' WHEN 3 THEN 'error' ELSE 'idle' END
 FROM (
@@ -56,7 +57,7 @@ FROM (
             ELSE 'user-' || (i - i / %(every)s) * 7919::bigint %% %(users)s END AS owner,
         abs(hashint4(i)) %% 100 AS chance
     FROM generate_series(1, %(sessions)s) AS i
-) AS given"""
+) AS given, LATERAL (SELECT at + random() * interval '5 days' AS used) AS times"""
 _NEWEST_IS_ACTIVE = """
 UPDATE user_sessions SET is_active = TRUE WHERE id IN (
     SELECT DISTINCT ON (user_id) id FROM user_sessions
@@ -160,7 +161,7 @@ def measures(is_heavy: bool) -> list[Measure]:
             MILLISECONDS,
             True,
             lambda manager, user, _: manager.get_current_user_session(user),
-            lambda user, _: operations.get_current(user),
+            lambda user, _: operations.get_current(user, None),
         ),
         page("first page", 0),
         page("hundredth page" if is_heavy else "last page", 99),

@@ -27,6 +27,7 @@ TABLES = (
     "user_sessions",
     "session_threads",
     "session_users",
+    "session_reservations",
     "checkpoints",
     "checkpoint_blobs",
     "checkpoint_writes",

@@ -21,7 +21,7 @@ from tests.support import config
 
 def test_deleting_what_is_not_there_is_not_found() -> None:
     """A deletion that counts no session says that there is none."""
-    plan = deletion.delete("alice", "t")
+    plan = deletion.delete("alice", "t", None)
     asked = next(plan)
     assert asked == DeleteThreads(["t"], "alice")
     with pytest.raises(SessionNotFoundError):
@@ -61,6 +61,6 @@ def test_a_row_in_memory_has_the_columns_of_one_in_the_database() -> None:
 
     What the database keeps with the thread stands beside it.
     """
-    row = sessions._new_row("alice", "t")
+    row = sessions._new_row("alice", "t", None)
     run = ActiveRun.start(Request.of(config(user_id="alice")), Session.from_row(row), known=True)
     assert set(row) == set(memory._row_of(run)) == {*IN_RUNS, "last_save"}

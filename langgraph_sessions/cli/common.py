@@ -52,6 +52,10 @@ def _thread_id(context: click.Context, param: click.Parameter, value: str | None
     return None if value is None else checks.text("THREAD", value)
 
 
+def _agent(context: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else checks.text("--agent", value)
+
+
 user_argument = click.argument("user", metavar="USER", callback=user_id)
 thread_argument = click.argument("thread", metavar="THREAD", callback=_thread_id)
 thread_or_all = click.argument("thread", metavar="[THREAD]", required=False, callback=_thread_id)
@@ -59,11 +63,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 user_option = click.option("--user", callback=user_id, help="Only this user's.")
 active_option = click.option("--active/--inactive", default=None, help="Only these.")
+agent_option = functools.partial(click.option, "--agent", callback=_agent, metavar="NAME")
 duration_option = functools.partial(click.option, callback=_duration, metavar="TIME")
 
 
 def with_manager(*, makes_tables: bool = False) -> Callable[[Command], Command]:
-    """Call the command with a manager in place of the option `--database`.
+    """Call the command with a manager in place of the options `--database` and `--agent`.
 
     Only what brings sessions to a database *makes tables* there: a mistyped URL must not
     leave any behind, nor a look at production migrate it. The embedded one is ours.
@@ -71,12 +76,14 @@ def with_manager(*, makes_tables: bool = False) -> Callable[[Command], Command]:
 
     def with_one(command: Command) -> Command:
         @functools.wraps(command)
-        def managed(database: str | None, **arguments: Any) -> int | None:
+        def managed(database: str | None, agent: str | None = None, **arguments: Any) -> int | None:
             from langgraph_sessions.sessions.manager import AgentSessionManager
 
             auto_setup = makes_tables or database is None
             with closing(
-                AgentSessionManager(database, auto_setup=auto_setup, on_outage="raise", retry_for=0)
+                AgentSessionManager(
+                    database, agent=agent, auto_setup=auto_setup, on_outage="raise", retry_for=0
+                )
             ) as manager:
                 try:
                     return command(manager, **arguments)

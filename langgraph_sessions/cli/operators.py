@@ -17,6 +17,7 @@ import click
 from langgraph_sessions import checks
 from langgraph_sessions.cli.common import (
     active_option,
+    agent_option,
     agrees,
     counted,
     duration_option,
@@ -66,6 +67,7 @@ def sessions(context: click.Context) -> None:
 
 @sessions.command("list")
 @user_option
+@agent_option(help="Only this agent's.")
 @active_option
 @click.option("--title", help="Only those whose title contains this, in any case.")
 @click.option("--status", type=click.Choice(STATUSES), help="Only those.")
@@ -132,6 +134,7 @@ def rename(manager: AgentSessionManager, user: str, thread: str, title: str, as_
 @user_argument
 @thread_or_all
 @click.option("--all", "everything", is_flag=True, help="All of the user's sessions.")
+@agent_option(help="Only this agent's.")
 @json_option
 @with_manager()
 def deactivate(
@@ -169,6 +172,7 @@ def fork(
 @user_argument
 @thread_argument
 @click.option("--title", help="Default: the first human message.")
+@agent_option(help="Whose the session is to be.")
 @json_option
 @with_manager(makes_tables=True)
 def adopt(
@@ -179,6 +183,7 @@ def adopt(
 
 
 @sessions.command()
+@agent_option(help="Whose the sessions are to be.")
 @json_option
 @with_manager(makes_tables=True)
 def backfill(manager: AgentSessionManager, as_json: bool) -> None:
@@ -238,6 +243,7 @@ def _erase(manager: AgentSessionManager, user: str, yes: bool, as_json: bool) ->
 @sessions.command()
 @duration_option("--idle-for", help="Not used for this long, such as 90d.")
 @duration_option("--older-than", help="Created this long ago, such as 365d.")
+@agent_option(help="Only this agent's.")
 @active_option
 @click.option("--interrupted", is_flag=True, help="Also those that wait for somebody.")
 @click.option("--dry-run", is_flag=True, help="Only count.")

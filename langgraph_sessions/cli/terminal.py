@@ -58,15 +58,17 @@ def session_table(sessions: Sequence[Session], header: str, cells: Iterable[str]
     return table
 
 
-def operators_table(sessions: Iterable[Session]) -> Table:
-    """Return a table of *sessions*, whoever's they are."""
+def operators_table(sessions: Sequence[Session]) -> Table:
+    """Return a table of *sessions*, whoever's they are; with their agents, if any has one."""
     table = Table()
-    for header in ("User", "Thread", "Title"):
+    agents = any(session.agent for session in sessions)
+    for header in ("User", *(("Agent",) if agents else ()), "Thread", "Title"):
         table.add_column(header, overflow="fold")
     for header in ("Status", "Active", "Last used"):
         table.add_column(header, no_wrap=True)
     for session in sessions:
-        values = (session.user_id, session.thread_id, session.title, session.status)
+        agent = (session.agent or "",) if agents else ()
+        values = (session.user_id, *agent, session.thread_id, session.title, session.status)
         shown = (*(literal(str(value)) for value in values), display(session.is_active))
         table.add_row(*shown, _last_used(session))
     return table

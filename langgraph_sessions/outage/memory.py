@@ -260,7 +260,9 @@ def write(item: Statement | SaveCheckpoint | SaveWrites) -> Plan[None]:
     if rows or not isinstance(item, Statement):
         return
     # The INSERT may have succeeded although its connection broke.
-    if isinstance(item, CreateSession) and (yield GetSession(item.user_id, item.thread_id)):
+    if isinstance(item, CreateSession) and (
+        yield GetSession(item.user_id, item.thread_id, item.agent)
+    ):
         return
     raise SessionError("the session is gone, or its thread id is in use")
 

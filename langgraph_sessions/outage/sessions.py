@@ -67,7 +67,7 @@ class HeldSessions:
         """Begin with none."""
         self._journal = journal
         self._rows: dict[str, Row] = {}
-        self._reserved: dict[str, str] = {}
+        self._reserved: dict[tuple[str, str | None], str] = {}  # For a user, and an agent.
         self._begun: dict[str, str] = {}  # Threads, and whose they are.
 
     def is_begun(self, thread_id: str) -> bool:
@@ -92,7 +92,9 @@ class HeldSessions:
             case ContinueThread():
                 return [_unopened(question.thread_id)]
             case FindNext():
-                return [_opened(row) for row in self._current(question.user_id or "")]
+                return [
+                    _opened(row) for row in self._current(question.user_id or "", question.agent)
+                ]
             case OpenNew():
                 return self._open_new(question)
             case OpenThread():  # Trusted or not: it is known by its id.
@@ -106,11 +108,11 @@ class HeldSessions:
 
     def _open_current(self, asked: OpenCurrent) -> list[Row]:
         assert asked.user_id is not None
-        return [_opened(row) for row in self._active(asked.user_id)[:1]]
+        return [_opened(row) for row in self._active(asked.user_id, asked.agent)[:1]]
 
     def _find_current(self, asked: FindCurrent) -> list[Row]:
         assert asked.user_id is not None
-        return [_opened(row) for row in self._current(asked.user_id)]
+        return [_opened(row) for row in self._current(asked.user_id, asked.agent)]
 
     def _open_thread(self, asked: OpenThread) -> list[Row]:
         assert asked.thread_id is not None
@@ -134,13 +136,14 @@ class HeldSessions:
     def _open_reserved(self, asked: OpenReserved) -> list[Row]:
         """Open the thread of the user's next session: the same for two runs at once."""
         assert asked.user_id is not None
-        reserved = self._reserved.get(asked.user_id)
+        key = asked.user_id, asked.agent
+        reserved = self._reserved.get(key)
         row = self._rows.get(reserved or "")
         is_current = row is not None and row["is_active"] and row["current_at"]
-        if row is not None and row["user_id"] == asked.user_id and is_current:
+        if row is not None and (row["user_id"], row["agent"]) == key and is_current:
             return [_opened(row)]
         if reserved is None or row is not None or reserved == asked.taken:
-            reserved = self._reserved[asked.user_id] = asked.thread_id
+            reserved = self._reserved[key] = asked.thread_id
         return self._begin_new(asked.user_id, reserved)
 
     # --- The session manager -----------------------------------------------------------------
@@ -148,11 +151,11 @@ class HeldSessions:
     def _answer_manager(self, question: Question) -> list[Row]:
         match question:
             case GetCurrent():
-                return self._current(question.user_id)
+                return self._current(question.user_id, question.agent)
             case GetSession():
-                return self._owned(question.user_id, question.thread_id)
+                return self._owned(question.user_id, question.thread_id, question.agent)
             case HasSession():
-                return [{"count": len(self._current(question.user_id))}]
+                return [{"count": len(self._current(question.user_id, question.agent))}]
             case CreateGivenSession():  # Only the database knows whether the id is in use.
                 raise unavailable()
             case CreateSession():
@@ -171,16 +174,17 @@ class HeldSessions:
     def _create(self, asked: CreateSession) -> list[Row]:
         if asked.thread_id in self._rows:
             return []
-        row = _new_row(asked.user_id, asked.thread_id)
+        row = _new_row(asked.user_id, asked.thread_id, asked.agent)
         row["title"], row["title_source"] = asked.title, asked.title_source
         row["metadata"], row["current_at"] = asked.metadata, row["updated_at"]
         return [self._change(replace(asked, at=row["updated_at"]), row)]
 
     def _update(self, asked: UpdateSession) -> list[Row]:
         if asked.thread_id is None:
-            asked = replace(asked, thread_id=self._current(asked.user_id)[0]["thread_id"])
+            (current,) = self._current(asked.user_id, asked.agent)
+            asked = replace(asked, thread_id=current["thread_id"])
         assert asked.thread_id is not None
-        for row in self._owned(asked.user_id, asked.thread_id):
+        for row in self._owned(asked.user_id, asked.thread_id, asked.agent):
             row = dict(row)
             if asked.title is not None:
                 row["title"], row["title_source"] = asked.title, "user"
@@ -193,7 +197,7 @@ class HeldSessions:
 
     def _switch(self, asked: SwitchSession) -> list[Row]:
         now = datetime.now(UTC)
-        for row in self._owned(asked.user_id, asked.thread_id):
+        for row in self._owned(asked.user_id, asked.thread_id, asked.agent):
             row = {**row, "is_active": True, "updated_at": now, "current_at": now}
             return [self._change(replace(asked, at=now), row)]
         return []
@@ -201,7 +205,7 @@ class HeldSessions:
     def _deactivate(self, asked: DeactivateSessions) -> list[Row]:
         if asked.thread_id is None:  # Not all of the user's are here.
             raise unavailable()
-        rows = self._owned(asked.user_id, asked.thread_id)
+        rows = self._owned(asked.user_id, asked.thread_id, asked.agent)
         active = [row for row in rows if row["is_active"]]
         for row in active:
             self._change(asked, {**row, "is_active": False})
@@ -218,11 +222,14 @@ class HeldSessions:
         """Return the row of a session as a save makes it: what `user_sessions_put` does.
 
         Raises:
-            SessionNotFoundError: The session is another user's.
+            SessionNotFoundError: The session is another user's, or another agent's.
             ConcurrentRunError: Another run saved to it meanwhile.
         """
         old = self._rows.get(put.thread_id)
-        row = _new_row(put.user_id, put.thread_id) if old is None else self._checked(put, old)
+        if old is None:
+            row = _new_row(put.user_id, put.thread_id, put.agent)
+        else:
+            row = self._checked(put, old)
         row["last_save"] = put.save or row["last_save"]
         row["status"] = _status_after(row["status"], put)
         if old is None or put.first:
@@ -239,7 +246,7 @@ class HeldSessions:
 
     def _checked(self, put: PutSession, row: Row) -> Row:
         """Return a copy of *row*, if *put* may be saved: what `user_sessions_check` does."""
-        if row["user_id"] != put.user_id:
+        if not _is_of(row, put.user_id, put.agent):
             raise SessionNotFoundError(put.user_id, put.thread_id)
         last = row["last_save"]
         if put.checked and last != put.seen and _run_of(last) != _run_of(put.save):
@@ -252,20 +259,20 @@ class HeldSessions:
 
     # --- What is here ------------------------------------------------------------------------
 
-    def _active(self, user_id: str) -> list[Row]:
+    def _active(self, user_id: str, agent: str | None) -> list[Row]:
         """Return the user's active sessions that were made current, the last one first."""
-        rows = (row for row in self._rows.values() if row["user_id"] == user_id)
+        rows = (row for row in self._rows.values() if _is_of(row, user_id, agent))
         active = [row for row in rows if row["is_active"] and row["current_at"]]
         return sorted(active, key=lambda row: row["current_at"], reverse=True)
 
-    def _current(self, user_id: str) -> list[Row]:
-        if rows := self._active(user_id):
+    def _current(self, user_id: str, agent: str | None) -> list[Row]:
+        if rows := self._active(user_id, agent):
             return rows[:1]
         raise unavailable()
 
-    def _owned(self, user_id: str, thread_id: str) -> list[Row]:
+    def _owned(self, user_id: str, thread_id: str, agent: str | None) -> list[Row]:
         row = self._known(thread_id)
-        return [row] if row["user_id"] == user_id else []
+        return [row] if _is_of(row, user_id, agent) else []
 
     def _known(self, thread_id: str) -> Row:
         if row := self._rows.get(thread_id):
@@ -279,8 +286,13 @@ class HeldSessions:
         return row
 
 
-def _new_row(user_id: str, thread_id: str) -> Row:
-    return {**row_of(Session.draft(user_id, thread_id)), "last_save": None}
+def _is_of(row: Row, user_id: str, agent: str | None) -> bool:
+    """Say whether a session is a user's, and an agent's, if one is given."""
+    return row["user_id"] == user_id and agent in (None, row["agent"])
+
+
+def _new_row(user_id: str, thread_id: str, agent: str | None) -> Row:
+    return {**row_of(Session.draft(user_id, thread_id, agent=agent)), "last_save": None}
 
 
 def _status_after(status: str, put: PutSession) -> str:

@@ -100,6 +100,11 @@ class ActiveRun(Run):
         return self.session.thread_id
 
     @property
+    def agent(self) -> str | None:
+        """The agent of its session; `None` for none."""
+        return self.session.agent
+
+    @property
     def is_untitled(self) -> bool:
         """Whether its session is to be titled, and somebody has said what after."""
         return self.words.untitled and self.words.title is not None
@@ -127,6 +132,7 @@ class ActiveRun(Run):
         return PutSession(
             user_id=self.user_id,
             thread_id=self.thread_id,
+            agent=self.agent,
             known=self.known,
             checked=claim.checked and name is not None,
             save=name,

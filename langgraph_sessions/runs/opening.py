@@ -45,6 +45,7 @@ class Opened(NamedTuple):
 
 class _Asked(TypedDict):
     user_id: str | None
+    agent: str | None
     checkpoint_ns: str
     checkpoint_id: str | None
 
@@ -144,6 +145,7 @@ def _open_current(
 def _asked(request: Request) -> _Asked:
     return {
         "user_id": request.user_id,
+        "agent": request.agent,
         "checkpoint_ns": request.checkpoint_ns,
         "checkpoint_id": request.checkpoint_id,
     }
@@ -154,11 +156,13 @@ def _is_new(row: Row) -> bool:
 
 
 def _may_use(request: Request, row: Row) -> bool:
-    """Say whether the thread is the user's.
+    """Say whether the thread is the user's, and the agent's if one asks.
 
     One without a session is when it is new, or when its newest checkpoint names them; the
     first save then adopts it.
     """
+    if row["session_id"] is not None and request.agent not in (None, row["session_agent"]):
+        return False
     return _owner(row) == request.user_id or _is_new(row)
 
 
@@ -193,5 +197,6 @@ def _draft(request: Request, row: Row) -> Session:
         row["asked_thread_id"],
         title=request.title or DEFAULT_TITLE,
         is_active=request.is_active is not False,
+        agent=request.agent,
         preferences=row["preferences"],
     )

@@ -48,6 +48,7 @@ class Request:
 
     Attributes:
         user_id: Who asks; `None` for a plain LangGraph thread.
+        agent: The agent whose session it must be, and a new one is; `None` for any.
         thread_id: The thread asked for; `None` for the user's current session.
         checkpoint_ns: A subgraph's namespace; `""` for the root graph.
         checkpoint_id: A certain checkpoint; `None` for the newest.
@@ -70,13 +71,23 @@ class Request:
     make_current: bool | None = None
     trusted: bool = False
     inside: bool = False
+    agent: str | None = None
 
     @classmethod
-    def of(cls, config: RunnableConfig, *, trusts: bool = False, requires: bool = False) -> Request:
+    def of(
+        cls,
+        config: RunnableConfig,
+        *,
+        agent: str | None = None,
+        trusts: bool = False,
+        requires: bool = False,
+    ) -> Request:
         """Read *config*.
 
         Args:
             config: What LangGraph was given.
+            agent: The agent that asks, which no config says; `None` for any. A graph on the thread
+                of the run inside which it is called is part of that, and of its agent.
             trusts: Whether a `thread_id` alone stands for its owner.
             requires: Whether it must name a user, or such a thread.
 
@@ -101,6 +112,8 @@ class Request:
         thread_id = configurable.get("thread_id")
         if thread_id is None and run is not None:
             thread_id = run.thread_id
+        if run is not None and str(thread_id) == run.thread_id:
+            agent = run.agent
         trusted = trusts and user_id is None and thread_id is not None
         if user_id is None and requires and not trusted:
             raise no_user(config)
@@ -121,6 +134,7 @@ class Request:
             make_current=_optional(checks.boolean, "make_current", configurable),
             trusted=trusted and user_id is None,
             inside=bool(around),
+            agent=agent,
         )
         if request.new_session and thread_id is not None:
             raise ValueError("new_session=True starts a thread of its own: give no thread_id")

@@ -41,6 +41,11 @@ class Run:
         """The thread to which it saves."""
         raise NotImplementedError
 
+    @property
+    def agent(self) -> str | None:
+        """The agent of its session; `None` for none."""
+        raise NotImplementedError
+
 
 def pin_run(configurable: dict[str, Any], run: Run, progress: Progress) -> None:
     """Put *run*, and the *progress* of its graph, where `run_of` and `progress_of` find them."""

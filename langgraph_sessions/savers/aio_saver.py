@@ -55,6 +55,7 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
         path: Path | None = None,
         pool_size: int = POOL_SIZE,
         auto_setup: bool = True,
+        agent: str | None = None,
         thread_id_factory: ThreadIdFactory = default_thread_id,
         cache_size: int = 1000,
         cache_ttl: float = 5.0,
@@ -85,6 +86,7 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
         self.sessions = AsyncAgentSessionManager(
             database,
             serde,
+            agent=agent,
             thread_id_factory=thread_id_factory,
             cache_size=cache_size,
             cache_ttl=cache_ttl,

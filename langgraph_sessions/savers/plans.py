@@ -69,6 +69,10 @@ class SaverPlans:
         self._trusts = checks.boolean("trust_thread_id", trust_thread_id)
         self._requires_user = checks.boolean("require_user", require_user)
 
+    @property
+    def _agent(self) -> str | None:
+        return self._manager.agent
+
     @abstractmethod
     def _await_saves(self, saves: Sequence[Future[None]]) -> Any:
         """Wait until *saves* are over."""
@@ -116,7 +120,8 @@ class SaverPlans:
 
     def _request(self, config: RunnableConfig, is_run: bool = False) -> Request:
         """Read what *config* asks for; a run may have to name a user."""
-        return Request.of(config, trusts=self._trusts, requires=self._requires_user and is_run)
+        requires = self._requires_user and is_run
+        return Request.of(config, agent=self._agent, trusts=self._trusts, requires=requires)
 
     def _refuse_nobody(self, config: RunnableConfig, run: ActiveRun | None) -> None:
         """Raise `ValueError` for a *run* without a user, where one is required."""
@@ -233,8 +238,11 @@ class SaverPlans:
         self._note(wrote.done((yield wrote)), began)
 
     def _note(self, session: Session | None, began: float) -> None:
-        """Keep a *session* that a save touched in the cache."""
-        if session is not None:
+        """Keep a *session* that a save touched in the cache, unless it is another agent's.
+
+        A graph that is called inside another agent's run, on its thread, saves to that session.
+        """
+        if session is not None and self._agent in (None, session.agent):
             self._manager.cache.wrote(session, began)
 
     def _writer(self, config: RunnableConfig) -> Plan[ActiveRun | None]:

@@ -64,6 +64,7 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
         path: Path | None = None,
         pool_size: int = POOL_SIZE,
         auto_setup: bool = True,
+        agent: str | None = None,
         thread_id_factory: ThreadIdFactory = default_thread_id,
         cache_size: int = 1000,
         cache_ttl: float = 5.0,
@@ -87,6 +88,9 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
                 working directory.
             pool_size: The most connections in the pool that is opened for a string.
             auto_setup: Create missing tables; `False` never runs DDL.
+            agent: A name of 1 to 255 characters, for several agents on one database. Sessions that
+                this makes carry it; those alone it finds, lists and goes on with, and *current* is
+                for each user and agent. `None`: all of a user's sessions, whichever agent's.
             thread_id_factory: Makes a new thread id from a user id; by default
                 `<user_id>_<uuid>`.
             cache_size: The most sessions that `sessions` keeps in memory; 0 for none.
@@ -138,6 +142,7 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
         self.sessions = AgentSessionManager(
             database,
             serde,
+            agent=agent,
             thread_id_factory=thread_id_factory,
             cache_size=cache_size,
             cache_ttl=cache_ttl,

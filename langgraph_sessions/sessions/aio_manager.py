@@ -41,6 +41,7 @@ class AsyncAgentSessionManager(AsyncManagerUpkeep):
         path: Path | None = None,
         pool_size: int = POOL_SIZE,
         auto_setup: bool = True,
+        agent: str | None = None,
         thread_id_factory: ThreadIdFactory = default_thread_id,
         cache_size: int = 1000,
         cache_ttl: float = 5.0,
@@ -49,7 +50,7 @@ class AsyncAgentSessionManager(AsyncManagerUpkeep):
         retry_for: float = 5.0,
     ) -> None:
         """Async version of `AgentSessionManager.__init__`."""
-        super().__init__(serde, thread_id_factory, cache_size, cache_ttl)
+        super().__init__(serde, thread_id_factory, cache_size, cache_ttl, agent)
         self._owns_database = not isinstance(conn, AsyncDatabase)
         self._database = (
             conn
@@ -84,23 +85,27 @@ class AsyncAgentSessionManager(AsyncManagerUpkeep):
         """Async version of `AgentSessionManager.create_user_session`."""
         factory = self.thread_id_factory
         return await self._database.run(
-            self.cache.writing(operations.create(user_id, title, thread_id, metadata, factory))
+            self.cache.writing(
+                operations.create(user_id, title, thread_id, metadata, factory, self.agent)
+            )
         )
 
     async def get_or_create_user_session(
         self, user_id: UserId, title: str = DEFAULT_TITLE
     ) -> Session:
         """Async version of `AgentSessionManager.get_or_create_user_session`."""
-        plan = operations.get_or_create(user_id, title, self.thread_id_factory)
+        plan = operations.get_or_create(user_id, title, self.thread_id_factory, self.agent)
         return await self._database.run(self.cache.writing(plan))
 
     async def get_current_user_session(self, user_id: UserId) -> Session:
         """Async version of `AgentSessionManager.get_current_user_session`."""
-        return await self._database.run(self._reading(operations.get_current(user_id), user_id))
+        return await self._database.run(
+            self._reading(operations.get_current(user_id, self.agent), user_id)
+        )
 
     async def get_session(self, user_id: UserId, thread_id: ThreadId) -> Session:
         """Async version of `AgentSessionManager.get_session`."""
-        plan = operations.get(user_id, thread_id)
+        plan = operations.get(user_id, thread_id, self.agent)
         return await self._database.run(self._reading(plan, user_id, thread_id))
 
     async def run_config(
@@ -115,7 +120,9 @@ class AsyncAgentSessionManager(AsyncManagerUpkeep):
         """Async version of `AgentSessionManager.run_config`."""
         factory = self.thread_id_factory
         return await self._database.run(
-            operations.run_config(user_id, thread_id, new_session, title, make_current, factory)
+            operations.run_config(
+                user_id, thread_id, new_session, title, make_current, factory, self.agent
+            )
         )
 
     async def update_session(
@@ -123,28 +130,30 @@ class AsyncAgentSessionManager(AsyncManagerUpkeep):
     ) -> Session:
         """Async version of `AgentSessionManager.update_session`."""
         return await self._database.run(
-            self.cache.writing(operations.update(user_id, updates, thread_id))
+            self.cache.writing(operations.update(user_id, updates, thread_id, self.agent))
         )
 
     async def switch_session(self, user_id: UserId, thread_id: ThreadId) -> Session:
         """Async version of `AgentSessionManager.switch_session`."""
-        return await self._database.run(self.cache.writing(operations.switch(user_id, thread_id)))
+        return await self._database.run(
+            self.cache.writing(operations.switch(user_id, thread_id, self.agent))
+        )
 
     async def deactivate_session(
         self, user_id: UserId, *, thread_id: ThreadId | None = None
     ) -> int:
         """Async version of `AgentSessionManager.deactivate_session`."""
         user = checks.user_id(user_id)
-        plan = operations.deactivate(user, thread_id)
+        plan = operations.deactivate(user, thread_id, self.agent)
         return await self._database.run(self.cache.forgetting(plan, user))
 
     async def has_session(self, user_id: UserId) -> bool:
         """Async version of `AgentSessionManager.has_session`."""
-        return bool(await self._database.run(operations.has(user_id)))
+        return bool(await self._database.run(operations.has(user_id, self.agent)))
 
     async def list_active_sessions(self, user_id: UserId | Everybody = EVERYBODY) -> list[Session]:
         """Async version of `AgentSessionManager.list_active_sessions`."""
-        return await self._database.run(Listing(user_id, active=True).all())
+        return await self._database.run(Listing(user_id, active=True, agent=self.agent).all())
 
     async def list_sessions(
         self,
@@ -154,6 +163,7 @@ class AsyncAgentSessionManager(AsyncManagerUpkeep):
         title: str | None = None,
         metadata: dict[str, Any] | None = None,
         status: str | None = None,
+        agent: str | None = None,
         updated_after: datetime | None = None,
         updated_before: datetime | None = None,
         limit: int = 20,
@@ -166,6 +176,7 @@ class AsyncAgentSessionManager(AsyncManagerUpkeep):
             title=title,
             metadata=metadata,
             status=status,
+            agent=self._listed(agent),
             updated_after=updated_after,
             updated_before=updated_before,
             cursor=cursor,
@@ -173,15 +184,20 @@ class AsyncAgentSessionManager(AsyncManagerUpkeep):
         return await self._database.run(listing.page(limit))
 
     async def count_sessions(
-        self, user_id: UserId | Everybody = EVERYBODY, *, active: bool | None = None
+        self,
+        user_id: UserId | Everybody = EVERYBODY,
+        *,
+        active: bool | None = None,
+        agent: str | None = None,
     ) -> int:
         """Async version of `AgentSessionManager.count_sessions`."""
-        return await self._database.run(Listing(user_id, active=active).count())
+        listing = Listing(user_id, active=active, agent=self._listed(agent))
+        return await self._database.run(listing.count())
 
     async def delete_session(self, user_id: UserId, thread_id: ThreadId) -> None:
         """Async version of `AgentSessionManager.delete_session`."""
         user = checks.user_id(user_id)
-        plan = deletion.delete(user, thread_id)
+        plan = deletion.delete(user, thread_id, self.agent)
         await self._database.run(self.cache.forgetting(plan, user))
 
     async def fork_session(
@@ -194,7 +210,7 @@ class AsyncAgentSessionManager(AsyncManagerUpkeep):
     ) -> Session:
         """Async version of `AgentSessionManager.fork_session`."""
         factory = self.thread_id_factory
-        plan = upkeep.fork(user_id, thread_id, checkpoint_id, title, factory)
+        plan = upkeep.fork(user_id, thread_id, checkpoint_id, title, factory, self.agent)
         return await self._database.run(self.cache.writing(plan))
 
     @asynccontextmanager
@@ -202,7 +218,7 @@ class AsyncAgentSessionManager(AsyncManagerUpkeep):
         self, user_id: UserId, thread_id: ThreadId | None = None, timeout: float | None = None
     ) -> AsyncIterator[Session]:
         """Async version of `AgentSessionManager.exclusive`."""
-        turn = Turn(user_id, thread_id, timeout, self.thread_id_factory)
+        turn = Turn(user_id, thread_id, timeout, self.thread_id_factory, self.agent)
         conn, session = await ado(turn.take_deed(self._database))
         try:
             yield session

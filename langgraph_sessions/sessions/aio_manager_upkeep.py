@@ -48,7 +48,7 @@ class AsyncManagerUpkeep(BaseManager):
         *on_progress* may be a coroutine function, which is awaited.
         """
         checks.optional_function("on_progress", on_progress)
-        purge = Purge(idle_for, older_than, active, interrupted, dry_run, batch_size)
+        purge = Purge(idle_for, older_than, active, interrupted, dry_run, batch_size, self.agent)
         return await self._database.run(self._purge(purge, on_progress))
 
     async def adopt_session(

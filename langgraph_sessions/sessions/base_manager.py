@@ -32,6 +32,7 @@ class BaseManager:
     """The part of a session manager that does no I/O.
 
     Attributes:
+        agent: The agent whose sessions it makes, finds and lists; `None`: whichever agent's.
         thread_id_factory: Makes the thread ids of new sessions.
         cache: Sessions that were read or written lately.
     """
@@ -44,12 +45,25 @@ class BaseManager:
         thread_id_factory: ThreadIdFactory,
         cache_size: int,
         cache_ttl: float,
+        agent: str | None = None,
     ) -> None:
         """Check the arguments that are not the database's."""
+        self.agent = checks.agent(agent)
         checks.function("thread_id_factory", thread_id_factory)
         self.thread_id_factory = thread_id_factory
         self._serde = maybe_add_typed_methods(checks.serde(serde) or JsonPlusSerializer())
         self.cache = SessionCache(cache_size, cache_ttl)
+
+    def _listed(self, agent: object) -> str | None:
+        """Return the agent whose sessions are listed where *agent* is asked for.
+
+        Raises:
+            ValueError: It is another than the manager's own, which finds its own alone.
+        """
+        asked = checks.agent(agent)
+        if self.agent is not None and asked not in (None, self.agent):
+            raise ValueError(f"agent must be {self.agent!r}, as this manager's is, not {asked!r}")
+        return asked or self.agent
 
     def _reading(
         self, plan: Plan[Session], user_id: object, thread_id: object = None
@@ -90,7 +104,7 @@ class BaseManager:
     def _adopt(self, user_id: object, thread_id: str, title: str | None) -> Plan[Session]:
         """Make a session for a thread that may be adopted."""
         said = None if title is not None else (yield from self._title(thread_id))
-        plan = upkeep.adopt(user_id, thread_id, title, said)
+        plan = upkeep.adopt(user_id, thread_id, title, said, self.agent)
         return (yield from self.cache.writing(plan))
 
     def _title(self, thread_id: str) -> Plan[str | None]:
@@ -108,7 +122,7 @@ class BaseManager:
         self, user_id: object, thread_id: object, title: str | None
     ) -> Plan[Session]:
         """Make a session for a thread, unless it is another's; return the user's own."""
-        theirs = yield from upkeep.may_adopt(user_id, thread_id, title)
+        theirs = yield from upkeep.may_adopt(user_id, thread_id, title, self.agent)
         return theirs or (yield from self._adopt(user_id, checks.thread_id(thread_id), title))
 
     def _backfill(
@@ -133,7 +147,7 @@ class BaseManager:
 
     def _call_titler(self, ask: Callable[..., Any], titler: Titler, thread_id: str) -> Plan[None]:
         """Title a session by what *ask* gets from *titler*, if nobody did before."""
-        if not (yield from operations.claim_title(thread_id)):
+        if not (yield from operations.claim_title(thread_id, self.agent)):
             return
         messages = yield from self._messages(thread_id)
         title = yield Call(ask, (titler, messages))

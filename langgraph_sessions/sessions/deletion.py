@@ -52,10 +52,17 @@ def deletes(thread_ids: Sequence[str], strategy: str) -> bool:
 
 @dataclass(frozen=True)
 class DeleteThreads(Composite):
-    """Delete threads with their sessions, of *user_id* only if given; count the sessions."""
+    """Delete threads with their sessions, of *user_id* only if given; count the sessions.
+
+    Attributes:
+        thread_ids: The threads.
+        user_id: Whose they must be; `None`: anybody's, an operator's call.
+        agent: Of which agent the user's must be; `None`: whichever.
+    """
 
     thread_ids: Sequence[str]
     user_id: str | None = None
+    agent: str | None = None
 
     atomic = True
     repeatable = False
@@ -64,7 +71,8 @@ class DeleteThreads(Composite):
         """Delete them in the order in which saves lock."""
         threads = self.thread_ids
         if self.user_id is not None:
-            threads = [row["thread_id"] for row in (yield OwnedThreads(threads, self.user_id))]
+            owned = yield OwnedThreads(threads, self.user_id, self.agent)
+            threads = [row["thread_id"] for row in owned]
         deleted = yield from delete_sessions(threads, self.user_id)
         yield from delete_rows(threads if self.user_id is None else deleted)
         return len(deleted)
@@ -88,13 +96,13 @@ def delete_rows(thread_ids: Sequence[str]) -> Plan[None]:
     yield Batch([DeleteRows(table, thread_ids) for table in TABLES])
 
 
-def delete(user_id: object, thread_id: object) -> Plan[None]:
+def delete(user_id: object, thread_id: object, agent: str | None) -> Plan[None]:
     """Delete a session and its thread."""
-    return _delete(checks.user_id(user_id), checks.thread_id(thread_id))
+    return _delete(checks.user_id(user_id), checks.thread_id(thread_id), agent)
 
 
-def _delete(user_id: str, thread_id: str) -> Plan[None]:
-    if not (yield DeleteThreads([thread_id], user_id)):
+def _delete(user_id: str, thread_id: str, agent: str | None) -> Plan[None]:
+    if not (yield DeleteThreads([thread_id], user_id, agent)):
         raise SessionNotFoundError(user_id, thread_id)
 
 

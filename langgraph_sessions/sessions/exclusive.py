@@ -26,11 +26,16 @@ class Turn:
     """
 
     def __init__(
-        self, user_id: object, thread_id: object, timeout: object, factory: ThreadIdFactory
+        self,
+        user_id: object,
+        thread_id: object,
+        timeout: object,
+        factory: ThreadIdFactory,
+        agent: str | None,
     ) -> None:
         """Wait for at most *timeout* seconds, for ever if it is `None`."""
         configurable = {"user_id": user_id, "thread_id": thread_id}
-        self._request = Request.of({"configurable": configurable})
+        self._request = Request.of({"configurable": configurable}, agent=agent)
         self._timeout = (
             None if timeout is None else checks.seconds("timeout", timeout, checks.LONGEST_WAIT)
         )

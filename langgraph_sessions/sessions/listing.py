@@ -33,6 +33,7 @@ class Listing:
         title: object = None,
         metadata: object = None,
         status: object = None,
+        agent: object = None,
         updated_after: object = None,
         updated_before: object = None,
         cursor: object = None,
@@ -48,6 +49,9 @@ class Listing:
         filters: dict[str, Any] = {}
         if user_id is not EVERYBODY:
             filters["user_id"] = checks.user_id(user_id)
+        if agent is not None:
+            name = "everybodys_agent" if user_id is EVERYBODY else "agent"
+            filters[name] = checks.agent(agent)
         if title is not None:
             filters["title"] = f"%{_escape_like(checks.title(title))}%"
         if metadata is not None:

@@ -48,6 +48,7 @@ class AgentSessionManager(ManagerUpkeep):
         path: Path | None = None,
         pool_size: int = POOL_SIZE,
         auto_setup: bool = True,
+        agent: str | None = None,
         thread_id_factory: ThreadIdFactory = default_thread_id,
         cache_size: int = 1000,
         cache_ttl: float = 5.0,
@@ -56,7 +57,7 @@ class AgentSessionManager(ManagerUpkeep):
         retry_for: float = 5.0,
     ) -> None:
         """Choose the database. Takes and raises what `SessionSaver` does."""
-        super().__init__(serde, thread_id_factory, cache_size, cache_ttl)
+        super().__init__(serde, thread_id_factory, cache_size, cache_ttl, agent)
         self._owns_database = not isinstance(conn, Database)
         self._database = (
             conn
@@ -102,7 +103,9 @@ class AgentSessionManager(ManagerUpkeep):
         """
         factory = self.thread_id_factory
         return self._database.run(
-            self.cache.writing(operations.create(user_id, title, thread_id, metadata, factory))
+            self.cache.writing(
+                operations.create(user_id, title, thread_id, metadata, factory, self.agent)
+            )
         )
 
     def get_or_create_user_session(self, user_id: UserId, title: str = DEFAULT_TITLE) -> Session:
@@ -112,7 +115,9 @@ class AgentSessionManager(ManagerUpkeep):
             ValueError: The id that `thread_id_factory` returned is in use.
         """
         return self._database.run(
-            self.cache.writing(operations.get_or_create(user_id, title, self.thread_id_factory))
+            self.cache.writing(
+                operations.get_or_create(user_id, title, self.thread_id_factory, self.agent)
+            )
         )
 
     def get_current_user_session(self, user_id: UserId) -> Session:
@@ -121,7 +126,9 @@ class AgentSessionManager(ManagerUpkeep):
         Raises:
             SessionNotFoundError: The user has no active session.
         """
-        return self._database.run(self._reading(operations.get_current(user_id), user_id))
+        return self._database.run(
+            self._reading(operations.get_current(user_id, self.agent), user_id)
+        )
 
     def get_session(self, user_id: UserId, thread_id: ThreadId) -> Session:
         """Return a certain session.
@@ -129,7 +136,7 @@ class AgentSessionManager(ManagerUpkeep):
         Raises:
             SessionNotFoundError: The user has no such session.
         """
-        plan = operations.get(user_id, thread_id)
+        plan = operations.get(user_id, thread_id, self.agent)
         return self._database.run(self._reading(plan, user_id, thread_id))
 
     def run_config(
@@ -160,7 +167,9 @@ class AgentSessionManager(ManagerUpkeep):
         """
         factory = self.thread_id_factory
         return self._database.run(
-            operations.run_config(user_id, thread_id, new_session, title, make_current, factory)
+            operations.run_config(
+                user_id, thread_id, new_session, title, make_current, factory, self.agent
+            )
         )
 
     def update_session(
@@ -179,7 +188,7 @@ class AgentSessionManager(ManagerUpkeep):
             SessionNotFoundError: The user has no such session.
         """
         return self._database.run(
-            self.cache.writing(operations.update(user_id, updates, thread_id))
+            self.cache.writing(operations.update(user_id, updates, thread_id, self.agent))
         )
 
     def switch_session(self, user_id: UserId, thread_id: ThreadId) -> Session:
@@ -188,21 +197,23 @@ class AgentSessionManager(ManagerUpkeep):
         Raises:
             SessionNotFoundError: The user has no such session.
         """
-        return self._database.run(self.cache.writing(operations.switch(user_id, thread_id)))
+        return self._database.run(
+            self.cache.writing(operations.switch(user_id, thread_id, self.agent))
+        )
 
     def deactivate_session(self, user_id: UserId, *, thread_id: ThreadId | None = None) -> int:
         """Deactivate a session, or all of the user's; return how many were active."""
         user = checks.user_id(user_id)
-        plan = operations.deactivate(user, thread_id)
+        plan = operations.deactivate(user, thread_id, self.agent)
         return self._database.run(self.cache.forgetting(plan, user))
 
     def has_session(self, user_id: UserId) -> bool:
         """Say whether the user has an active session."""
-        return bool(self._database.run(operations.has(user_id)))
+        return bool(self._database.run(operations.has(user_id, self.agent)))
 
     def list_active_sessions(self, user_id: UserId | Everybody = EVERYBODY) -> list[Session]:
         """Return the active sessions, newest first; of all users if *user_id* is left out."""
-        return self._database.run(Listing(user_id, active=True).all())
+        return self._database.run(Listing(user_id, active=True, agent=self.agent).all())
 
     def list_sessions(
         self,
@@ -212,6 +223,7 @@ class AgentSessionManager(ManagerUpkeep):
         title: str | None = None,
         metadata: dict[str, Any] | None = None,
         status: str | None = None,
+        agent: str | None = None,
         updated_after: datetime | None = None,
         updated_before: datetime | None = None,
         limit: int = 20,
@@ -225,6 +237,8 @@ class AgentSessionManager(ManagerUpkeep):
             title: Only those whose title contains this, in upper or lower case.
             metadata: Only those whose metadata contain this (PostgreSQL's `@>`).
             status: Only those that are `"idle"`, `"interrupted"` or in `"error"`.
+            agent: Only this agent's. A manager of an agent lists its own alone: `ValueError` for
+                another's.
             updated_after: Only those used after this moment (aware).
             updated_before: Only those used before this moment (aware).
             limit: How many, from 1 to 1000.
@@ -236,6 +250,7 @@ class AgentSessionManager(ManagerUpkeep):
             title=title,
             metadata=metadata,
             status=status,
+            agent=self._listed(agent),
             updated_after=updated_after,
             updated_before=updated_before,
             cursor=cursor,
@@ -243,10 +258,18 @@ class AgentSessionManager(ManagerUpkeep):
         return self._database.run(listing.page(limit))
 
     def count_sessions(
-        self, user_id: UserId | Everybody = EVERYBODY, *, active: bool | None = None
+        self,
+        user_id: UserId | Everybody = EVERYBODY,
+        *,
+        active: bool | None = None,
+        agent: str | None = None,
     ) -> int:
-        """Return how many sessions a user has; everybody, if *user_id* is left out."""
-        return self._database.run(Listing(user_id, active=active).count())
+        """Return how many sessions a user has; everybody, if *user_id* is left out.
+
+        *active* and *agent* are as in `list_sessions`.
+        """
+        listing = Listing(user_id, active=active, agent=self._listed(agent))
+        return self._database.run(listing.count())
 
     def delete_session(self, user_id: UserId, thread_id: ThreadId) -> None:
         """Delete a session and all its checkpoints, writes and blobs, in one transaction.
@@ -255,7 +278,7 @@ class AgentSessionManager(ManagerUpkeep):
             SessionNotFoundError: The user has no such session.
         """
         user = checks.user_id(user_id)
-        plan = deletion.delete(user, thread_id)
+        plan = deletion.delete(user, thread_id, self.agent)
         self._database.run(self.cache.forgetting(plan, user))
 
     def fork_session(
@@ -290,7 +313,7 @@ class AgentSessionManager(ManagerUpkeep):
                 is in use.
         """
         factory = self.thread_id_factory
-        plan = upkeep.fork(user_id, thread_id, checkpoint_id, title, factory)
+        plan = upkeep.fork(user_id, thread_id, checkpoint_id, title, factory, self.agent)
         return self._database.run(self.cache.writing(plan))
 
     @contextmanager
@@ -320,7 +343,7 @@ class AgentSessionManager(ManagerUpkeep):
             ValueError: *conn* is a pool whose conninfo or kwargs are functions; or the id that
                 `thread_id_factory` returned is in use.
         """
-        turn = Turn(user_id, thread_id, timeout, self.thread_id_factory)
+        turn = Turn(user_id, thread_id, timeout, self.thread_id_factory, self.agent)
         conn, session = do(turn.take_deed(self._database))
         try:
             yield session

@@ -23,7 +23,7 @@ class ManagerUpkeep(BaseManager):
     _database: Database
 
     def delete_user(self, user_id: UserId) -> dict[str, int]:
-        """Delete everything of a user, in one transaction.
+        """Delete everything of a user, whichever agent's, in one transaction.
 
         That is all sessions with their threads, threads without a session that are the user's
         (see `backfill`), and preferences.
@@ -35,7 +35,9 @@ class ManagerUpkeep(BaseManager):
         return self._database.run(self.cache.forgetting(deletion.delete_user(user), user))
 
     def export_user(self, user_id: UserId) -> Iterator[dict[str, Any]]:
-        """Yield everything of a user as JSON-ready records, a conversation in memory at a time.
+        """Yield everything of a user, whichever agent's, as JSON-ready records.
+
+        One conversation is in memory at a time.
 
         The first, if there are any, is `{"record": "preferences", …}`; then come, for each
         session, `{"record": "session", …}` with its columns, and `{"record": "message", …}` with
@@ -57,6 +59,8 @@ class ManagerUpkeep(BaseManager):
         on_progress: Callable[[Mapping[str, int]], object] | None = None,
     ) -> dict[str, int]:
         """Delete sessions that are old enough, all the conditions given together.
+
+        A manager of an agent purges its own alone.
 
         It works in batches, each a short transaction, and waits for nobody. What is locked, by
         a save or another purge, is left alone, and so is a session with a run at work: there
@@ -82,7 +86,7 @@ class ManagerUpkeep(BaseManager):
             ValueError: No condition is given, or a duration is negative or over 36500 days.
         """
         checks.optional_function("on_progress", on_progress)
-        purge = Purge(idle_for, older_than, active, interrupted, dry_run, batch_size)
+        purge = Purge(idle_for, older_than, active, interrupted, dry_run, batch_size, self.agent)
         return self._database.run(self._purge(purge, on_progress))
 
     def adopt_session(
@@ -92,11 +96,11 @@ class ManagerUpkeep(BaseManager):
 
         Its times are those of the first and last checkpoint; without *title* it is titled by
         the first human message. What is the user's session already is returned as it is.
-        LangGraph's tables are only read.
+        LangGraph's tables are only read. The session is of the manager's agent.
 
         Raises:
             SessionNotFoundError: There is no such thread, or it is another user's, by its
-                session or by its checkpoints (see `backfill`).
+                session or by its checkpoints (see `backfill`), or another agent's.
             TypeError, ValueError: *title* is none, even if it is not needed.
         """
         return self._database.run(self._adopt_checked(user_id, thread_id, title))
@@ -111,6 +115,8 @@ class ManagerUpkeep(BaseManager):
 
         The thread belongs to whom the newest checkpoint that names anybody names; the root
         graph's come before subgraphs'.
+
+        The sessions are of the manager's agent.
 
         It can be stopped and called again at any time: nothing is adopted twice. A thread that
         cannot be read gets no title; one that was deleted meanwhile, or whose id is too long

@@ -38,12 +38,17 @@ UPDATABLE: Final = ("title", "is_active", "metadata")
 
 
 def create(
-    user_id: object, title: object, thread_id: object, metadata: object, factory: ThreadIdFactory
+    user_id: object,
+    title: object,
+    thread_id: object,
+    metadata: object,
+    factory: ThreadIdFactory,
+    agent: str | None,
 ) -> Plan[Session]:
     """Insert a session, which becomes current by being the newest."""
     user, name, given = checks.user_id(user_id), checks.title(title), _optional_thread_id(thread_id)
     data = {} if metadata is None else checks.metadata(metadata)
-    return _create(user, name, given, data, factory)
+    return _create(user, name, given, data, factory, agent)
 
 
 def _create(
@@ -52,6 +57,7 @@ def _create(
     given: str | None,
     metadata: dict[str, Any],
     factory: ThreadIdFactory,
+    agent: str | None,
 ) -> Plan[Session]:
     kind, name = (CreateSession, FACTORY_ID) if given is None else (CreateGivenSession, "thread_id")
     thread_id = given or (yield Call(new_thread_id, (factory, user_id)))
@@ -63,6 +69,7 @@ def _create(
             title=title,
             title_source=source,
             metadata=metadata,
+            agent=agent,
         )
     ):
         return Session.from_row(row)
@@ -74,9 +81,11 @@ def _title_source(title: str) -> str:
     return "default" if title == DEFAULT_TITLE else "user"
 
 
-def get_or_create(user_id: object, title: object, factory: ThreadIdFactory) -> Plan[Session]:
+def get_or_create(
+    user_id: object, title: object, factory: ThreadIdFactory, agent: str | None
+) -> Plan[Session]:
     """Return the current session; else make one, the same one as a run at this moment makes."""
-    asked = Request.of({"configurable": {"user_id": user_id}})
+    asked = Request.of({"configurable": {"user_id": user_id}}, agent=agent)
     return _get_or_create(asked, checks.title(title), factory)
 
 
@@ -95,22 +104,22 @@ def _get_or_create(asked: Request, title: str, factory: ThreadIdFactory) -> Plan
     return Session.from_row(row)
 
 
-def get_current(user_id: object) -> Plan[Session]:
+def get_current(user_id: object, agent: str | None) -> Plan[Session]:
     """Return the current session."""
     user = checks.user_id(user_id)
-    return _one(GetCurrent(user), user)
+    return _one(GetCurrent(user, agent), user)
 
 
-def get(user_id: object, thread_id: object) -> Plan[Session]:
+def get(user_id: object, thread_id: object, agent: str | None) -> Plan[Session]:
     """Return a certain session."""
     user, thread = checks.user_id(user_id), checks.thread_id(thread_id)
-    return _one(GetSession(user, thread), user, thread)
+    return _one(GetSession(user, thread, agent), user, thread)
 
 
-def switch(user_id: object, thread_id: object) -> Plan[Session]:
+def switch(user_id: object, thread_id: object, agent: str | None) -> Plan[Session]:
     """Make a session current, and active."""
     user, thread = checks.user_id(user_id), checks.thread_id(thread_id)
-    return _one(SwitchSession(user, thread), user, thread)
+    return _one(SwitchSession(user, thread, agent), user, thread)
 
 
 def run_config(
@@ -120,6 +129,7 @@ def run_config(
     title: object,
     make_current: object,
     factory: ThreadIdFactory,
+    agent: str | None,
 ) -> Plan[RunnableConfig]:
     """Return the config of a run that would go where these say, with its thread."""
     asked: dict[str, Any] = {
@@ -129,7 +139,7 @@ def run_config(
         "title": title,
         "make_current": make_current,
     }
-    return _run_config(Request.of({"configurable": asked}), factory)
+    return _run_config(Request.of({"configurable": asked}, agent=agent), factory)
 
 
 def _run_config(request: Request, factory: ThreadIdFactory) -> Plan[RunnableConfig]:
@@ -142,7 +152,7 @@ def _run_config(request: Request, factory: ThreadIdFactory) -> Plan[RunnableConf
     return {"configurable": configurable}
 
 
-def update(user_id: object, updates: object, thread_id: object) -> Plan[Session]:
+def update(user_id: object, updates: object, thread_id: object, agent: str | None) -> Plan[Session]:
     """Change a session."""
     if not isinstance(updates, Mapping):
         raise TypeError(f"updates must be a dict, not {type(updates).__name__}")
@@ -157,7 +167,8 @@ def update(user_id: object, updates: object, thread_id: object) -> Plan[Session]
     if "metadata" in updates:
         checked["metadata"] = checks.metadata(updates["metadata"])
     user, thread = checks.user_id(user_id), _optional_thread_id(thread_id)
-    return _one(UpdateSession(user_id=user, thread_id=thread, **checked), user, thread)
+    statement = UpdateSession(user_id=user, thread_id=thread, agent=agent, **checked)
+    return _one(statement, user, thread)
 
 
 def _one(statement: Statement, user_id: str, thread_id: str | None = None) -> Plan[Session]:
@@ -171,14 +182,15 @@ def _optional_thread_id(thread_id: object) -> str | None:
     return None if thread_id is None else checks.thread_id(thread_id)
 
 
-def deactivate(user_id: object, thread_id: object) -> Plan[int]:
+def deactivate(user_id: object, thread_id: object, agent: str | None) -> Plan[int]:
     """Deactivate one session, or all of the user's; return how many."""
-    return _number(DeactivateSessions(checks.user_id(user_id), _optional_thread_id(thread_id)))
+    user, thread = checks.user_id(user_id), _optional_thread_id(thread_id)
+    return _number(DeactivateSessions(user, thread, agent))
 
 
-def has(user_id: object) -> Plan[int]:
+def has(user_id: object, agent: str | None) -> Plan[int]:
     """Say, by 1 or 0, whether the user has an active session."""
-    return _number(HasSession(checks.user_id(user_id)))
+    return _number(HasSession(checks.user_id(user_id), agent))
 
 
 def _number(statement: Statement) -> Plan[int]:
@@ -186,9 +198,9 @@ def _number(statement: Statement) -> Plan[int]:
     return int(row["count"])
 
 
-def claim_title(thread_id: str) -> Plan[bool]:
+def claim_title(thread_id: str, agent: str | None) -> Plan[bool]:
     """Say whether the caller is the one to call a titler for a session."""
-    return bool((yield ClaimTitle(thread_id)))
+    return bool((yield ClaimTitle(thread_id, agent)))
 
 
 def set_title(thread_id: str, title: str) -> Plan[Session | None]:

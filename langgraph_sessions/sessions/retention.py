@@ -34,6 +34,7 @@ class Purge:
         interrupted: object,
         dry_run: object,
         batch_size: object,
+        agent: str | None,
     ) -> None:
         """Check the arguments of `purge_sessions`."""
         if idle_for is None and older_than is None and active is None:
@@ -45,6 +46,7 @@ class Purge:
             "interrupted": checks.boolean("interrupted", interrupted),
             "dry_run": checks.boolean("dry_run", dry_run),
             "limit": checks.limit(batch_size, "batch_size"),
+            "agent": agent,
         }
         self.counts = {"purged": 0, "kept": 0}
         self._after = 0
@@ -85,6 +87,7 @@ class PurgeBatch(Composite):
     dry_run: bool
     limit: int
     after: int
+    agent: str | None = None
 
     atomic = True
 
@@ -96,6 +99,7 @@ class PurgeBatch(Composite):
             active=self.active,
             after=self.after,
             limit=self.limit,
+            agent=self.agent,
         )
         ids = [row["id"] for row in found]
         if not ids:

@@ -36,13 +36,14 @@ def fork(
     checkpoint_id: object,
     title: object,
     factory: ThreadIdFactory,
+    agent: str | None,
 ) -> Plan[Session]:
     """Copy a session up to a checkpoint, by default its newest, as a new one."""
     source, user = checks.thread_id(thread_id), checks.user_id(user_id)
     if checkpoint_id is not None:
         checks.text("checkpoint_id", checkpoint_id)
     name = None if title is None else checks.title(title)
-    return _fork(source, user, cast("str | None", checkpoint_id), name, factory)
+    return _fork(source, user, cast("str | None", checkpoint_id), name, factory, agent)
 
 
 def _fork(
@@ -51,10 +52,16 @@ def _fork(
     checkpoint_id: str | None,
     title: str | None,
     factory: ThreadIdFactory,
+    agent: str | None,
 ) -> Plan[Session]:
     target = yield Call(new_thread_id, (factory, user_id))
     copy = CopySession(
-        source=source, target=target, user_id=user_id, checkpoint_id=checkpoint_id, title=title
+        source=source,
+        target=target,
+        user_id=user_id,
+        agent=agent,
+        checkpoint_id=checkpoint_id,
+        title=title,
     )
     (row,) = yield from _copied(copy, FACTORY_ID)
     return Session.from_row(row)
@@ -116,7 +123,9 @@ def _preferences(statement: Statement) -> Plan[dict[str, Any]]:
 # --- Adoption ----------------------------------------------------------------------------------
 
 
-def may_adopt(user_id: object, thread_id: object, title: object) -> Plan[Session | None]:
+def may_adopt(
+    user_id: object, thread_id: object, title: object, agent: str | None
+) -> Plan[Session | None]:
     """Return the session that the user has on a thread; else check that it may be adopted.
 
     Raises:
@@ -124,11 +133,11 @@ def may_adopt(user_id: object, thread_id: object, title: object) -> Plan[Session
     """
     if title is not None:
         checks.title(title)
-    return _may_adopt(checks.user_id(user_id), checks.thread_id(thread_id))
+    return _may_adopt(checks.user_id(user_id), checks.thread_id(thread_id), agent)
 
 
-def _may_adopt(user_id: str, thread_id: str) -> Plan[Session | None]:
-    for row in (yield GetSession(user_id, thread_id)):
+def _may_adopt(user_id: str, thread_id: str, agent: str | None) -> Plan[Session | None]:
+    for row in (yield GetSession(user_id, thread_id, agent)):
         return Session.from_row(row)
     rows = yield ThreadOwner(thread_id)
     if not rows or rows[0]["owner"] not in (None, user_id):
@@ -137,13 +146,13 @@ def _may_adopt(user_id: str, thread_id: str) -> Plan[Session | None]:
 
 
 def adopt(
-    user_id: object, thread_id: str, title: object, message_title: str | None
+    user_id: object, thread_id: str, title: object, message_title: str | None, agent: str | None
 ) -> Plan[Session]:
     """Make a session for a thread; the user's own is simply returned."""
     given = None if title is None else checks.title(title)
     name = given or message_title or DEFAULT_TITLE
     source = "user" if given else "message" if message_title else "default"
-    return _adopt(AdoptSession(checks.user_id(user_id), thread_id, name, source))
+    return _adopt(AdoptSession(checks.user_id(user_id), thread_id, name, source, agent))
 
 
 def _adopt(statement: AdoptSession) -> Plan[Session]:

@@ -51,8 +51,8 @@ class Column:
         return self.default is not None and self.default.startswith("nextval(")
 
 
-def _seen(name: str, type_: str, default: str | None = None) -> Column:
-    return Column(name, type_, default=default, seen=True, in_runs=True)
+def _seen(name: str, type_: str, default: str | None = None, *, nullable: bool = False) -> Column:
+    return Column(name, type_, nullable, default, seen=True, in_runs=True)
 
 
 _TEXT: Final = "character varying(255)"
@@ -67,6 +67,7 @@ USER_SESSIONS: Final = (
     _seen("updated_at", _TIME, "CURRENT_TIMESTAMP"),
     _seen("is_active", "boolean", "true"),
     _seen("metadata", "jsonb", "'{}'::jsonb"),
+    _seen("agent", _TEXT, nullable=True),
     Column("title_source", "text", default="'default'::text", in_runs=True),
     Column("titler_called", "boolean", default="false", in_runs=True),
     Column("status", "text", default="'idle'::text", in_runs=True),
@@ -79,8 +80,12 @@ SESSION_THREADS: Final = (
 )
 SESSION_USERS: Final = (
     Column("user_id", _TEXT),
-    Column("reserved_thread_id", _TEXT, nullable=True),
     Column("preferences", "jsonb", default="'{}'::jsonb"),
+)
+SESSION_RESERVATIONS: Final = (
+    Column("user_id", _TEXT),
+    Column("agent", _TEXT),
+    Column("thread_id", _TEXT),
 )
 USER_SESSIONS_MIGRATIONS: Final = (
     Column("version", "integer"),
@@ -96,6 +101,7 @@ TABLES: Final[Mapping[str, Sequence[Column]]] = {
     "user_sessions": USER_SESSIONS,
     "session_threads": SESSION_THREADS,
     "session_users": SESSION_USERS,
+    "session_reservations": SESSION_RESERVATIONS,
     "user_sessions_migrations": USER_SESSIONS_MIGRATIONS,
     "user_sessions_functions": USER_SESSIONS_FUNCTIONS,
 }

@@ -10,18 +10,20 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from langgraph_sessions.plans import Statement
+from langgraph_sessions.sql.rows import OF_AGENT
 
 
 @dataclass(frozen=True)
 class OwnedThreads(Statement):
-    """Return the threads, of these, whose sessions are a user's."""
+    """Return the threads, of these, whose sessions are a user's, and of *agent* if given."""
 
     thread_ids: Sequence[str]
     user_id: str
+    agent: str | None = None
 
-    sql: ClassVar[str] = """
+    sql: ClassVar[str] = f"""
 SELECT thread_id FROM user_sessions
-WHERE thread_id = ANY (%(thread_ids)s) AND user_id = %(user_id)s"""
+WHERE thread_id = ANY (%(thread_ids)s) AND user_id = %(user_id)s AND {OF_AGENT}"""
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,15 @@ DELETE FROM session_threads WHERE user_id = %(user_id)s RETURNING thread_id"""
 
 @dataclass(frozen=True)
 class ForgetReserved(Statement):
-    """Clear these threads' reservations for their users' next sessions."""
+    """Delete these threads' reservations for their users' next sessions."""
 
     user_ids: Sequence[str]
     thread_ids: Sequence[str]
 
     returns_rows = False
     sql: ClassVar[str] = """
-UPDATE session_users SET reserved_thread_id = NULL
-WHERE user_id = ANY (%(user_ids)s) AND reserved_thread_id = ANY (%(thread_ids)s)"""
+DELETE FROM session_reservations
+WHERE user_id = ANY (%(user_ids)s) AND thread_id = ANY (%(thread_ids)s)"""
 
 
 @dataclass(frozen=True)
@@ -104,13 +106,14 @@ WITH deleted AS (
 
 @dataclass(frozen=True)
 class DeletePreferences(Statement):
-    """Delete a user's preferences and reservation; count the rows."""
+    """Delete a user's preferences and reservations; say, by 1 or 0, whether there were any."""
 
     user_id: str
 
     sql: ClassVar[str] = """
-WITH deleted AS (DELETE FROM session_users WHERE user_id = %(user_id)s RETURNING 1)
-SELECT count(*) AS count FROM deleted"""
+WITH preferences AS (DELETE FROM session_users WHERE user_id = %(user_id)s RETURNING 1),
+reservations AS (DELETE FROM session_reservations WHERE user_id = %(user_id)s RETURNING 1)
+SELECT (EXISTS (SELECT 1 FROM preferences) OR EXISTS (SELECT 1 FROM reservations))::int AS count"""
 
 
 # --- Of runs -----------------------------------------------------------------------------------

@@ -14,6 +14,9 @@ from langgraph_sessions.sql.rows import SESSION
 # hand, where `(%s IS NULL OR …)` can end in a generic one that uses no index.
 FILTERS: Final = {
     "user_id": "user_id = %(user_id)s",
+    "agent": "agent = %(agent)s",
+    # Another index, which is not to be chosen for a user's: see `migrations._INDEXES`.
+    "everybodys_agent": "agent || '' = %(everybodys_agent)s AND agent IS NOT NULL",
     "title": r"title ILIKE %(title)s ESCAPE '\'",
     "metadata": "metadata @> %(metadata)s",
     "updated_after": "updated_at > %(updated_after)s",
@@ -74,10 +77,12 @@ def _order(conditions: Sequence[str]) -> str:
     """Return the order of a listing, in the words of the index that is to give it.
 
     No time, and no id, is NULL: NULLS LAST changes nothing but which index has that order, one
-    for everybody's lists, one for those of everybody's that are active or not.
+    for everybody's lists, one for those of everybody's that are active or not, one for a user's
+    with an agent.
     """
     if FILTERS["user_id"] in conditions:
-        return " ORDER BY updated_at DESC, id DESC"
+        last = " NULLS LAST" if FILTERS["agent"] in conditions else ""
+        return f" ORDER BY updated_at DESC, id DESC{last}"
     if set(ACTIVE.values()) & set(conditions):
         return " ORDER BY updated_at DESC NULLS LAST, id DESC"
     return " ORDER BY updated_at DESC NULLS LAST, id DESC NULLS LAST"

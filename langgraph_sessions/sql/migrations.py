@@ -77,6 +77,7 @@ ALTER TABLE user_sessions
     ALTER updated_at SET DEFAULT CURRENT_TIMESTAMP,
     ALTER is_active SET NOT NULL, ALTER is_active SET DEFAULT TRUE,
     ADD COLUMN metadata JSONB NOT NULL DEFAULT '{}',
+    ADD COLUMN agent VARCHAR(255),
     ADD COLUMN title_source TEXT NOT NULL DEFAULT 'default'
         CHECK (title_source IN ('default', 'message', 'model', 'user')),
     ADD COLUMN titler_called BOOLEAN NOT NULL DEFAULT FALSE,
@@ -132,20 +133,30 @@ CREATE TABLE session_threads (
 INSERT INTO session_threads (thread_id, user_id) SELECT thread_id, user_id FROM user_sessions""",
 )
 
-# A user: preferences, and the thread id set aside for the next session, see
-# `sql.opening._RESERVE`.
+# A user's preferences.
 _USERS = """
 CREATE TABLE session_users (
-    user_id             VARCHAR(255) PRIMARY KEY,
-    reserved_thread_id  VARCHAR(255),
-    preferences         JSONB NOT NULL DEFAULT '{}'
+    user_id      VARCHAR(255) PRIMARY KEY,
+    preferences  JSONB NOT NULL DEFAULT '{}'
+)"""
+
+# The thread id set aside for a user's next session, see `sql.opening._RESERVE`: with each agent,
+# '' for none, since no part of a key is NULL.
+_RESERVATIONS = """
+CREATE TABLE session_reservations (
+    user_id    VARCHAR(255),
+    agent      VARCHAR(255),
+    thread_id  VARCHAR(255) NOT NULL,
+    PRIMARY KEY (user_id, agent)
 )"""
 
 # The order of every listing. The title is in the first for searches, which then need not visit
 # the rows; the current session is the first row of the third. Few sessions wait for something,
 # so that the fourth is small. Everybody's lists are set apart by NULLS LAST, see
 # `listing._order`: in the same order, one of their indexes would be chosen for a user with many
-# sessions, too, and read through everybody else's.
+# sessions, too, and read through everybody else's. So are those of a user with an agent; and
+# everybody's of an agent by `agent || ''`: statistics that do not know a new agent yet promise
+# that it has no sessions. Sessions without an agent have no entries in these, and cost no more.
 _INDEXES = (
     """CREATE INDEX user_sessions_user_idx ON user_sessions (user_id, updated_at DESC, id DESC)
     INCLUDE (title, is_active)""",
@@ -163,6 +174,15 @@ _INDEXES = (
     """CREATE INDEX user_sessions_recent_status_idx
     ON user_sessions (status, updated_at DESC NULLS LAST, id DESC NULLS LAST)
     WHERE status <> 'idle'""",
+    """CREATE INDEX user_sessions_agent_idx
+    ON user_sessions (user_id, agent, updated_at DESC, id DESC NULLS LAST)
+    INCLUDE (title, is_active) WHERE agent IS NOT NULL""",
+    """CREATE INDEX user_sessions_agent_current_idx
+    ON user_sessions (user_id, agent, current_at DESC, id DESC NULLS LAST)
+    WHERE agent IS NOT NULL AND is_active AND current_at IS NOT NULL""",
+    """CREATE INDEX user_sessions_recent_agent_idx
+    ON user_sessions ((agent || ''), updated_at DESC NULLS LAST, id DESC NULLS LAST)
+    WHERE agent IS NOT NULL""",
 )
 
 # The statuses of sessions that an older tool made: their threads may wait for something.
@@ -172,5 +192,5 @@ WHERE user_sessions_status(thread_id) <> 'idle'"""
 
 # The position of a migration is its version, from 1.
 MIGRATIONS: Final[tuple[Migration, ...]] = (
-    Migration((*_TABLE, *_THREADS, _USERS, *_INDEXES), finish=(_STATUSES,)),
+    Migration((*_TABLE, *_THREADS, _USERS, _RESERVATIONS, *_INDEXES), finish=(_STATUSES,)),
 )

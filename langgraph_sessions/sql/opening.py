@@ -12,28 +12,30 @@ from typing import ClassVar, Final
 
 from langgraph_sessions.plans import Params, Statement
 from langgraph_sessions.sql.columns import IN_RUNS
-from langgraph_sessions.sql.rows import CURRENT
+from langgraph_sessions.sql.rows import current
 
 _COLUMNS: Final = ", ".join(f"s.{column} AS session_{column}" for column in IN_RUNS)
 
 _THREAD: Final = """
 LEFT JOIN session_threads AS t ON t.thread_id = s.thread_id"""
 
-# Two first runs of one user must agree on a thread before either has saved anything, so
-# the first to ask reserves an id. The row lock of ON CONFLICT makes the second one wait
-# and read it. A reserved id is used up when its session was since deactivated, or never was
-# current, when another user took it, and when the caller found it `taken`.
+# Two first runs of one user, with one agent or with none, must agree on a thread before either has
+# saved anything, so the first to ask reserves an id. The row lock of ON CONFLICT makes the second
+# one wait and read it. A reserved id is used up when its session was since deactivated, or never
+# was current, when another user, or agent, took it, and when the caller found it `taken`.
+_AGENT: Final = "coalesce(%(agent)s::text, '')"
 _USED_UP: Final = """EXISTS (
-        SELECT FROM user_sessions AS used WHERE used.thread_id = u.reserved_thread_id
-        AND (used.user_id <> u.user_id OR NOT used.is_active OR used.current_at IS NULL)
+        SELECT FROM user_sessions AS used WHERE used.thread_id = r.thread_id
+        AND (used.user_id <> r.user_id OR coalesce(used.agent, '') <> r.agent
+            OR NOT used.is_active OR used.current_at IS NULL)
     )"""
 _RESERVE: Final = f"""
-INSERT INTO session_users AS u (user_id, reserved_thread_id)
-VALUES (%(user_id)s, %(thread_id)s)
-ON CONFLICT (user_id) DO UPDATE SET reserved_thread_id = CASE
-    WHEN u.reserved_thread_id IS NULL OR u.reserved_thread_id = %(taken)s::text OR {_USED_UP}
-    THEN EXCLUDED.reserved_thread_id ELSE u.reserved_thread_id END
-RETURNING reserved_thread_id AS thread_id"""
+INSERT INTO session_reservations AS r (user_id, agent, thread_id)
+VALUES (%(user_id)s, {_AGENT}, %(thread_id)s)
+ON CONFLICT (user_id, agent) DO UPDATE SET thread_id = CASE
+    WHEN r.thread_id = %(taken)s::text OR {_USED_UP}
+    THEN EXCLUDED.thread_id ELSE r.thread_id END
+RETURNING thread_id"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +44,14 @@ class _Open(Statement):
 
     Attributes:
         user_id: Who asks; `None` for a run without a user.
+        agent: The agent that asks; `None` for any.
         checkpoint_ns: A subgraph's namespace; `""` for the root graph.
         checkpoint_id: A certain checkpoint; `None` for the newest.
         select: LangGraph's query that loads the checkpoint; `None` loads none.
     """
 
     user_id: str | None
+    agent: str | None = None
     checkpoint_ns: str = ""
     checkpoint_id: str | None = None
     select: str | None = None
@@ -74,9 +78,10 @@ class _Open(Statement):
         return {key: value for key, value in vars(self).items() if key != "select"}
 
     def _head(self, thread_id: str) -> str:
-        """Join the checkpoint asked for; nothing of another user's leaves the server."""
+        """Join the checkpoint asked for; nothing of another user's, or agent's, is read."""
         if self.select is None:
             return ""
+        agent = "" if self.agent is None else " AND s.agent = %(agent)s"
         which = (
             "ORDER BY checkpoint_id DESC LIMIT 1"
             if self.checkpoint_id is None
@@ -86,7 +91,7 @@ class _Open(Statement):
 LEFT JOIN LATERAL (
     {self.select}
     WHERE thread_id = {thread_id} AND checkpoint_ns = %(checkpoint_ns)s
-    AND (s.id IS NULL OR s.user_id = {self._user}) {which}
+    AND (s.id IS NULL OR s.user_id = {self._user}{agent}) {which}
 ) AS head ON TRUE"""
 
     @property
@@ -123,8 +128,8 @@ class OpenCurrent(_Open):
     @property
     def sql(self) -> str:
         return (
-            f"SELECT {self._columns}{self._head_columns} FROM ({CURRENT}) AS s{_THREAD}"
-            f"{self._head('s.thread_id')}"
+            f"SELECT {self._columns}{self._head_columns} FROM ({current(self.agent)}) AS s"
+            f"{_THREAD}{self._head('s.thread_id')}"
         )
 
 
@@ -173,7 +178,7 @@ class OpenNew(OpenThread):
 
 @dataclass(frozen=True, kw_only=True)
 class OpenReserved(_Open):
-    """Open the thread reserved for the user's next session: one row.
+    """Open the thread reserved for the user's next session, with the agent: one row.
 
     Attributes:
         thread_id: The id to reserve if none is.
@@ -204,7 +209,7 @@ class FindNext(_Open):
     def sql(self) -> str:
         return self._opened(f"""
 SELECT coalesce(
-    (SELECT current.thread_id FROM ({CURRENT}) AS current),
-    (SELECT u.reserved_thread_id FROM session_users AS u
-    WHERE u.user_id = %(user_id)s AND NOT {_USED_UP}),
+    (SELECT current.thread_id FROM ({current(self.agent)}) AS current),
+    (SELECT r.thread_id FROM session_reservations AS r
+    WHERE r.user_id = %(user_id)s AND r.agent = {_AGENT} AND NOT {_USED_UP}),
     %(thread_id)s::text) AS thread_id""")

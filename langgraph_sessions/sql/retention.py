@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from langgraph_sessions.plans import Statement
+from langgraph_sessions.sql.rows import OF_AGENT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +20,13 @@ class OldSessions(Statement):
     active: bool | None
     after: int
     limit: int
+    agent: str | None = None
 
-    sql: ClassVar[str] = """
+    sql: ClassVar[str] = f"""
 SELECT id FROM user_sessions WHERE id > %(after)s
 AND (%(idle_for)s::interval IS NULL OR updated_at < clock_timestamp() - %(idle_for)s::interval)
 AND (%(older_than)s::interval IS NULL OR created_at < clock_timestamp() - %(older_than)s::interval)
-AND (%(active)s::boolean IS NULL OR is_active = %(active)s)
+AND (%(active)s::boolean IS NULL OR is_active = %(active)s) AND {OF_AGENT}
 ORDER BY id LIMIT %(limit)s"""
 
 

@@ -10,9 +10,23 @@ SESSION: Final = ", ".join(SEEN)
 # With the columns that are hidden from users.
 SESSION_ROW: Final = ", ".join(IN_RUNS)
 
-# The current session: the active one that was made current last. One index scan of one row. What
-# a job, or a graph called inside a run, made never was.
-CURRENT: Final = """
+# Of an agent's sessions alone, if one is given; for what is found by its key, or read whole.
+OF_AGENT: Final = "(%(agent)s::text IS NULL OR agent = %(agent)s::text)"
+
+
+def and_agent(agent: str | None) -> str:
+    """Return the condition that a session is of *agent*, if given, behind others."""
+    return "" if agent is None else " AND agent = %(agent)s"
+
+
+def current(agent: str | None) -> str:
+    """Return the query of the current session, of *agent* if given: an index scan of one row.
+
+    It is the active one that was made current last. What a job, or a graph called inside a run,
+    made never was. No id is NULL: NULLS LAST changes nothing but which index has that order.
+    """
+    last = "" if agent is None else " NULLS LAST"
+    return f"""
 SELECT * FROM user_sessions
-WHERE user_id = %(user_id)s AND is_active AND current_at IS NOT NULL
-ORDER BY current_at DESC, id DESC LIMIT 1"""
+WHERE user_id = %(user_id)s{and_agent(agent)} AND is_active AND current_at IS NOT NULL
+ORDER BY current_at DESC, id DESC{last} LIMIT 1"""

@@ -122,6 +122,8 @@ class PutSession(Guard):
     Attributes:
         user_id: Whose it is.
         thread_id: The thread to which the run saves.
+        agent: The agent of which it must be, and a new one is; `None`: whichever, and a new one is
+            of none.
         known: Whether the session existed when the run began.
         checked: Whether another run's saves are an error.
         save: The save's name; `None` for a save outside a run.
@@ -141,6 +143,7 @@ class PutSession(Guard):
 
     user_id: str
     thread_id: str
+    agent: str | None = None
     known: bool = False
     checked: bool = False
     save: str | None = None

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from psycopg.types.json import Jsonb
 
 from langgraph_sessions.plans import Params, Statement
-from langgraph_sessions.sql.rows import CURRENT, SESSION
+from langgraph_sessions.sql.rows import OF_AGENT, SESSION, and_agent, current
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,7 @@ class CreateSession(Statement):
     title: str
     title_source: str
     metadata: dict[str, Any] = field(default_factory=dict)
+    agent: str | None = None
     at: datetime | None = None
 
     sql: ClassVar[str] = f"""
@@ -35,8 +36,8 @@ WITH thread AS (
     ON CONFLICT (thread_id) DO NOTHING RETURNING user_id, thread_id
 )
 INSERT INTO user_sessions
-    (user_id, thread_id, title, title_source, metadata, created_at, updated_at, current_at)
-SELECT user_id, thread_id, %(title)s, %(title_source)s, %(metadata)s::jsonb,
+    (user_id, thread_id, agent, title, title_source, metadata, created_at, updated_at, current_at)
+SELECT user_id, thread_id, %(agent)s, %(title)s, %(title_source)s, %(metadata)s::jsonb,
     coalesce(%(at)s::timestamptz, now()), used, used
 FROM thread, LATERAL (
     SELECT coalesce(%(at)s::timestamptz, user_sessions_latest(user_id)) AS used) AS times
@@ -60,8 +61,11 @@ class GetCurrent(Statement):
     """Return the user's current session."""
 
     user_id: str
+    agent: str | None = None
 
-    sql: ClassVar[str] = f"SELECT {SESSION} FROM ({CURRENT}) AS s"
+    @property
+    def sql(self) -> str:
+        return f"SELECT {SESSION} FROM ({current(self.agent)}) AS s"
 
 
 @dataclass(frozen=True)
@@ -70,10 +74,11 @@ class GetSession(Statement):
 
     user_id: str
     thread_id: str
+    agent: str | None = None
 
     sql: ClassVar[str] = f"""
 SELECT {SESSION} FROM user_sessions
-WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s"""
+WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s AND {OF_AGENT}"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +90,18 @@ class UpdateSession(Statement):
     title: str | None = None
     is_active: bool | None = None
     metadata: dict[str, Any] | None = None
+    agent: str | None = None
 
-    sql: ClassVar[str] = f"""
+    @property
+    def sql(self) -> str:
+        return f"""
 UPDATE user_sessions SET
     title = coalesce(%(title)s::text, title),
     title_source = CASE WHEN %(title)s::text IS NULL THEN title_source ELSE 'user' END,
     is_active = coalesce(%(is_active)s::boolean, is_active),
     metadata = metadata || coalesce(%(metadata)s::jsonb, '{{}}')
-WHERE user_id = %(user_id)s
-AND thread_id = coalesce(%(thread_id)s::text, (SELECT thread_id FROM ({CURRENT}) AS s))
+WHERE user_id = %(user_id)s AND {OF_AGENT}
+AND thread_id = coalesce(%(thread_id)s::text, (SELECT thread_id FROM ({current(self.agent)}) AS s))
 RETURNING {SESSION}"""
 
     @property
@@ -108,6 +116,7 @@ class SwitchSession(Statement):
 
     user_id: str
     thread_id: str
+    agent: str | None = None
     at: datetime | None = None
 
     sql: ClassVar[str] = f"""
@@ -115,7 +124,7 @@ UPDATE user_sessions SET is_active = TRUE,
     updated_at = greatest(updated_at, used), current_at = greatest(updated_at, used)
 FROM (SELECT coalesce(
     %(at)s::timestamptz, user_sessions_latest(%(user_id)s)) AS used) AS times
-WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s
+WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s AND {OF_AGENT}
 RETURNING {SESSION}"""
 
 
@@ -127,11 +136,12 @@ class DeactivateSessions(Statement):
 
     user_id: str
     thread_id: str | None
+    agent: str | None = None
 
-    sql: ClassVar[str] = """
+    sql: ClassVar[str] = f"""
 WITH deactivated AS (
     UPDATE user_sessions SET is_active = FALSE
-    WHERE user_id = %(user_id)s AND is_active
+    WHERE user_id = %(user_id)s AND is_active AND {OF_AGENT}
     AND (%(thread_id)s::text IS NULL OR thread_id = %(thread_id)s::text)
     RETURNING 1
 ) SELECT count(*) AS count FROM deactivated"""
@@ -142,10 +152,13 @@ class HasSession(Statement):
     """Say, by a count of 1 or 0, whether the user has an active session."""
 
     user_id: str
+    agent: str | None = None
 
-    sql: ClassVar[str] = """
+    @property
+    def sql(self) -> str:
+        return f"""
 SELECT EXISTS (
-    SELECT FROM user_sessions WHERE user_id = %(user_id)s AND is_active
+    SELECT FROM user_sessions WHERE user_id = %(user_id)s{and_agent(self.agent)} AND is_active
 )::int AS count"""
 
 
@@ -156,10 +169,11 @@ class ClaimTitle(Statement):
     repeatable = False
 
     thread_id: str
+    agent: str | None = None
 
-    sql: ClassVar[str] = """
+    sql: ClassVar[str] = f"""
 UPDATE user_sessions SET titler_called = TRUE
-WHERE thread_id = %(thread_id)s AND NOT titler_called AND title_source <> 'user'
+WHERE thread_id = %(thread_id)s AND NOT titler_called AND title_source <> 'user' AND {OF_AGENT}
 RETURNING id"""
 
 

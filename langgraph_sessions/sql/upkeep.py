@@ -16,20 +16,21 @@ from langgraph_sessions.sql.rows import SESSION
 
 @dataclass(frozen=True, kw_only=True)
 class CopySession(Statement):
-    """Copy a thread, and its session, for the owner; refuse another *user_id*, if given."""
+    """Copy a thread, and its session, for the owner; refuse another *user_id*, or *agent*."""
 
     repeatable = False
 
     source: str
     target: str
     user_id: str | None = None
+    agent: str | None = None
     checkpoint_id: str | None = None
     title: str | None = None
 
     sql: ClassVar[str] = f"""
 SELECT {SESSION} FROM jsonb_to_record(user_sessions_copy_session(jsonb_build_object(
     'source', %(source)s::text, 'target', %(target)s::text, 'user_id', %(user_id)s::text,
-    'checkpoint_id', %(checkpoint_id)s::text, 'title', %(title)s::text)))
+    'agent', %(agent)s::text, 'checkpoint_id', %(checkpoint_id)s::text, 'title', %(title)s::text)))
     AS s ({record(SEEN)}) WHERE s.id IS NOT NULL"""
 
 
@@ -136,12 +137,13 @@ WITH saved AS (
     ON CONFLICT (thread_id) DO UPDATE SET thread_id = EXCLUDED.thread_id
     WHERE t.user_id = EXCLUDED.user_id RETURNING user_id, thread_id
 )
-INSERT INTO user_sessions
-    (user_id, thread_id, title, title_source, status, created_at, updated_at, current_at)
-SELECT user_id, thread_id, %(title)s, %(title_source)s, user_sessions_status(thread_id),
-    least(first, now()), least(last, now()), least(last, now())
+INSERT INTO user_sessions AS s
+    (user_id, thread_id, agent, title, title_source, status, created_at, updated_at, current_at)
+SELECT user_id, thread_id, %(agent)s::text, %(title)s, %(title_source)s,
+    user_sessions_status(thread_id), least(first, now()), least(last, now()), least(last, now())
 FROM saved, thread
 ON CONFLICT (thread_id) DO UPDATE SET thread_id = EXCLUDED.thread_id
+WHERE %(agent)s::text IS NULL OR s.agent = %(agent)s::text
 RETURNING {SESSION}"""
 
 
@@ -153,5 +155,6 @@ class AdoptSession(Statement):
     thread_id: str
     title: str
     title_source: str
+    agent: str | None = None
 
     sql: ClassVar[str] = _ADOPT

@@ -285,6 +285,67 @@ def a_new_session_is_not_on_a_thread_that_the_user_has() -> Sequence[Step]:
     ]
 
 
+# --- Agents -------------------------------------------------------------------------------------
+
+
+def an_agent_finds_its_own_sessions_alone() -> Sequence[Step]:
+    """Who has no agent finds all; an agent, neither another's nor nobody's."""
+    soup, rome = {"thread_id": "t", "agent": "cook"}, {"thread_id": "u", "agent": "guide"}
+    of_t: dict[str, Any] = {"user_id": "alice", "thread_id": "t"}
+    return [
+        made(agent="cook"),
+        made(thread_id="u", agent="guide"),
+        made(thread_id="v"),
+        Step(GetCurrent("alice"), [{"thread_id": "v", "agent": None}]),
+        Step(GetCurrent("alice", "cook"), [soup]),
+        Step(GetCurrent("alice", "guide"), [rome]),
+        Step(FindCurrent(user_id="alice", agent="cook"), [{"session_thread_id": "t"}]),
+        Step(OpenCurrent(user_id="alice", agent="guide"), [{"session_thread_id": "u"}]),
+        Step(OpenCurrent(user_id="alice", agent="waiter"), NONE),
+        Step(FindNext(user_id="alice", agent="cook", thread_id="n"), HERS),
+        Step(HasSession("alice", "cook"), [{"count": 1}]),
+        Step(GetSession("alice", "t", "cook"), [soup]),
+        Step(GetSession("alice", "t", "guide"), NONE),
+        Step(GetSession("alice", "v", "guide"), NONE),
+        Step(SwitchSession("alice", "t", "guide"), NONE),
+        Step(UpdateSession(**of_t, agent="guide", title="Rome"), NONE),
+        Step(UpdateSession(user_id="alice", agent="cook", title="Soup"), [soup]),
+        Step(DeactivateSessions("alice", "t", "guide"), [{"count": 0}]),
+        Step(DeactivateSessions("alice", "t", "cook"), [{"count": 1}]),
+        Step(OpenCurrent(user_id="alice", agent="cook"), NONE),
+        Step(GetSession("alice", "t"), [{"title": "Soup", "is_active": False}]),
+    ]
+
+
+def two_agents_first_runs_get_a_thread_each() -> Sequence[Step]:
+    """Two of one agent's get one; a thread that another agent took is used up."""
+
+    def reserve(thread_id: str, agent: str | None = None) -> OpenReserved:
+        return OpenReserved(user_id="alice", thread_id=thread_id, agent=agent)
+
+    return [
+        Step(reserve("t", "cook"), NEW),
+        Step(reserve("u", "guide"), [{"asked_thread_id": "u"}]),
+        Step(reserve("v"), [{"asked_thread_id": "v"}]),
+        Step(reserve("w", "cook"), NEW),
+        Step(put(agent="cook"), [{"thread_id": "t", "agent": "cook"}]),
+        Step(reserve("w", "cook"), HERS),
+        Step(put(thread_id="u", agent="cook"), [{"agent": "cook"}]),
+        Step(reserve("x", "guide"), [{"asked_thread_id": "x", "session_id": None}]),
+        Step(reserve("y", "guide"), [{"asked_thread_id": "x", "session_id": None}]),
+    ]
+
+
+def a_session_keeps_its_agent() -> Sequence[Step]:
+    """Who has no agent saves to it, and it stays the agent's."""
+    return [
+        Step(put(agent="cook"), [{"agent": "cook"}]),
+        Step(put(), [{"agent": "cook"}]),
+        Step(put(agent="cook", first=True), [{"agent": "cook"}]),
+        Step(GetSession("alice", "t", "cook"), [{"agent": "cook"}]),
+    ]
+
+
 CASES: list[Case] = [
     a_session_is_made_once,
     a_session_is_found_by_its_user_alone,
@@ -304,4 +365,7 @@ CASES: list[Case] = [
     a_new_session_is_not_on_another_users_thread,
     a_first_session_is_not_on_another_users_thread,
     a_new_session_is_not_on_a_thread_that_the_user_has,
+    an_agent_finds_its_own_sessions_alone,
+    two_agents_first_runs_get_a_thread_each,
+    a_session_keeps_its_agent,
 ]

@@ -128,7 +128,7 @@ async def test_a_session_deleted_during_a_run_stays_deleted(
             {"configurable": {"user_id": "alice"}},
             durability="sync",
         )
-    kept = [table for table in TABLES if table != "session_users"]
+    kept = [table for table in TABLES if table != "session_reservations"]
     assert rows(db, *kept) == [0] * len(kept)
 
 

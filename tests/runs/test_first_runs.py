@@ -1,4 +1,7 @@
-"""Two first runs of one user at the same moment, from any number of processes, make one session."""
+"""First runs of one user at the same moment, from any number of processes, make one session.
+
+It is one for each agent.
+"""
 
 from __future__ import annotations
 
@@ -88,6 +91,23 @@ def work(worker: Any, url: str, rounds: int, start: Any) -> None:
         raise
 
 
+AGENTS = ("cook", "guide")
+
+
+def agents_worker(url: str, rounds: int, start: Any) -> None:
+    """Take part with two agents, and with none: each its share of the runs of a round."""
+    savers = [SessionSaver(url, pool_size=RUNS_EACH, agent=agent) for agent in (*AGENTS, None)]
+    for saver in savers:
+        saver.sessions.count_sessions()
+    for number in range(rounds):
+        start.wait()
+        with ThreadPoolExecutor(len(AGENTS)) as pool:
+            list(pool.map(sync_runs, savers[:-1], [f"user-{number}"] * len(AGENTS)))
+        sync_runs(savers[-1], f"alone-{number}")
+    for saver in savers:
+        saver.close()
+
+
 WORKERS = [sync_worker, async_worker, manager_worker]
 
 
@@ -99,6 +119,30 @@ def test_concurrent_first_runs_make_one_session(
     url: str, db: psycopg.Connection[Any], worker: Any, rounds: int
 ) -> None:
     """64 first runs of one user at once, over 8 processes, make 1 session, in every round."""
+    at_once(worker, url, rounds)
+    counts = db.execute("SELECT user_id, count(*) FROM user_sessions GROUP BY 1").fetchall()
+    assert {row["count"] for row in counts} == {1}
+    assert len(counts) == rounds
+
+
+@pytest.mark.parametrize(
+    "rounds", [2, pytest.param(50, marks=pytest.mark.long)], ids=["short", "long"]
+)
+def test_concurrent_first_runs_of_two_agents_make_a_session_each(
+    url: str, db: psycopg.Connection[Any], rounds: int
+) -> None:
+    """64 of each of two agents at once make 2 sessions, on two threads, in every round."""
+    at_once(agents_worker, url, rounds)
+    made = "SELECT user_id, array_agg(agent ORDER BY agent) AS agents FROM user_sessions GROUP BY 1"
+    agents = {row["user_id"]: row["agents"] for row in db.execute(made)}
+    for number in range(rounds):
+        assert agents.pop(f"user-{number}") == [*AGENTS]
+        assert agents.pop(f"alone-{number}") == [None]
+    assert agents == {}
+
+
+def at_once(worker: Any, url: str, rounds: int) -> None:
+    """Have processes take part in rounds, and wait until all have done so without an error."""
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(PROCESSES)
     parts = [(worker, url, rounds, start)] * PROCESSES
@@ -108,6 +152,3 @@ def test_concurrent_first_runs_make_one_session(
     for process in workers:
         process.join()
     assert [process.exitcode for process in workers] == [0] * PROCESSES
-    counts = db.execute("SELECT user_id, count(*) FROM user_sessions GROUP BY 1").fetchall()
-    assert {row["count"] for row in counts} == {1}
-    assert len(counts) == rounds

@@ -59,8 +59,8 @@ def test_a_factory_does_not_take_over_plain_threads(url: str, owner: dict[str, s
 async def test_a_reserved_id_that_another_user_took_is_given_up(chat: Chat, db: Any) -> None:
     """Whose id was taken before their first save gets another, and sees nobody's messages."""
     await chat.call(chat.saver, "get_tuple", config(user_id="alice"))
-    (row,) = db.execute("SELECT reserved_thread_id FROM session_users").fetchall()
-    await chat.say("bob's", user_id="bob", thread_id=row["reserved_thread_id"])
+    (row,) = db.execute("SELECT thread_id FROM session_reservations").fetchall()
+    await chat.say("bob's", user_id="bob", thread_id=row["thread_id"])
     await chat.say("alice's", user_id="alice")
     assert await chat.history(await chat.current("alice")) == ["alice's", "1 so far"]
     assert await chat.history(await chat.current("bob")) == ["bob's", "1 so far"]

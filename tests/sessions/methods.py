@@ -28,10 +28,10 @@ def factory(user_id: str) -> str:
 ASKS_FACTORY = Call(new_thread_id, (factory, "alice"))
 
 
-def call(method: Method, *answers: Any) -> tuple[Any, list[Any]]:
+def call(method: Method, *answers: Any, agent: str | None = None) -> tuple[Any, list[Any]]:
     """Call a method whose plan gets these answers; return its result, and what was asked."""
     database = Answering(*answers)
-    result = method(AgentSessionManager(database, thread_id_factory=factory))
+    result = method(AgentSessionManager(database, thread_id_factory=factory, agent=agent))
     return [*result] if inspect.isgenerator(result) else result, database.asked
 
 

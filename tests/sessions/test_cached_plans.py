@@ -25,15 +25,15 @@ def cache() -> SessionCache:
 
 
 def get() -> Plan[Session]:
-    return operations.get("alice", "t")
+    return operations.get("alice", "t", None)
 
 
 def current() -> Plan[Session]:
-    return operations.get_current("alice")
+    return operations.get_current("alice", None)
 
 
 def write() -> Plan[Session]:
-    return operations.update("alice", {"title": "New"}, "t")
+    return operations.update("alice", {"title": "New"}, "t", None)
 
 
 # --- Reading --------------------------------------------------------------------------------------
@@ -86,8 +86,10 @@ def test_nothing_is_held_of_a_session_that_is_not_found(cache: SessionCache) -> 
     "meanwhile",
     [
         lambda cache: play(cache.writing(write()), [session_row(title="New")]),
-        lambda cache: play(cache.forgetting(operations.has("alice"), "alice"), [{"count": 1}]),
-        lambda cache: play(cache.forgetting(operations.has("bob")), [{"count": 1}]),
+        lambda cache: play(
+            cache.forgetting(operations.has("alice", None), "alice"), [{"count": 1}]
+        ),
+        lambda cache: play(cache.forgetting(operations.has("bob", None)), [{"count": 1}]),
         lambda cache: cache.clear(),
     ],
     ids=["written", "forgotten", "all forgotten", "cleared"],
@@ -117,10 +119,10 @@ def test_what_was_written_is_held(cache: SessionCache) -> None:
 def test_after_a_write_another_session_may_be_current(cache: SessionCache) -> None:
     """Which one is, is asked anew; of other users it is still known."""
     play(cache.reading(current(), "alice"), [session_row()])
-    play(cache.reading(operations.get_current("bob"), "bob"), [session_row("bob", "b")])
+    play(cache.reading(operations.get_current("bob", None), "bob"), [session_row("bob", "b")])
     play(cache.writing(write()), [session_row()])
     assert play(cache.reading(current(), "alice"), [session_row()]).asked == [CURRENT]
-    assert play(cache.reading(operations.get_current("bob"), "bob")).asked == []
+    assert play(cache.reading(operations.get_current("bob", None), "bob")).asked == []
 
 
 def test_of_two_writes_at_once_neither_is_held(cache: SessionCache) -> None:
@@ -139,7 +141,7 @@ def test_of_two_writes_at_once_neither_is_held(cache: SessionCache) -> None:
 def hold_two(cache: SessionCache) -> None:
     """Hold a session of alice's, and one of bob's."""
     play(cache.reading(get(), "alice", "t"), [session_row()])
-    play(cache.reading(operations.get("bob", "b"), "bob", "b"), [session_row("bob", "b")])
+    play(cache.reading(operations.get("bob", "b", None), "bob", "b"), [session_row("bob", "b")])
 
 
 @pytest.mark.parametrize(("user_id", "left"), [("alice", 1), (None, 0)], ids=["a user's", "all"])
@@ -148,7 +150,7 @@ def test_what_a_plan_changed_is_forgotten(
 ) -> None:
     """A user's sessions, or all; the plan's result is returned."""
     hold_two(cache)
-    plan = operations.deactivate("alice", None)
+    plan = operations.deactivate("alice", None, None)
     assert play(cache.forgetting(plan, user_id), [{"count": 1}]).result == 1
     assert len(cache) == left
     assert cache.get("alice", "t") is None
@@ -158,7 +160,7 @@ def test_what_a_plan_may_have_changed_is_forgotten(cache: SessionCache) -> None:
     """It may be done, and the answer lost: the error is raised, and nothing held is trusted."""
     hold_two(cache)
     error = ConnectionError("gone")
-    plan = operations.deactivate("alice", None)
+    plan = operations.deactivate("alice", None, None)
     assert play(cache.forgetting(plan, "alice"), error).error is error
     assert cache.get("alice", "t") is None
     assert cache.get("bob", "b") is not None

@@ -208,7 +208,7 @@ async def test_delete_leaves_nothing_of_the_session(chat: Chat, db: Connection) 
     session = await chat.current()
     await chat.session("delete_session", "alice", session.thread_id)
     for table in TABLES:
-        if table != "session_users":
+        if table != "session_users":  # Which names no thread.
             left = db.execute(f"SELECT DISTINCT thread_id FROM {table}").fetchall()
             assert all(row["thread_id"].startswith("bob_") for row in left), table
     await chat.say("two", user_id="alice")

@@ -201,8 +201,8 @@ def test_purges_at_once_neither_fail_nor_count_twice(url: str, db: Connection) -
         FROM generate_series(1, 400) AS i""")
     pair(db)
     db.execute("""
-        INSERT INTO session_users (user_id, reserved_thread_id)
-        SELECT 'user' || i, 't' || (380 + i) FROM generate_series(0, 19) AS i""")
+        INSERT INTO session_reservations (user_id, agent, thread_id)
+        SELECT 'user' || i, '', 't' || (380 + i) FROM generate_series(0, 19) AS i""")
     context = multiprocessing.get_context("spawn")
     start, results = context.Barrier(4), context.Queue()
     workers = [context.Process(target=purge, args=(url, start, results)) for _ in range(4)]

@@ -142,7 +142,7 @@ def test_a_batch_of_nothing_is_the_last() -> None:
 
 def test_a_purge_goes_on_where_the_last_batch_ended() -> None:
     """Counts add up, and the last batch says that there are no more."""
-    purge = Purge(DAY, None, None, False, False, 3)
+    purge = Purge(DAY, None, None, False, False, 3, None)
     first = play(purge.batch(), (9, 1, 2))
     assert (first.asked, first.result) == ([batch(after=0)], True)
     second = play(purge.batch(), None)
@@ -172,4 +172,4 @@ def test_a_wrong_argument_of_a_purge_is_named(
     options: dict[str, Any] = {"idle_for": DAY, "older_than": None, "active": None}
     options |= {"interrupted": False, "dry_run": False, "batch_size": 3}
     with pytest.raises(error, match=named):
-        Purge(**{**options, **given})
+        Purge(**{**options, **given}, agent=None)

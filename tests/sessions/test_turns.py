@@ -22,7 +22,7 @@ def factory(user_id: str) -> str:
 
 def turn(thread_id: object = None, timeout: object = None) -> Turn:
     """Return a wait for a session of alice's."""
-    return Turn("alice", thread_id, timeout, factory)
+    return Turn("alice", thread_id, timeout, factory, None)
 
 
 def test_the_session_is_the_one_that_a_run_would_go_to() -> None:

@@ -140,7 +140,7 @@ async def test_reading_the_history_of_a_user_without_sessions_makes_nothing(
     """A listing for a user who has no current session says so, and writes not one row."""
     with pytest.raises(SessionNotFoundError):
         await chat.call(chat.saver, "list", config(user_id="alice"))
-    assert db.execute("SELECT 1 FROM session_users").fetchall() == []
+    assert db.execute("SELECT 1 FROM session_reservations").fetchall() == []
 
 
 async def test_adopting_what_is_the_users_already_returns_it(chat: Chat) -> None:

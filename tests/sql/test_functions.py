@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "7081605f4d27d9c7984b684edbc17f3d8e7ff249eb4f57a1a84298e5f4a26eb9"
+DIGEST = "83e4f2d516fcdbbce73f103871f150febf9e04fd4afa4a624602a71b9c000354"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"

@@ -13,6 +13,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from langgraph_sessions import AgentSessionManager, SessionSaver
+from langgraph_sessions.checks import EVERYBODY, Everybody
 from langgraph_sessions.models import STATUSES
 from langgraph_sessions.plans import Plan, Statement
 from langgraph_sessions.sessions import operations
@@ -26,7 +27,7 @@ Connection = psycopg.Connection[Any]
 SESSIONS, USERS, HEAVY = 20_000, 1_000, 4_000
 PAGE = 20
 ACTIVE, USER = "user_sessions_active_idx", "user_sessions_user_idx"
-CURRENT = "user_sessions_current_idx"
+CURRENT, AGENT_CURRENT = "user_sessions_current_idx", "user_sessions_agent_current_idx"
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +65,14 @@ def page(cursor: str | None = None, *filters: Any, **named: Any) -> Plan[Any]:
     return Listing(*filters, cursor=cursor, **named).page(PAGE)
 
 
-def cursor_at(url: str, pages: int, *users: str, **filters: Any) -> str | None:
+def cursor_at(
+    url: str, pages: int, user_id: str | Everybody = EVERYBODY, **filters: Any
+) -> str | None:
     """Walk down a listing, and return the cursor of the page after *pages*."""
     manager = AgentSessionManager(url)
     cursor = None
     for _ in range(pages):
-        found = manager.list_sessions(*users, limit=PAGE, cursor=cursor, **filters)
+        found = manager.list_sessions(user_id, limit=PAGE, cursor=cursor, **filters)
         cursor = found.next_cursor or cursor
     manager.close()
     return cursor
@@ -78,7 +81,7 @@ def cursor_at(url: str, pages: int, *users: str, **filters: Any) -> str | None:
 @pytest.mark.parametrize("user", ["heavy", "user-7", "nobody"])
 def test_the_current_session_is_one_row(conn: Connection, user: str) -> None:
     """The current session is found by reading one row, whoever's it is."""
-    tree = explained(conn, operations.get_current(user))
+    tree = explained(conn, operations.get_current(user, None))
     assert rows_read(tree) <= 1
     assert indexes(tree) == {CURRENT}
 
@@ -96,6 +99,61 @@ def opening(statement: OpenCurrent) -> Plan[None]:
     yield statement
 
 
+@pytest.fixture
+def of_agents(conn: Connection) -> Iterator[Connection]:
+    """The connection, in a transaction in which every second session is an agent's.
+
+    That is mostly the cook's; one in a hundred is the guide's.
+    """
+    conn.execute("BEGIN")
+    conn.execute("""
+        UPDATE user_sessions SET agent = CASE WHEN id % 100 = 1 THEN 'guide' ELSE 'cook' END
+        WHERE id % 2 = 1""")
+    conn.execute("ANALYZE user_sessions")
+    yield conn
+    conn.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("agent", ["cook", "guide", "nobody"])
+@pytest.mark.parametrize("user", ["heavy", "user-7", "nobody"])
+def test_an_agents_current_session_is_one_row(of_agents: Connection, user: str, agent: str) -> None:
+    """With an agent, too, the current session is found by reading one row."""
+    tree = explained(of_agents, operations.get_current(user, agent))
+    assert rows_read(tree) <= 1
+    assert indexes(tree) == {AGENT_CURRENT}
+    run = OpenCurrent(user_id=user, agent=agent, select=SessionSaver.SELECT_SQL)
+    assert rows_read(explained(of_agents, opening(run))) <= 1
+
+
+@pytest.mark.parametrize("agent", ["cook", "guide", "nobody"])
+@pytest.mark.parametrize("user", ["heavy", "user-7", EVERYBODY])
+def test_a_page_of_an_agents_reads_a_page(
+    of_agents: Connection, user: str | Everybody, agent: str
+) -> None:
+    """A first page of a user's with an agent, or of everybody's, reads no other session."""
+    tree = explained(of_agents, page(None, user, agent=agent))
+    assert rows_read(tree) <= PAGE + 1
+    assert "user_sessions" not in indexes(tree)
+
+
+@pytest.mark.parametrize("user", ["heavy", "user-7"])
+def test_an_agent_that_statistics_do_not_know_is_found_as_well(
+    of_agents: Connection, user: str
+) -> None:
+    """Where PostgreSQL expects nothing of an agent that has very many, it reads no more."""
+    of_agents.execute("UPDATE user_sessions SET agent = 'new' WHERE id % 2 = 0")
+    assert rows_read(explained(of_agents, operations.get_current(user, "new"))) == 1
+    assert rows_read(explained(of_agents, page(None, user, agent="new"))) <= PAGE + 1
+
+
+def test_sessions_without_an_agent_are_found_as_before(of_agents: Connection) -> None:
+    """What asks for no agent reads the row and the index that it did, with agents or without."""
+    tree = explained(of_agents, operations.get_current("heavy", None))
+    assert rows_read(tree) == 1
+    assert indexes(tree) == {CURRENT}
+    assert indexes(explained(of_agents, page(None, "heavy"))) == {USER}
+
+
 @pytest.mark.parametrize("user", ["heavy", "user-7", "nobody"])
 @pytest.mark.parametrize("filters", [{}, {"active": True}, {"active": False}], ids=repr)
 def test_a_page_reads_a_page(conn: Connection, user: str, filters: dict[str, Any]) -> None:
@@ -106,11 +164,13 @@ def test_a_page_reads_a_page(conn: Connection, user: str, filters: dict[str, Any
     assert indexes(tree) <= {USER, ACTIVE}
 
 
-@pytest.mark.parametrize("users", [["heavy"], ["user-7"], []], ids=repr)
+@pytest.mark.parametrize("user", ["heavy", "user-7", EVERYBODY])
 @pytest.mark.parametrize("status", STATUSES)
-def test_a_page_of_a_status_reads_a_page(conn: Connection, users: list[str], status: str) -> None:
+def test_a_page_of_a_status_reads_a_page(
+    conn: Connection, user: str | Everybody, status: str
+) -> None:
     """Of the sessions that wait for something no other is read; of the idle ones, few others."""
-    tree = explained(conn, page(None, *users, status=status))
+    tree = explained(conn, page(None, user, status=status))
     spare = PAGE if status == "idle" else 0
     assert rows_read(tree) <= PAGE + 1 + spare
     assert "user_sessions" not in indexes(tree)

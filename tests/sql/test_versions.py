@@ -21,7 +21,7 @@ from tests.support import config, graph_builder, psycopg_pool_options, texts, un
 Db = psycopg.Connection[Any]
 
 # The digest of each migration, the first one's first.
-DIGESTS = ("11710cf74009d99552ed761e38a698992ba68439732f7ce9f8ae63497033b57b",)
+DIGESTS = ("f88bcd88dc4cfc06862f546cc6183dd2b8f74150d1547cfb69132ecb849d531a",)
 SECOND = Migration(
     (
         "ALTER TABLE user_sessions ADD COLUMN pinned BOOLEAN NOT NULL DEFAULT FALSE",
@@ -32,7 +32,7 @@ SECOND = Migration(
 THIRD = Migration(
     (
         "ALTER TABLE user_sessions DROP COLUMN pinned, ADD COLUMN pinned_at TIMESTAMPTZ",
-        "ALTER TABLE session_users ALTER reserved_thread_id TYPE TEXT, ADD CHECK (user_id <> '')",
+        "ALTER TABLE session_users ALTER user_id TYPE TEXT, ADD CHECK (user_id <> '')",
     ),
     breaking=True,
 )

@@ -10,16 +10,17 @@ RETURNS jsonb LANGUAGE plpgsql AS $$
 -- The source is locked as saves lock it, so that nobody deletes it half way, and no run saves
 -- meanwhile: the copy ends where it was asked to.
 --
--- Raises LGS01 where the source is not the user's, LGS02 where the target is in use, LGS03 where
--- the source has no such checkpoint. Its keys:
+-- Raises LGS01 where the source is not the user's, or not of the agent, LGS02 where the target is
+-- in use, LGS03 where the source has no such checkpoint. Its keys:
 --   source, target: thread ids
---   user_id: whose the source must be; absent: it may be anybody's
+--   user_id, agent: whose the source must be; absent: it may be anybody's, of any
 --   checkpoint_id: copy up to there; absent: all of it
 --   title: the copy's; absent: that of the source
 DECLARE
     p_source text := p ->> 'source';
     p_target text := p ->> 'target';
     p_user_id text := p ->> 'user_id';
+    p_agent text := p ->> 'agent';
     p_checkpoint_id text := p ->> 'checkpoint_id';
     p_title text := p ->> 'title';
     s user_sessions;
@@ -27,7 +28,8 @@ DECLARE
 BEGIN
     PERFORM FROM session_threads WHERE thread_id = p_source FOR NO KEY UPDATE;
     SELECT * INTO s FROM user_sessions WHERE thread_id = p_source;
-    IF p_user_id IS NOT NULL AND s.user_id IS DISTINCT FROM p_user_id THEN
+    IF (p_user_id IS NOT NULL AND s.user_id IS DISTINCT FROM p_user_id)
+    OR (p_agent IS NOT NULL AND s.agent IS DISTINCT FROM p_agent) THEN
         RAISE EXCEPTION 'no session % of this user', p_source USING ERRCODE = 'LGS01';
     END IF;
     IF EXISTS (SELECT FROM checkpoints WHERE thread_id = p_target)

@@ -7,10 +7,12 @@ RETURNS jsonb LANGUAGE plpgsql AS $$
 -- Called for a run's first save, and for those that change the title or the status; the others
 -- touch session_threads alone. It locks the thread's row first, as everything does that changes
 -- a thread. It raises to undo what is saved in the same statement: LGS01 where the thread is not
--- the user's, LGS04 where another run has saved meanwhile.
+-- the user's, or not of the agent, LGS04 where another run has saved meanwhile.
 --
 -- Its keys; an absent one is NULL or FALSE, one that this version does not know is ignored:
 --   user_id, thread_id
+--   agent: of which the session must be, and a new one is; absent: it may be of any, a new one is of
+--       none
 --   known: the session existed when the run began. If it is gone since, somebody deleted it, and
 --       the rest of the run does not bring it back.
 --   first: this is the run's first save, which makes the session current and carries out the
@@ -23,6 +25,7 @@ RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     p_user_id text := p ->> 'user_id';
     p_thread_id text := p ->> 'thread_id';
+    p_agent text := p ->> 'agent';
     p_known boolean := coalesce((p ->> 'known')::boolean, FALSE);
     p_first boolean := coalesce((p ->> 'first')::boolean, FALSE);
     p_title text := p ->> 'title';
@@ -44,10 +47,10 @@ BEGIN
         IF FOUND THEN
             PERFORM user_sessions_check(p, p ->> 'seen');
             INSERT INTO user_sessions
-                (user_id, thread_id, title, title_source, is_active, status,
+                (user_id, thread_id, agent, title, title_source, is_active, status,
                 created_at, updated_at, current_at)
             VALUES (
-                p_user_id, p_thread_id,
+                p_user_id, p_thread_id, p_agent,
                 coalesce(p_title, p_message_title, 'New Chat'),
                 CASE WHEN p_title IS NOT NULL THEN 'user'
                      WHEN p_message_title IS NOT NULL THEN 'message' ELSE 'default' END,
@@ -67,15 +70,16 @@ BEGIN
         ON CONFLICT (thread_id) DO NOTHING;
         SELECT * INTO t FROM session_threads WHERE thread_id = p_thread_id FOR NO KEY UPDATE;
     END IF;
-    IF NOT FOUND OR t.user_id <> p_user_id THEN
+    SELECT * INTO s FROM user_sessions
+    WHERE user_id = p_user_id AND thread_id = p_thread_id FOR NO KEY UPDATE;
+    IF t.user_id IS DISTINCT FROM p_user_id
+    OR (p_agent IS NOT NULL AND s.agent IS DISTINCT FROM p_agent) THEN
         RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = 'LGS01';
     END IF;
     PERFORM user_sessions_check(p, t.last_save);
     IF p_save IS NOT NULL THEN
         UPDATE session_threads SET last_save = p_save WHERE thread_id = p_thread_id;
     END IF;
-    SELECT * INTO s FROM user_sessions
-    WHERE user_id = p_user_id AND thread_id = p_thread_id FOR NO KEY UPDATE;
     old := s;
     s.status := user_sessions_status_after(p_thread_id, p);
     IF p_first AND p_title IS NOT NULL THEN
