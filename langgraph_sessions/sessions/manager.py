@@ -180,7 +180,7 @@ class AgentSessionManager(ManagerUpkeep):
         Args:
             user_id: Whose it is.
             updates: `title`, `is_active`, and `metadata`, which is merged, key by key, into
-                what is there.
+                what is there; a key whose value is `None` goes.
             thread_id: Which session; by default the current one.
 
         Raises:

@@ -165,7 +165,9 @@ def update(user_id: object, updates: object, thread_id: object, agent: str | Non
     if "is_active" in updates:
         checked["is_active"] = checks.boolean("is_active", updates["is_active"])
     if "metadata" in updates:
-        checked["metadata"] = checks.metadata(updates["metadata"])
+        metadata = checks.metadata(updates["metadata"])
+        checked["metadata"] = {key: it for key, it in metadata.items() if it is not None}
+        checked["removed"] = [key for key, it in metadata.items() if it is None]
     user, thread = checks.user_id(user_id), _optional_thread_id(thread_id)
     statement = UpdateSession(user_id=user, thread_id=thread, agent=agent, **checked)
     return _one(statement, user, thread)
