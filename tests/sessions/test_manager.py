@@ -75,7 +75,7 @@ async def test_what_is_not_the_users_is_not_found(chat: Chat) -> None:
 
 
 async def test_update_changes_what_it_names_and_nothing_else(chat: Chat) -> None:
-    """Title, activity and metadata change one by one; metadata is merged key by key, `None` removes one."""
+    """Title, activity and metadata change one by one; metadata is merged, `None` removes a key."""
     old = await chat.session("create_user_session", "alice", metadata={"a": 1, "b": {"c": 2}})
     await chat.session("create_user_session", "alice", "Newer")
     renamed = await chat.session(
