@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "314876a54e73b0185b3f1bccda6f118f979aa3de5c8212842bb802ac4ced579f"
+DIGEST = "7081605f4d27d9c7984b684edbc17f3d8e7ff249eb4f57a1a84298e5f4a26eb9"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"
