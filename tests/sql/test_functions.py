@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "7081605f4d27d9c7984b684edbc17f3d8e7ff249eb4f57a1a84298e5f4a26eb9"
+DIGEST = "4a87fc630cd26bb5cacd75b533381a9117bd25e8d153fdf50a5f6e86fb9add11"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"
