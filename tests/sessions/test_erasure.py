@@ -164,6 +164,35 @@ async def test_what_is_written_while_a_session_is_made_goes_with_it(
     assert everything(db) == {table: [] for table in TABLES}
 
 
+async def test_writes_that_come_after_a_deletion_bring_nothing_back(
+    chat: Chat, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sent off beside the first checkpoint, they are refused when they come too late."""
+    deleted = threading.Event()
+    name = "aput_writes" if chat.is_async else "put_writes"
+    put_writes = getattr(chat.saver, name)
+
+    @functools.wraps(put_writes)
+    def late(*args: Any) -> Any:
+        assert deleted.wait(PATIENCE)
+        return put_writes(*args)
+
+    @functools.wraps(put_writes)
+    async def alate(*args: Any) -> Any:
+        assert await asyncio.to_thread(deleted.wait, PATIENCE)
+        return await put_writes(*args)
+
+    monkeypatch.setattr(chat.saver, name, alate if chat.is_async else late)
+    run = asyncio.create_task(chat.say("at work", user_id="alice"))
+    made = "SELECT FROM user_sessions WHERE user_id = 'alice'"
+    await asyncio.to_thread(until, lambda: db.execute(made).fetchall())
+    assert (await chat.session("delete_user", "alice"))["sessions"] == 1
+    deleted.set()
+    with pytest.raises(SessionNotFoundError):
+        await run
+    assert everything(db) == {table: [] for table in TABLES}
+
+
 async def test_an_erasure_is_all_or_nothing(chat: Chat, db: Connection) -> None:
     """When the last of its deletions fails, the first is undone, too."""
     await chat.say("one", user_id="alice")
