@@ -51,7 +51,6 @@ class ActiveRun(Run):
         asked_on: The root checkpoint on which it last asked, or failed.
         is_stopped: Whether somebody stopped it.
         turns: Lets its saves go one at a time.
-        making: Lets one save at a time make the session.
         around: Where it was called inside another run; `None` for a run by itself.
         instructed: What a graph inside it said of the session since the last save.
         home: Which saver, or copy of it, began it: another one may have another database.

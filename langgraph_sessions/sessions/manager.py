@@ -29,7 +29,7 @@ from langgraph_sessions.sessions.manager_upkeep import ManagerUpkeep
 class AgentSessionManager(ManagerUpkeep):
     """The sessions of all users: `saver.sessions`, or built alone.
 
-    A *session* is a user's conversation. The *current* one is the active one used last:
+    A *session* is a user's conversation. The *current* one is the active one that was made current last:
     created, run or switched to. Every method takes a `user_id` as a run does: a `str`, or
     an `int` or `UUID` as its `str`; so is a `thread_id`.
 

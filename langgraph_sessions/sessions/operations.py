@@ -45,7 +45,7 @@ def create(
     factory: ThreadIdFactory,
     agent: str | None,
 ) -> Plan[Session]:
-    """Insert a session, which becomes current by being the newest."""
+    """Insert a session, which becomes current."""
     user, name, given = checks.user_id(user_id), checks.title(title), _optional_thread_id(thread_id)
     data = {} if metadata is None else checks.metadata(metadata)
     return _create(user, name, given, data, factory, agent)

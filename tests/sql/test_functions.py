@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "a7cf38fb5774da243ca89cd277f1d69d0e0cd8e64647f09b7f8d3496532144d4"
+DIGEST = "d7bf8a1e581622b2c637aac2496cf3ae6ca38b0e590170a7582c6d7a770aaaca"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"

@@ -75,7 +75,7 @@ BEGIN
     END IF;
     SELECT * INTO s FROM user_sessions
     WHERE user_id = p_user_id AND thread_id = p_thread_id FOR NO KEY UPDATE;
-    IF t.user_id IS DISTINCT FROM p_user_id
+    IF s.id IS NULL OR t.user_id IS DISTINCT FROM p_user_id
     OR (p_agent IS NOT NULL AND s.agent IS DISTINCT FROM p_agent) THEN
         RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = 'LGS01';
     END IF;
