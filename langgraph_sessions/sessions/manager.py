@@ -29,8 +29,8 @@ from langgraph_sessions.sessions.manager_upkeep import ManagerUpkeep
 class AgentSessionManager(ManagerUpkeep):
     """The sessions of all users: `saver.sessions`, or built alone.
 
-    A *session* is a user's conversation. The *current* one is the active one that was made current last:
-    created, run or switched to. Every method takes a `user_id` as a run does: a `str`, or
+    A *session* is a user's conversation. The *current* one is the active one that was made current
+    last: created, run, forked or switched to. Every method takes a `user_id` as a run does: a `str`, or
     an `int` or `UUID` as its `str`; so is a `thread_id`.
 
     Each method raises `TypeError` or `ValueError`, naming the argument, for what is not
