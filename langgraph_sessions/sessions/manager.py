@@ -30,8 +30,8 @@ class AgentSessionManager(ManagerUpkeep):
     """The sessions of all users: `saver.sessions`, or built alone.
 
     A *session* is a user's conversation. The *current* one is the active one that was made current
-    last: created, run, forked or switched to. Every method takes a `user_id` as a run does: a `str`, or
-    an `int` or `UUID` as its `str`; so is a `thread_id`.
+    last: created, run, forked or switched to. Every method takes a `user_id` as a run does: a
+    `str`, or an `int` or `UUID` as its `str`; so is a `thread_id`.
 
     Each method raises `TypeError` or `ValueError`, naming the argument, for what is not
     allowed, before anything is written; any error of the database as psycopg's own; and
