@@ -27,7 +27,7 @@ from langgraph_sessions.embedded.server import EmbeddedServer
 from langgraph_sessions.plans import Plan, Statement
 from langgraph_sessions.sessions import operations
 from langgraph_sessions.sessions.listing import Listing
-from tests.support import config, graph_builder, psycopg_pool_options
+from tests.support import config, graph_builder, pair, psycopg_pool_options
 
 Connection = psycopg.Connection[Any]
 
@@ -90,6 +90,7 @@ def build(conninfo: str, sessions: int, users: int, heavy: int) -> None:
     params = {"sessions": sessions, "users": users, "every": sessions // heavy}
     with psycopg.connect(conninfo, autocommit=True) as conn:
         conn.execute(_SESSIONS, params)
+        pair(conn)
         conn.execute(_NEWEST_IS_ACTIVE)
         conn.execute(_THREADS, {"users": [ordinary(number) for number in range(MEASURED_USERS)]})
         for copy in _COPIES:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import IO, Any
 
+import psycopg
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, MessagesState, StateGraph
@@ -21,9 +22,7 @@ from psycopg.rows import dict_row
 from langgraph_sessions import AsyncSessionSaver, Session, SessionPage, SessionSaver
 from tests import pgbouncer
 
-PATIENCE = (
-    300.0  # Seconds after which what was waited for will not come, on a machine at its limit.
-)
+PATIENCE = 300.0  # Seconds after which what was waited for will not come.
 TABLES = (
     "user_sessions",
     "session_threads",
@@ -53,6 +52,16 @@ def psycopg_pool_options() -> dict[str, Any]:
 def past_pooler(conninfo: str) -> str:
     """Return *conninfo* for the plain saver, which prepares statements and so needs the server."""
     return pgbouncer.past(conninfo)
+
+
+def pair(db: psycopg.Connection[Any]) -> None:
+    """Give sessions that were made, or deleted, by hand the rows of their threads."""
+    db.execute("""
+        INSERT INTO session_threads (thread_id, user_id) SELECT thread_id, user_id
+        FROM user_sessions ON CONFLICT (thread_id) DO NOTHING""")
+    db.execute("""
+        DELETE FROM session_threads AS t
+        WHERE NOT EXISTS (SELECT FROM user_sessions AS s WHERE s.thread_id = t.thread_id)""")
 
 
 def config(**configurable: Any) -> RunnableConfig:

@@ -37,8 +37,8 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
         """Async version of `Database.run`."""
         return await ado(self.run_deed(plan))
 
-    async def run_to_end(self, plan: Plan[T]) -> T:
-        """Run *plan* in a task that nobody cancels."""
+    async def run_uncancelled(self, plan: Plan[T]) -> T:
+        """Run *plan* for a task that nobody cancels: no step of it needs a shield of its own."""
         _uncancelled.set(True)
         return await self.run(plan)
 

@@ -264,31 +264,18 @@ class Connections(ABC, Generic[ConnT, PipeT]):
 
     def _with_pooled(self, use: Callable[[Any], Deed[T]]) -> Deed[T]:
         """Use a connection of the pool's that is not known to be dead."""
-        error, result = yield from self._borrow(lambda conn: self._use_living(conn, use))
-        if error is None:
-            return cast(T, result)
-        # The others may be dead, too: `reaches_deed` replaces them all.
-        if not (yield from self.reaches_deed(error)):
-            raise error
-        return (yield from self._borrow(use))
-
-    def _use_living(
-        self, conn: Any, use: Callable[[Any], Deed[T]]
-    ) -> Deed[tuple[psycopg.Error | None, T | None]]:
-        """Use *conn*, or return its error if it is dead."""
-        error = None
-        if pools.has_news(conn):
-            error = yield lambda: self._trouble(conn)
-        return (error, None) if error else (None, (yield from use(conn)))
-
-    def _borrow(self, use: Callable[[Any], Deed[T]]) -> Deed[T]:
-        """Use a connection of the pool's, as `pool.connection()` lends it."""
         pool = cast(Any, self.conn)
         conn = yield lambda: self._take(pool)
         try:
-            return (yield from _committed(conn, use))
+            error = (yield lambda: self._trouble(conn)) if pools.has_news(conn) else None
+            if error is None:
+                return (yield from _committed(conn, use))
         finally:
             yield lambda: self._give_back(pool, conn)
+        # The others may be dead, too: `reaches_deed` replaces them all.
+        if not (yield from self.reaches_deed(error)):
+            raise error
+        return (yield from self._with_pooled(use))
 
     def is_broken(self, error: psycopg.Error) -> bool:
         """Say whether *error* is about a connection that another one may replace.

@@ -81,7 +81,7 @@ def _of(
 def _unpaired() -> Plan[list[Finding]]:
     """Look for sessions to which no run can save, and for thread ids that nobody can use."""
     rows = yield Fetch(_examples(_UNPAIRED))
-    what = "sessions have no row in session_threads, or another user's: their runs are refused"
+    what = "sessions have no row in session_threads, or another user's: their runs may be refused"
     mend = (
         f"INSERT INTO session_threads (thread_id, user_id) SELECT thread_id, user_id{_UNPAIRED} "
         "ON CONFLICT (thread_id) DO UPDATE SET user_id = EXCLUDED.user_id"

@@ -191,7 +191,8 @@ class HeldSessions:
             if asked.is_active is not None:
                 row["is_active"] = asked.is_active
             if asked.metadata is not None:
-                row["metadata"] = {**row["metadata"], **asked.metadata}
+                merged = {**row["metadata"], **asked.metadata}
+                row["metadata"] = {key: merged[key] for key in merged if key not in asked.removed}
             return [self._change(asked, row)]
         return []
 

@@ -48,9 +48,9 @@ class ActiveRun(Run):
         words: The run's words for the session's title.
         claim: What it knows of the session's other runs.
         status: What the session waits for, as far as this run knows.
+        asked_on: The root checkpoint on which it last asked, or failed.
         is_stopped: Whether somebody stopped it.
         turns: Lets its saves go one at a time.
-        making: Lets one save at a time make the session.
         around: Where it was called inside another run; `None` for a run by itself.
         instructed: What a graph inside it said of the session since the last save.
         home: Which saver, or copy of it, began it: another one may have another database.
@@ -65,6 +65,7 @@ class ActiveRun(Run):
     saved: bool = False
     unsaved: list[Composite] = field(default_factory=list)
     status: str = IDLE
+    asked_on: str | None = None
     is_stopped: bool = False
     words: Words = field(default_factory=Words)
     turns: Turns = field(default_factory=Turns)

@@ -14,7 +14,7 @@ from langgraph_sessions.errors import ConcurrentRunError
 class Claim:
     """A run's claim to be the only one that goes on from what it loaded.
 
-    A session names the run that saved last. A run's first save must find the name that the run
+    A thread's row names the run that saved last. A run's first save must find the name that the run
     loaded, each later one a name of the run's own.
 
     Attributes:

@@ -210,7 +210,7 @@ def _refuse_elsewhere(configurable: Mapping[str, Any], run: Run, user_id: str | 
     inherits = run_of(configurable) is run and configurable.get("checkpoint_ns")
     if user_id != run.user_id and (inherits or thread_id == run.thread_id):
         raise ValueError(
-            f"this graph is called inside a run of user_id {run.user_id!r}, and is part of it: "
+            "this graph is called inside a run of another user's, and is part of it: "
             f"for user_id {user_id!r}, give it that and a thread_id, and nothing else of the run's"
         )
 

@@ -27,7 +27,6 @@ from langgraph_sessions.sql.saving import (
     Beside,
     FindSaved,
     Guard,
-    GuardPlainThread,
     GuardThread,
     LockThread,
     PutSession,
@@ -133,9 +132,13 @@ class SaveCheckpoint(Save):
         return self.run.put(self.name, first=first, own=self._own, **self._overtaken_by())
 
     def guard_thread(self) -> GuardThread | None:
-        """As `Save.guard_thread`: a new checkpoint ends what the session waited for."""
+        """As `Save.guard_thread`: a new checkpoint ends what the session waited for.
+
+        Or what was asked on it may be saved already: writes do not wait for the saves before them.
+        """
         run = self.run
-        if not run.saved or run.is_untitled or run.status != IDLE:
+        waits = run.status != IDLE or (self._own is not None and run.asked_on == self._own)
+        if not run.saved or run.is_untitled or waits:
             return None
         return run.guard(self.name)
 
@@ -150,7 +153,7 @@ class SaveCheckpoint(Save):
         return [*chain.from_iterable(wrote.saved() for wrote in self.waiting), *saved]
 
     def _overtaken_by(self) -> Mapping[str, Any]:
-        """Return a question, or else an error, that waits for this checkpoint to be saved."""
+        """Return a question, or else an error, of this checkpoint's that is saved with it."""
         for channel in (INTERRUPT, ERROR):
             for wrote in self.waiting:
                 if channel in wrote.channels and wrote.checkpoint_id == self._own:
@@ -233,6 +236,8 @@ class SaveWrites(Save):
         run.claim.refuse_if_overtaken()
         if not wrote.checkpoint_ns:
             run.words.in_writes(writes)
+            if wrote.waits:
+                run.asked_on = wrote.checkpoint_id
         return wrote
 
     @property
@@ -254,6 +259,11 @@ class SaveWrites(Save):
         """What it wrote to; nothing of a stop, for which nobody waits."""
         return () if self.is_stop else tuple(channel for channel, _ in self.writes)
 
+    @property
+    def waits(self) -> bool:
+        """Whether it is a question, or an error."""
+        return INTERRUPT in self.channels or ERROR in self.channels
+
     def put_session(self) -> PutSession:
         """As `Save.put_session`."""
         if self.checkpoint_ns:
@@ -274,7 +284,7 @@ class SaveWrites(Save):
         run = self.run
         if self.is_stop:
             return run.guard(None)
-        waits = any(channel in (INTERRUPT, ERROR) for channel, _ in self.writes)
+        waits = self.waits
         answers = run.status != IDLE and not run.claim.advanced
         if not run.claim.is_made or (not self.checkpoint_ns and (waits or answers)):
             return None
@@ -331,52 +341,3 @@ def refusal(error: psycopg.Error, guard: Guard) -> Exception:
     if error.sqlstate == CONFLICT:
         return ConcurrentRunError(guard.thread_id)
     return error
-
-
-# --- Without a user ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class SavePlain(Composite):
-    """Save a checkpoint, or writes, of a run without a user; refused on a user's thread.
-
-    Attributes:
-        config: The first argument of LangGraph's method.
-        arguments: Its other arguments.
-        serde: How values are serialised.
-    """
-
-    config: RunnableConfig
-    arguments: tuple[Any, ...]
-    serde: SerializerProtocol
-
-    @property
-    def holdable(self) -> bool:
-        """Memory may not answer it: it has no user."""
-        return False
-
-    def plan(self) -> Plan[None]:
-        """Save it in one round trip.
-
-        Raises:
-            SessionNotFoundError: The thread is a user's.
-        """
-        saved = parent.saving(self.serde, self._save)
-        yield from guarded(GuardPlainThread(str(self.config["configurable"]["thread_id"])), saved)
-
-    def _save(self, saver: parent.Parent) -> None:
-        raise NotImplementedError
-
-
-class SavePlainCheckpoint(SavePlain):
-    """Save a checkpoint of a run without a user."""
-
-    def _save(self, saver: parent.Parent) -> None:
-        saver.put(self.config, *self.arguments)
-
-
-class SavePlainWrites(SavePlain):
-    """Save a task's writes of a run without a user."""
-
-    def _save(self, saver: parent.Parent) -> None:
-        saver.put_writes(self.config, *self.arguments)

@@ -110,8 +110,8 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
         serde: SerializerProtocol | None = None,
     ) -> AsyncIterator[Self]:
         """Async version of `SessionSaver.from_conn_string`."""
-        # A pool of one, not a lone connection: that could not be replaced. Saves are sent as a
-        # pipeline anyway.
+        # A pool of one, not a lone connection: that could not be replaced. A save is one
+        # round trip anyway.
         size = 1 if pipeline else POOL_SIZE
         async with cls(conn_string, serde=serde, pool_size=size) as saver:
             yield saver
@@ -186,7 +186,7 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
     ) -> RunnableConfig:
         """Async version of `SessionSaver.put`."""
         plan = self._put(config, checkpoint, metadata, new_versions)
-        return await self._under_way.asave(config, lambda: self._database.run_to_end(plan))
+        return await self._under_way.asave(config, lambda: self._database.run_uncancelled(plan))
 
     async def aput_writes(
         self,
@@ -197,7 +197,7 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
     ) -> None:
         """Async version of `SessionSaver.put_writes`."""
         plan = self._put_writes(config, writes, task_id, task_path)
-        await self._under_way.asave(config, lambda: self._database.run_to_end(plan))
+        await self._under_way.asave(config, lambda: self._database.run_uncancelled(plan))
 
     async def _await_saves(self, saves: Sequence[Future[None]]) -> None:
         if saves:

@@ -26,13 +26,9 @@ from langgraph_sessions.runs.answers import refuse
 from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory, LoadList, from_row, is_held
 from langgraph_sessions.runs.opening import Opened, continue_thread, find_thread, open_run
 from langgraph_sessions.runs.parent import Parent
+from langgraph_sessions.runs.plain import SavePlainCheckpoint, SavePlainWrites
 from langgraph_sessions.runs.request import Request, instructs, no_user
-from langgraph_sessions.runs.saving import (
-    SaveCheckpoint,
-    SavePlainCheckpoint,
-    SavePlainWrites,
-    SaveWrites,
-)
+from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
 from langgraph_sessions.runs.surroundings import RUNTIME_KEY, Position, progress_of, surroundings
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory
 from langgraph_sessions.runs.underway import TRIES, UnderWay

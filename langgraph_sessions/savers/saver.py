@@ -175,8 +175,8 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
         Raises:
             TypeError, ValueError: As the constructor.
         """
-        # A pool of one, not a lone connection: that could not be replaced. Saves are sent as a
-        # pipeline anyway.
+        # A pool of one, not a lone connection: that could not be replaced. A save is one
+        # round trip anyway.
         size = 1 if pipeline else POOL_SIZE
         with cls(conn_string, serde=serde, pool_size=size) as saver:
             yield saver
@@ -211,8 +211,8 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
         processes at once.
 
         Raises:
-            SessionError: The tables are newer than this package, the embedded server cannot be
-                started, or this process was forked from the one that opened the connections.
+            SessionError: The tables are newer by a breaking migration, the embedded server cannot
+                be started, or this process was forked from the one that opened the connections.
             ValueError: The connection is not in autocommit mode.
             psycopg.Error: Any error of the database, such as missing rights.
         """

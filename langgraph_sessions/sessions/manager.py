@@ -29,9 +29,9 @@ from langgraph_sessions.sessions.manager_upkeep import ManagerUpkeep
 class AgentSessionManager(ManagerUpkeep):
     """The sessions of all users: `saver.sessions`, or built alone.
 
-    A *session* is a user's conversation. The *current* one is the active one used last:
-    created, run or switched to. Every method takes a `user_id` as a run does: a `str`, or
-    an `int` or `UUID` as its `str`; so is a `thread_id`.
+    A *session* is a user's conversation. The *current* one is the active one that was made current
+    last: created, run, forked or switched to. Every method takes a `user_id` as a run does: a
+    `str`, or an `int` or `UUID` as its `str`; so is a `thread_id`.
 
     Each method raises `TypeError` or `ValueError`, naming the argument, for what is not
     allowed, before anything is written; any error of the database as psycopg's own; and
@@ -180,7 +180,7 @@ class AgentSessionManager(ManagerUpkeep):
         Args:
             user_id: Whose it is.
             updates: `title`, `is_active`, and `metadata`, which is merged, key by key, into
-                what is there.
+                what is there; a key whose value is `None` goes.
             thread_id: Which session; by default the current one.
 
         Raises:

@@ -71,7 +71,7 @@ USER_SESSIONS: Final = (
     Column("title_source", "text", default="'default'::text", in_runs=True),
     Column("titler_called", "boolean", default="false", in_runs=True),
     Column("status", "text", default="'idle'::text", in_runs=True),
-    Column("current_at", _TIME, nullable=True, in_runs=True),
+    Column("current_at", _TIME, nullable=True, default="CURRENT_TIMESTAMP", in_runs=True),
 )
 SESSION_THREADS: Final = (
     Column("thread_id", "text"),

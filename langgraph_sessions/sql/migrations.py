@@ -83,7 +83,7 @@ ALTER TABLE user_sessions
     ADD COLUMN titler_called BOOLEAN NOT NULL DEFAULT FALSE,
     ADD COLUMN status TEXT NOT NULL DEFAULT 'idle'
         CHECK (status IN ('idle', 'interrupted', 'error')),
-    ADD COLUMN current_at TIMESTAMPTZ""",
+    ADD COLUMN current_at TIMESTAMPTZ DEFAULT CURRENT_TIMESTAMP""",
     # An application east of the server's zone left times that lie ahead: all of them are moved back
     # by as much, which keeps their order. A new table has no rows.
     """

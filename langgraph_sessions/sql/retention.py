@@ -60,7 +60,7 @@ FOR UPDATE SKIP LOCKED"""
 class ThreadStates(Statement):
     """Return the state of each thread.
 
-    - `status`: as it is kept with the session.
+    - `status`: what it waits for, by what is saved now (`user_sessions_status`).
     - `tasks`: how many nodes its newest checkpoint has yet to run: those that a value in a
       channel is to start. Sends count as one. A join's channel keeps the names of those that
       came, as a set, and starts its node when all have: they are looked for as msgpack writes

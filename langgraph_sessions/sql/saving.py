@@ -1,8 +1,8 @@
 """Statements that save what LangGraph's own statements save, and the session beside it.
 
-All of it is one statement, and so one transaction of one round trip: LangGraph's INSERTs become
-parts of it, see `Beside`. It raises where the thread is not the user's, and where another run has
-saved meanwhile, which undoes all.
+As a rule all of it is one statement, and so one transaction of one round trip: LangGraph's INSERTs
+become parts of it, see `Beside`. Many rows are sent as a batch behind a lock, see `fits`. It raises
+where the thread is not the user's, and where another run has saved meanwhile, which undoes all.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
@@ -83,13 +84,14 @@ WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s AND {OF_AGENT}"""
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateSession(Statement):
-    """Change a session; without a thread id, the current one."""
+    """Change a session; without a thread id, the current one. Keys of metadata may be removed."""
 
     user_id: str
     thread_id: str | None = None
     title: str | None = None
     is_active: bool | None = None
     metadata: dict[str, Any] | None = None
+    removed: Sequence[str] = ()
     agent: str | None = None
 
     @property
@@ -99,7 +101,7 @@ UPDATE user_sessions SET
     title = coalesce(%(title)s::text, title),
     title_source = CASE WHEN %(title)s::text IS NULL THEN title_source ELSE 'user' END,
     is_active = coalesce(%(is_active)s::boolean, is_active),
-    metadata = metadata || coalesce(%(metadata)s::jsonb, '{{}}')
+    metadata = (metadata || coalesce(%(metadata)s::jsonb, '{{}}')) - %(removed)s::text[]
 WHERE user_id = %(user_id)s AND {OF_AGENT}
 AND thread_id = coalesce(%(thread_id)s::text, (SELECT thread_id FROM ({current(self.agent)}) AS s))
 RETURNING {SESSION}"""
@@ -107,7 +109,7 @@ RETURNING {SESSION}"""
     @property
     def params(self) -> Params:
         metadata = None if self.metadata is None else Jsonb(self.metadata)
-        return {**vars(self), "metadata": metadata}
+        return {**vars(self), "metadata": metadata, "removed": [*self.removed]}
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ def test_each_column_is_looked_at(at: int) -> None:
         ),
         (
             "user_sessions.is_active",
+            "DROP INDEX user_sessions_current_idx, user_sessions_agent_current_idx;"
             "ALTER TABLE user_sessions ALTER is_active DROP DEFAULT,"
             " ALTER is_active TYPE text, ALTER is_active SET DEFAULT 'yes'",
         ),

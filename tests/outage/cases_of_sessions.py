@@ -109,7 +109,10 @@ def an_update_changes_what_it_names() -> Sequence[Step]:
         Step(UpdateSession(**of_t, title="New"), [{"title": "New", "is_active": True}]),
         Step(UpdateSession(**of_t, metadata={}), [{"metadata": {"a": 1, "b": {"c": 2}}}]),
         Step(UpdateSession(**of_t, metadata={"b": 3}), [{"metadata": {"a": 1, "b": 3}}]),
-        Step(UpdateSession(**of_t, metadata={"a": None}), [{"title": "New"}]),
+        Step(
+            UpdateSession(**of_t, metadata={"c": 4}, removed=["a"]),
+            [{"metadata": {"b": 3, "c": 4}}],
+        ),
         Step(UpdateSession(**of_t, is_active=False), [{"title": "New", "is_active": False}]),
         Step(OpenThread(**of_t), [{"session_title": "New", "session_title_source": "user"}]),
     ]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import psycopg
 
 from langgraph_sessions import ConcurrentRunError
-from tests.outage.backends import Case, Step, checkpoint, outside, saves, starts
+from tests.outage.backends import Case, Step, checkpoint, outside, saves, starts, writes
 from tests.outage.cases_of_sessions import made, put
 
 # --- What is refused ----------------------------------------------------------------------------
@@ -29,6 +29,16 @@ def a_checkpoint_without_a_run_overtakes_one() -> Sequence[Step]:
     ]
 
 
+def writes_overtake_nobody_by_themselves() -> Sequence[Step]:
+    """PostgreSQL leaves it to the next checkpoint; in memory each save of a run has its name."""
+    first, second = starts("a"), starts("b", at="c1", known=True, seen="a.0")
+    return [
+        Step(saves(first, checkpoint("c1", topic="x")), {"thread_id": "t"}),
+        Step(writes(first, "c1", ("topic", "y")), None),
+        Step(saves(second, checkpoint("c2", 2), "c1"), {"thread_id": "t"}),
+    ]
+
+
 def a_session_is_not_put_on_another_users_thread() -> Sequence[Step]:
     """PostgreSQL's own error is what `get_or_create_user_session` raises; memory's is ours."""
     return [made(), Step(put(user_id="bob"), psycopg.Error)]
@@ -36,5 +46,6 @@ def a_session_is_not_put_on_another_users_thread() -> Sequence[Step]:
 
 DISAGREEMENTS: list[Case] = [
     a_checkpoint_without_a_run_overtakes_one,
+    writes_overtake_nobody_by_themselves,
     a_session_is_not_put_on_another_users_thread,
 ]

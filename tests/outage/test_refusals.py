@@ -54,11 +54,11 @@ async def test_a_checkpoint_that_may_be_in_the_database_is_not_taken_for_none(
 async def test_a_job_of_an_outage_makes_nothing_current_after_it(
     chat: Chat, server: Server
 ) -> None:
-    """Its new session stands behind the one that was current when the database is back."""
+    """The session that was current is so when the database is back, although used before."""
     await chat.say("one", user_id="alice", thread_id="t")
     server.stop()
     await chat.say("job", user_id="alice", make_current=False, title="Job")
     server.start()
     await returned(chat)
     assert (await chat.current()).thread_id == "t"
-    assert [session.title for session in await chat.sessions()] == ["one", "Job"]
+    assert [session.title for session in await chat.sessions()] == ["Job", "one"]

@@ -33,7 +33,8 @@ DURABILITIES = pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 def contents(db: Connection[Any]) -> list[Any]:
     """Return all that is stored; a thread set aside for the next first run is nothing said."""
     tables = [table for table in TABLES if table != "session_reservations"]
-    return [db.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall() for table in tables]
+    all_rows = "SELECT * FROM {0} ORDER BY {0}::text"
+    return [db.execute(all_rows.format(table)).fetchall() for table in tables]
 
 
 @ANSWERS

@@ -10,12 +10,8 @@ from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 
 from langgraph_sessions import ConcurrentRunError, SessionNotFoundError
 from langgraph_sessions.plans import Execute, ExecuteMany
-from langgraph_sessions.runs.saving import (
-    SaveCheckpoint,
-    SavePlainCheckpoint,
-    SavePlainWrites,
-    SaveWrites,
-)
+from langgraph_sessions.runs.plain import SavePlainCheckpoint, SavePlainWrites
+from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
 from langgraph_sessions.sql.functions import CONFLICT, IN_USE, NOT_FOUND
 from langgraph_sessions.sql.saving import (
     MOST_ROWS,
@@ -215,6 +211,7 @@ def test_what_a_human_said_is_in_the_save_that_says_it() -> None:
 def test_a_models_answer_counts_once_it_is_saved() -> None:
     """A titler may be called after a save that has the answer, or one after writes with it."""
     run = running()
+    run.words.has_titler = True
     writes = wrote(run, ("messages", AIMessage("Rome")))
     assert run.words.answered is None
     writes.done(None)

@@ -153,6 +153,17 @@ def test_the_session_waits_for_what_overtook_what_makes_it(
     assert save(run, checkpoint("c2")).put_session().channels == ()
 
 
+def test_a_question_that_overtakes_several_checkpoints_is_waited_for_in_the_end() -> None:
+    """Those before the one on which it was asked wait for nothing; that one touches the session."""
+    run = made()
+    wrote(run, (INTERRUPT, "x")).done(session_row(status="interrupted"))
+    before = save(run, checkpoint("c0"))
+    assert before.guard_thread() is None
+    before.done(session_row(status="idle"))
+    assert save(run, checkpoint("c1")).guard_thread() is None
+    assert save(run, checkpoint("c2")).guard_thread()
+
+
 def test_writes_that_wait_are_not_lost_where_the_save_fails() -> None:
     """The next try has them, too."""
     run = new()

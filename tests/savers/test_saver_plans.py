@@ -13,12 +13,8 @@ from langgraph.checkpoint.serde.types import ERROR
 from langgraph_sessions import ConcurrentRunError, SessionNotFoundError
 from langgraph_sessions.runs.active import active_run
 from langgraph_sessions.runs.loading import LoadHistory, LoadList
-from langgraph_sessions.runs.saving import (
-    SaveCheckpoint,
-    SavePlainCheckpoint,
-    SavePlainWrites,
-    SaveWrites,
-)
+from langgraph_sessions.runs.plain import SavePlainCheckpoint, SavePlainWrites
+from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
 from langgraph_sessions.runs.surroundings import RUN_KEY
 from langgraph_sessions.sql.opening import ContinueThread, FindCurrent, OpenCurrent, OpenThread
 from tests.plans import opened, play, session, session_row

@@ -16,7 +16,15 @@ from langgraph.types import Command
 from langgraph_sessions import AsyncSessionSaver, SessionNotFoundError, SessionSaver
 from tests.graphs import ask, chain, delta_graph, says
 from tests.sessions.contents import HISTORY, exported
-from tests.support import Chat, config, graph_builder, past_pooler, psycopg_pool_options, texts
+from tests.support import (
+    Chat,
+    config,
+    graph_builder,
+    pair,
+    past_pooler,
+    psycopg_pool_options,
+    texts,
+)
 
 Connection = psycopg.Connection[Any]
 
@@ -161,6 +169,7 @@ async def test_a_thread_kept_as_deltas_is_titled(chat: Chat, db: Connection) -> 
         who = config(user_id="alice", thread_id="t")
         await chat.call(graph, "invoke", {"messages": [HumanMessage(text)]}, who)
     db.execute("DELETE FROM user_sessions")
+    pair(db)
     await chat.session("backfill")
     assert [s.title for s in await chat.sessions()] == ["Plan a trip"]
 
@@ -262,6 +271,7 @@ async def test_a_thread_deleted_meanwhile_is_passed_over(
         db.execute("""
             INSERT INTO user_sessions (user_id, thread_id, title) VALUES ('bob', 'c', 'His')
             ON CONFLICT DO NOTHING""")
+        pair(db)
         return real(said)
 
     monkeypatch.setattr(reading, "title", meanwhile)

@@ -14,7 +14,7 @@ from langgraph_sessions import SessionNotFoundError
 from tests.graphs import ask, chain, says
 from tests.sessions.at_work import under_way
 from tests.sessions.contents import HISTORY, Connection, count, everything, mentioning, stored
-from tests.support import PATIENCE, TABLES, Chat, until
+from tests.support import PATIENCE, TABLES, Chat, pair, until
 
 
 @pytest.mark.parametrize("strategy", ["delete", "delete_all"])
@@ -69,6 +69,7 @@ async def test_nothing_of_a_deleted_user_is_left(chat: Chat, db: Connection) -> 
     # As a plain saver leaves it behind: a thread that names the user, without a session.
     await chat.say("three", user_id="alice", thread_id="left")
     db.execute("DELETE FROM user_sessions WHERE thread_id = 'left'")
+    pair(db)
     expected = {
         "sessions": 3,
         **{
@@ -132,7 +133,7 @@ def hold(db: Connection, table: str, key: int) -> None:
 async def test_what_is_written_while_a_session_is_made_goes_with_it(
     chat: Chat, db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Writes sent off beside the first checkpoint bring nothing back when they come too late."""
+    """A deletion waits for writes that are being saved, and takes them with it."""
     begun = threading.Event()
     name = "aput_writes" if chat.is_async else "put_writes"
     put_writes = getattr(chat.saver, name)
@@ -150,8 +151,43 @@ async def test_what_is_written_while_a_session_is_made_goes_with_it(
     db.execute("SELECT pg_advisory_unlock(1)")
     made = "SELECT FROM user_sessions WHERE user_id = 'alice'"
     await asyncio.to_thread(until, lambda: db.execute(made).fetchall())
-    assert (await chat.session("delete_user", "alice"))["sessions"] == 1
+    deletion = asyncio.create_task(chat.session("delete_user", "alice"))
+    waiting = (
+        "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND query LIKE '%session_threads%FOR UPDATE'"
+    )
+    await asyncio.to_thread(until, lambda: db.execute(waiting).fetchall())
     db.execute("SELECT pg_advisory_unlock(2)")
+    assert (await deletion)["sessions"] == 1
+    with pytest.raises(SessionNotFoundError):
+        await run
+    assert everything(db) == {table: [] for table in TABLES}
+
+
+async def test_writes_that_come_after_a_deletion_bring_nothing_back(
+    chat: Chat, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sent off beside the first checkpoint, they are refused when they come too late."""
+    deleted = threading.Event()
+    name = "aput_writes" if chat.is_async else "put_writes"
+    put_writes = getattr(chat.saver, name)
+
+    @functools.wraps(put_writes)
+    def late(*args: Any) -> Any:
+        assert deleted.wait(PATIENCE)
+        return put_writes(*args)
+
+    @functools.wraps(put_writes)
+    async def alate(*args: Any) -> Any:
+        assert await asyncio.to_thread(deleted.wait, PATIENCE)
+        return await put_writes(*args)
+
+    monkeypatch.setattr(chat.saver, name, alate if chat.is_async else late)
+    run = asyncio.create_task(chat.say("at work", user_id="alice"))
+    made = "SELECT FROM user_sessions WHERE user_id = 'alice'"
+    await asyncio.to_thread(until, lambda: db.execute(made).fetchall())
+    assert (await chat.session("delete_user", "alice"))["sessions"] == 1
+    deleted.set()
     with pytest.raises(SessionNotFoundError):
         await run
     assert everything(db) == {table: [] for table in TABLES}

@@ -15,7 +15,7 @@ from langgraph.types import Command
 
 from tests.graphs import DURABILITIES, ask, chain, delta_graph, says
 from tests.sessions.contents import Connection, exported
-from tests.support import Chat, config, graph_builder, texts
+from tests.support import Chat, config, graph_builder, pair, texts
 
 ALICE = config(user_id="alice")
 
@@ -61,6 +61,7 @@ async def test_an_export_has_every_session(chat: Chat, db: Connection) -> None:
     db.execute("""
         INSERT INTO user_sessions (user_id, thread_id, title)
         SELECT 'alice', 't' || i, 'Chat ' || i FROM generate_series(1, 250) AS i""")
+    pair(db)
     records = await exported(chat, "alice")
     titles = [record["title"] for record in records if record["record"] == "session"]
     assert len(titles) == len(set(titles)) == 250
@@ -150,6 +151,7 @@ async def test_a_thread_without_a_session_is_exported_as_it_is_deleted(
     """What `delete_user` would delete, a thread that only names the user, is in the export."""
     await chat.say("left behind", user_id="alice", thread_id="left")
     db.execute("DELETE FROM user_sessions")
+    pair(db)
     said = [r.get("content") for r in await exported(chat, "alice")]
     assert "left behind" in said
 

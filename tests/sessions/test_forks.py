@@ -16,7 +16,7 @@ from langgraph_sessions import AgentSessionManager, AsyncAgentSessionManager, Se
 from tests.counter import Counter
 from tests.graphs import DURABILITIES, ask, chain, says
 from tests.sessions.contents import HISTORY, Connection, checkpoint_id, said, states, stored
-from tests.support import Chat, config, graph_builder, past_pooler, texts
+from tests.support import Chat, config, graph_builder, pair, past_pooler, texts
 
 ALICE = config(user_id="alice")
 
@@ -168,6 +168,7 @@ async def test_a_thread_of_2000_checkpoints_forks_inside_the_database(
         graph = graph_builder().compile(checkpointer=plain)
         graph.invoke({"messages": ["one"]}, config(thread_id="t", user_id="alice"))
     db.execute("INSERT INTO user_sessions (user_id, thread_id, title) VALUES ('alice', 't', 'T')")
+    pair(db)
     db.execute("""
         INSERT INTO checkpoints
         SELECT thread_id, '', 'f' || lpad(i::text, 6, '0'),

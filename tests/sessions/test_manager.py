@@ -75,7 +75,7 @@ async def test_what_is_not_the_users_is_not_found(chat: Chat) -> None:
 
 
 async def test_update_changes_what_it_names_and_nothing_else(chat: Chat) -> None:
-    """Title, activity and metadata change one by one; metadata is merged key by key."""
+    """Title, activity and metadata change one by one; metadata is merged, `None` removes a key."""
     old = await chat.session("create_user_session", "alice", metadata={"a": 1, "b": {"c": 2}})
     await chat.session("create_user_session", "alice", "Newer")
     renamed = await chat.session(
@@ -83,9 +83,9 @@ async def test_update_changes_what_it_names_and_nothing_else(chat: Chat) -> None
     )
     assert dict(renamed) == {**old, "title": "Older"}
     merged = await chat.session(
-        "update_session", "alice", {"metadata": {"b": 3, "d": None}}, thread_id=old.thread_id
+        "update_session", "alice", {"metadata": {"b": 3, "a": None}}, thread_id=old.thread_id
     )
-    assert merged.metadata == {"a": 1, "b": 3, "d": None}
+    assert merged.metadata == {"b": 3}
     updated = await chat.session("update_session", "alice", {"is_active": False})
     assert (updated.title, updated.is_active) == ("Newer", False)
     assert (await chat.current()).title == "Older"

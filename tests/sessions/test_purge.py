@@ -16,7 +16,7 @@ from langgraph_sessions import AgentSessionManager
 from tests.graphs import ask, chain, says
 from tests.sessions.at_work import Blocking, under_way
 from tests.sessions.contents import HISTORY, everything, stored
-from tests.support import PATIENCE, Chat, config, graph_builder, texts
+from tests.support import PATIENCE, Chat, config, graph_builder, pair, texts
 
 Connection = psycopg.Connection[Any]
 
@@ -199,6 +199,7 @@ def test_purges_at_once_neither_fail_nor_count_twice(url: str, db: Connection) -
         INSERT INTO user_sessions (user_id, thread_id, title, updated_at)
         SELECT 'user' || i % 20, 't' || i, 'T', now() - interval '40 days'
         FROM generate_series(1, 400) AS i""")
+    pair(db)
     db.execute("""
         INSERT INTO session_reservations (user_id, agent, thread_id)
         SELECT 'user' || i, '', 't' || (380 + i) FROM generate_series(0, 19) AS i""")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 import pytest
@@ -20,6 +20,7 @@ from langgraph_sessions import (
     SessionSaver,
     get_session,
 )
+from langgraph_sessions.sql.saving import Beside, GuardThread
 from tests.support import Chat, config, graph_builder, python
 
 Connection = psycopg.Connection[Any]
@@ -86,63 +87,50 @@ DELETIONS: dict[str, Callable[[SessionSaver], object]] = {
 }
 
 
+SAVING = pytest.mark.parametrize("named", [True, False])
+
+
+@SAVING
 @pytest.mark.parametrize("deletion", DELETIONS)
-def test_a_deletion_beside_a_repeated_special_write_does_not_deadlock(
-    saver: SessionSaver, db: Connection, url: str, deletion: str
+def test_a_deletion_beside_a_save_waits_for_it(
+    saver: SessionSaver, db: Connection, url: str, deletion: str, named: bool
 ) -> None:
-    """A save that upserts an interrupt and a deletion of its session take turns."""
-    with interrupt_being_saved(saver, db, url) as save, ThreadPoolExecutor(1) as thread:
+    """A save, and a deletion of its session, lock the thread first: nothing is left behind."""
+    with saving(saver, url, named=named) as save, ThreadPoolExecutor(1) as thread:
         deleted = thread.submit(DELETIONS[deletion], saver)
         while not db.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
             assert not deleted.done()
-        save.execute(GUARD)
+        save.execute(
+            "INSERT INTO checkpoint_writes (thread_id, checkpoint_id, task_id, idx, channel, blob)"
+            " SELECT thread_id, checkpoint_id, 'task', -3, '__interrupt__', ''"
+            " FROM checkpoints LIMIT 1"
+        )
         save.commit()
         deleted.result()
     assert saver.sessions.count_sessions() == 0
-    assert db.execute("SELECT 1 FROM checkpoint_writes").fetchall() == []
+    for table in ("session_threads", "checkpoint_writes"):
+        assert db.execute(f"SELECT 1 FROM {table}".encode()).fetchall() == []
 
 
-@pytest.mark.parametrize(
-    "locked",
-    [
-        "UPDATE checkpoint_writes SET blob = 'x' WHERE idx < 0",  # As a save of an interrupt.
-        "UPDATE checkpoints SET checkpoint = checkpoint",  # As LangGraph's prune.
-    ],
-)
-def test_a_purge_waits_for_no_save(
-    saver: SessionSaver, db: Connection, url: str, locked: str
-) -> None:
-    """It leaves a session alone of which any row is locked, and the save goes on."""
-    with interrupt_being_saved(saver, db, url, locked) as save:
-        given: dict[str, Any] = {"active": True, "interrupted": True}
+@SAVING
+def test_a_purge_waits_for_no_save(saver: SessionSaver, url: str, named: bool) -> None:
+    """It leaves a session alone to which something is being saved, and the save goes on."""
+    given: dict[str, Any] = {"active": True, "interrupted": True}
+    with saving(saver, url, named=named) as save:
         assert saver.sessions.purge_sessions(**given) == {"purged": 0, "kept": 1}
-        save.execute(GUARD)
         save.commit()
     assert saver.sessions.purge_sessions(**given) == {"purged": 1, "kept": 0}
 
 
-GUARD = (
-    "SELECT user_sessions_guard("
-    """'{"user_id": "alice", "thread_id": "t", "known": true}')"""
-)
-
-
 @contextmanager
-def interrupt_being_saved(
-    saver: SessionSaver,
-    db: Connection,
-    url: str,
-    locked: LiteralString = "UPDATE checkpoint_writes SET blob = 'x' WHERE idx < 0",
-) -> Iterator[Connection]:
-    """A save that has written an interrupt of alice's once more, and wants her session next."""
+def saving(saver: SessionSaver, url: str, *, named: bool) -> Iterator[Connection]:
+    """A save to alice's session that has locked the thread; other runs notice it if it is named."""
     run = config(user_id="alice", thread_id="t", run_id="run")
     graph_builder().compile(checkpointer=saver).invoke({"messages": ["hi"]}, run)
-    db.execute(
-        "INSERT INTO checkpoint_writes (thread_id, checkpoint_id, task_id, idx, channel, blob) "
-        "SELECT thread_id, checkpoint_id, 'task', -3, '__interrupt__', '' FROM checkpoints LIMIT 1"
-    )
+    guard = GuardThread(user_id="alice", thread_id="t", save="run.9", named=named)
+    beside = Beside(guard, ())
     with psycopg.connect(url) as save:
-        save.execute(locked)
+        save.execute(beside.sql.encode(), beside.params)
         yield save
 
 

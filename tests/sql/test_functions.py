@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "83e4f2d516fcdbbce73f103871f150febf9e04fd4afa4a624602a71b9c000354"
+DIGEST = "d7bf8a1e581622b2c637aac2496cf3ae6ca38b0e590170a7582c6d7a770aaaca"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"

@@ -88,7 +88,7 @@ READS_KEY = """BEGIN
     WHERE thread_id = p ->> 'thread_id' AND (p ->> 'pinned')::boolean;
 """
 FUNCTIONS, PUT = Path("sql/functions/__init__.py"), Path("sql/functions/put.sql")
-CALL = "user_sessions_put(%(p)s::jsonb"
+CALL = "user_sessions_put(%s::jsonb"
 
 
 def copy(folder: Path) -> Path:

@@ -41,6 +41,9 @@ DECLARE
         THEN coalesce(p_at, user_sessions_latest(p_user_id)) END;
 BEGIN
     IF NOT p_known THEN
+        -- What is left of a session that somebody deleted by SQL.
+        DELETE FROM session_threads WHERE thread_id = p_thread_id AND NOT EXISTS (
+            SELECT FROM user_sessions WHERE thread_id = p_thread_id);
         -- Of two that make the thread's row at once, the second waits here for the first.
         INSERT INTO session_threads (thread_id, user_id, last_save)
         VALUES (p_thread_id, p_user_id, p_save) ON CONFLICT (thread_id) DO NOTHING;
@@ -72,7 +75,7 @@ BEGIN
     END IF;
     SELECT * INTO s FROM user_sessions
     WHERE user_id = p_user_id AND thread_id = p_thread_id FOR NO KEY UPDATE;
-    IF t.user_id IS DISTINCT FROM p_user_id
+    IF s.id IS NULL OR t.user_id IS DISTINCT FROM p_user_id
     OR (p_agent IS NOT NULL AND s.agent IS DISTINCT FROM p_agent) THEN
         RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = 'LGS01';
     END IF;

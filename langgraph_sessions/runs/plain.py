@@ -1,0 +1,60 @@
+"""Questions that save a checkpoint, or a task's writes, of a run without a user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from langgraph_sessions.plans import Composite, Plan
+from langgraph_sessions.runs import parent
+from langgraph_sessions.runs.saving import guarded
+from langgraph_sessions.sql.saving import GuardPlainThread
+
+
+@dataclass(frozen=True)
+class SavePlain(Composite):
+    """Save a checkpoint, or writes, of a run without a user; refused on a user's thread.
+
+    Attributes:
+        config: The first argument of LangGraph's method.
+        arguments: Its other arguments.
+        serde: How values are serialised.
+    """
+
+    config: RunnableConfig
+    arguments: tuple[Any, ...]
+    serde: SerializerProtocol
+
+    @property
+    def holdable(self) -> bool:
+        """Memory may not answer it: it has no user."""
+        return False
+
+    def plan(self) -> Plan[None]:
+        """Save it in one round trip.
+
+        Raises:
+            SessionNotFoundError: The thread is a user's.
+        """
+        saved = parent.saving(self.serde, self._save)
+        yield from guarded(GuardPlainThread(str(self.config["configurable"]["thread_id"])), saved)
+
+    def _save(self, saver: parent.Parent) -> None:
+        raise NotImplementedError
+
+
+class SavePlainCheckpoint(SavePlain):
+    """Save a checkpoint of a run without a user."""
+
+    def _save(self, saver: parent.Parent) -> None:
+        saver.put(self.config, *self.arguments)
+
+
+class SavePlainWrites(SavePlain):
+    """Save a task's writes of a run without a user."""
+
+    def _save(self, saver: parent.Parent) -> None:
+        saver.put_writes(self.config, *self.arguments)
