@@ -9,7 +9,10 @@ from langchain_core.messages import AIMessage
 
 from langgraph_sessions import SessionNotFoundError
 from tests.agents import Agents, names
-from tests.support import Chat, config, graph_builder
+from tests.support import Chat, asking, config, graph_builder
+
+# What is said, and where; saved at each step, before another saver looks at the thread.
+SOUP = ({"messages": ["Soup"]}, config(user_id="alice", thread_id="soup"))
 
 
 def calling(chat: Chat, inner: Any, **where: Any) -> Any:
@@ -43,8 +46,17 @@ async def test_a_graph_on_another_agents_run_is_part_of_it(agents: Agents) -> No
     """With the thread of the run, whichever saver it has: the session stays the run's agent's."""
     cook, guide = await agents.of("cook"), await agents.of("guide")
     graph = calling(cook, guide.graph, thread_id="soup")
-    await cook.say("Soup", graph, user_id="alice", thread_id="soup")
+    await cook.call(graph, "invoke", *SOUP, durability="sync")
     assert await names(agents.nobody) == ["cook"]
     assert await cook.history(await cook.current()) == ["Soup", "Done"]
     with pytest.raises(SessionNotFoundError):
         await guide.session("get_session", "alice", "soup")
+
+
+async def test_another_agents_session_is_not_kept_by_its_saver(agents: Agents) -> None:
+    """Not even in the cache of the saver by which a graph inside the run asked something."""
+    cook, guide = await agents.of("cook"), await agents.of("guide")
+    graph = calling(cook, guide.compile(asking()), thread_id="soup")
+    await cook.call(graph, "invoke", *SOUP, durability="sync")
+    assert guide.saver.sessions.cache.get("alice", "soup") is None
+    assert cook.saver.sessions.cache.get("alice", "soup") is not None
