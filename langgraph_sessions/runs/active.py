@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -50,6 +51,7 @@ class ActiveRun(Run):
         status: What the session waits for, as far as this run knows.
         asked_on: The root checkpoint on which it last asked, or failed.
         is_stopped: Whether somebody stopped it.
+        task: The asyncio task that began it, if one did.
         turns: Lets its saves go one at a time.
         around: Where it was called inside another run; `None` for a run by itself.
         instructed: What a graph inside it said of the session since the last save.
@@ -67,6 +69,7 @@ class ActiveRun(Run):
     status: str = IDLE
     asked_on: str | None = None
     is_stopped: bool = False
+    task: Callable[[], asyncio.Task[Any] | None] | None = None
     words: Words = field(default_factory=Words)
     turns: Turns = field(default_factory=Turns)
     around: Position | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ T = TypeVar("T")
 Key = str | tuple[None, str]  # A thread id; a user's, whatever the thread.
 
 STEPS: Final = 50  # Of the event loop; closing a stream takes about ten.
+CLEANING: Final = 5.0  # Seconds for which a run waits for one whose task was cancelled.
 TRIES: Final = 20  # Of a run that begins while another one really goes on, and saves and saves.
 
 
@@ -113,13 +115,24 @@ class UnderWay:
         """Let a run end that was left in the middle before *config*'s begins.
 
         A stream that was left is closed by the event loop, some steps later, and may then save
-        more. A run that is still referenced after these steps is really under way.
+        more. So may a task that was cancelled, whose nodes clean up first. Any other run that is
+        still referenced after these steps is really under way.
         """
-        if active_run(config) is None:
-            for _ in range(STEPS):
-                if _key(config["configurable"]) not in self._runs:
-                    return
-                await asyncio.sleep(0)
+        if active_run(config) is not None:
+            return
+        key = _key(config["configurable"])
+        for _ in range(STEPS):
+            if key not in self._runs:
+                return
+            await asyncio.sleep(0)
+        if (task := _cancelled_task(self._runs.get(key))) is not None:
+            await asyncio.wait([task], timeout=CLEANING)
+
+    def note_task(self, config: RunnableConfig) -> None:
+        """Note that *config*'s run, if it is one that has just begun, is this task's."""
+        run = active_run(config)
+        if run is not None and run.task is None and (task := asyncio.current_task()):
+            run.task = weakref.ref(task)
 
     def begin(self, run: ActiveRun) -> None:
         """Note that *run* begins; one of its thread that was stopped before is over."""
@@ -136,6 +149,14 @@ class UnderWay:
             last = self._runs.get(run.thread_id)
         if last is not None and last is not run:
             run.claim.overtaken = True
+
+
+def _cancelled_task(run: ActiveRun | None) -> asyncio.Task[Any] | None:
+    """Return the task of *run* if it was cancelled, and has not ended yet."""
+    task = run.task() if run is not None and run.task is not None else None
+    if task is None or task.done() or task is asyncio.current_task():
+        return None
+    return task if task.cancelling() else None
 
 
 def _key(configurable: Mapping[str, Any]) -> Key:

@@ -154,7 +154,9 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Async version of `SessionSaver.get_tuple`."""
         await self._under_way.settle(config)
-        return await self._database.run(self._get_tuple(config))
+        found = await self._database.run(self._get_tuple(config))
+        self._under_way.note_task(config)
+        return found
 
     async def alist(
         self,

@@ -44,7 +44,9 @@ class InThreads(PostgresSaver):
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Async version of `get_tuple`, in a thread."""
         await self._under_way.settle(config)
-        return await asyncio.to_thread(self.get_tuple, config)
+        found = await asyncio.to_thread(self.get_tuple, config)
+        self._under_way.note_task(config)
+        return found
 
     async def alist(
         self,

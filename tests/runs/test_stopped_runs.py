@@ -17,7 +17,7 @@ from tests.graphs import DURABILITIES
 from tests.runs import stopping
 from tests.runs.stopping import WHOLE, Caller, Invoker, Stop, SyncCaller, Tries, assert_faithful
 from tests.slow import slow_commits
-from tests.support import texts
+from tests.support import config, graph_builder, texts
 
 TRIES = pytest.mark.parametrize(
     "tries", [20, pytest.param(200, marks=pytest.mark.long)], ids=["short", "long"]
@@ -158,3 +158,33 @@ async def test_a_session_whose_answer_was_stopped_can_be_purged(
     async with AsyncSessionSaver(url) as saver:
         counts = await saver.sessions.purge_sessions(active=True)
     assert counts == {"purged": len(DURABILITIES), "kept": 0}
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+@pytest.mark.parametrize("kind", [AsyncSessionSaver, SessionSaver])
+async def test_who_does_not_wait_for_the_stop_is_not_refused(
+    url: str, kind: type[Saver], durability: Any
+) -> None:
+    """A cancelled run whose node cleans up may save more then: the next one lets it end."""
+    entered, who = asyncio.Event(), config(user_id="alice")
+
+    async def node(state: Any) -> dict[str, Any]:
+        try:
+            if not entered.is_set():
+                entered.set()
+                await asyncio.Event().wait()
+            return {"messages": ["heard"]}
+        finally:
+            await asyncio.sleep(0.02)  # The time that it takes; nothing is awaited by it.
+
+    async with opened(kind, url) as saver:
+        graph = graph_builder(node).compile(checkpointer=saver)
+        stopped = asyncio.create_task(
+            graph.ainvoke({"messages": ["one"]}, who, durability=durability)
+        )
+        await entered.wait()
+        stopped.cancel()
+        said = await graph.ainvoke({"messages": ["two"]}, who, durability=durability)
+        assert texts(said)[-2:] == ["two", "heard"]
+        with pytest.raises(asyncio.CancelledError):
+            await stopped

@@ -118,7 +118,7 @@ DOES = [
         "update_session: sets title and is_active, merges metadata, of the current session",
         lambda sessions: sessions.update_session("alice", CHANGES),
         [[ROW]],
-        [UpdateSession(user_id="alice", **CHANGES)],
+        [UpdateSession(user_id="alice", **CHANGES, removed=[])],
     ),
     case(
         "update_session: of a certain session, and nothing else",
