@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Final, Self, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -31,6 +32,8 @@ from langgraph_sessions.savers.upkeep import ThreadUpkeep
 from langgraph_sessions.sessions.manager import AgentSessionManager
 from langgraph_sessions.titles.background import Background
 from langgraph_sessions.titles.by_model import Titler
+
+LOOP_PAUSE: Final = 0.005  # Seconds; only a run waits so that begins while another one saves.
 
 
 class SessionSaver(SaverPlans, ThreadUpkeep):
@@ -300,6 +303,8 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
 
     def _await_saves(self, saves: Sequence[Future[None]]) -> None:
         wait(saves)
+        # In a thread beside an event loop, that has yet to begin the next of a run's saves.
+        time.sleep(LOOP_PAUSE)
 
     def _start_titler(self, titler: Titler, thread_id: str) -> None:
         if self.durable:
