@@ -98,20 +98,9 @@ class Request:
             SessionNotFoundError: `user_id` is not who the server says is signed in.
         """
         configurable = config["configurable"]
-        checkpoint_ns = configurable.get("checkpoint_ns") or ""
         around = surroundings(configurable)
-        user_id = user_of(configurable)
         run = run_of(around)
-        if user_id is None:
-            user_id = run.user_id if run else user_of(around)
-        if run is not None:
-            _refuse_elsewhere(configurable, run, user_id)
-        given = [key for key in INSTRUCTIONS if configurable.get(key) is not None]
-        if user_id is None and given:
-            raise ValueError(f"{given[0]} needs a user_id beside it in the configurable")
-        thread_id = configurable.get("thread_id")
-        if thread_id is None and run is not None:
-            thread_id = run.thread_id
+        user_id, thread_id = _named(configurable, around, run)
         if run is not None and str(thread_id) == run.thread_id:
             agent = run.agent
         trusted = trusts and user_id is None and thread_id is not None
@@ -119,6 +108,7 @@ class Request:
             raise no_user(config)
         if user_id is None and thread_id is None and "thread_id" not in configurable:
             raise _no_thread(configurable)
+        checkpoint_ns = configurable.get("checkpoint_ns") or ""
         if user_id is None and checkpoint_ns and isinstance(thread_id, AuthorizedThreadId):
             user_id = thread_id.user_id
         if (user_id is not None or trusted) and thread_id is not None:
@@ -149,6 +139,25 @@ class Request:
     def makes_current(self) -> bool:
         """Whether the session becomes current: not by a graph inside a run, unless it says so."""
         return not self.inside if self.make_current is None else self.make_current
+
+
+def _named(
+    configurable: Mapping[str, Any], around: Mapping[str, Any], run: Run | None
+) -> tuple[str | None, Any]:
+    """Return the user and the thread that are meant; what is left out is the run's around it.
+
+    Raises as `Request.of`.
+    """
+    user_id = user_of(configurable)
+    if user_id is None:
+        user_id = run.user_id if run else user_of(around)
+    if run is not None:
+        _refuse_elsewhere(configurable, run, user_id)
+    given = [key for key in INSTRUCTIONS if configurable.get(key) is not None]
+    if user_id is None and given:
+        raise ValueError(f"{given[0]} needs a user_id beside it in the configurable")
+    thread_id = configurable.get("thread_id")
+    return user_id, run.thread_id if thread_id is None and run is not None else thread_id
 
 
 def instructs(config: RunnableConfig) -> bool:

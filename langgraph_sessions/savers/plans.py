@@ -88,9 +88,8 @@ class SaverPlans:
         is_run = RUNTIME_KEY in config["configurable"]
         request = self._request(config, is_run)
         begins = is_run and active_run(config) is None and not request.checkpoint_ns
-        opened = yield from (self._begin if begins else self._open)(
-            config, request, Parent.SELECT_SQL
-        )
+        open_thread = self._begin if begins else self._open
+        opened = yield from open_thread(config, request, Parent.SELECT_SQL)
         run = opened.run
         if is_run:
             self._refuse_nobody(config, run)
@@ -110,12 +109,13 @@ class SaverPlans:
                 opened = yield from self._open(config, request, select)
             run = opened.run
             if run is None:
-                break
+                return opened
             saves = self._under_way.saves(run.thread_id)
             if not saves and run.thread_id not in saved:
-                self._under_way.begin(run)
                 break
             yield Call(self._await_saves, (saves,))
+        assert opened.run is not None
+        self._under_way.begin(opened.run)
         return opened
 
     def _request(self, config: RunnableConfig, is_run: bool = False) -> Request:
