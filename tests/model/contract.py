@@ -14,11 +14,12 @@ from langgraph.errors import EmptyInputError
 
 from langgraph_sessions import (
     ConcurrentRunError,
+    NotInterruptedError,
     SessionError,
     SessionNotFoundError,
 )
 from tests.model.conversations import Answer, Given, Point, Turn, copied, first_human
-from tests.model.records import DEFAULT, Asked, NotInterruptedError, Run, Session
+from tests.model.records import DEFAULT, Asked, Run, Session
 
 
 class Contract:
@@ -63,7 +64,7 @@ class Contract:
         if at is None and given is None:
             raise EmptyInputError
         if asked.thread is None and isinstance(given, Answer) and not (at and at.question):
-            raise NotInterruptedError
+            raise NotInterruptedError(asked.user, session.thread or "")
         made_so = at is not None and at is session.head and at.source in ("update", "fork")
         copies, late = asked.point is not None and not made_so, asked.durability == "exit"
         run = Run(
@@ -303,4 +304,4 @@ def _activation(asked: Asked, session: Session) -> bool | None:
     """Return what a run's first save sets: it is settled when the run starts."""
     if asked.is_active is False:
         return False
-    return None if session.active or not asked.make_current else True
+    return True if not session.active and (asked.make_current or asked.is_active) else None

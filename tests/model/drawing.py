@@ -14,7 +14,6 @@ from tests.model.comparing import USERS
 NOT_YET: Final = frozenset(
     {
         "purges",  # A session that was stopped without a trace is purged at once, not after a day.
-        "agents",  # `agent=` of savers and managers: runs held in their node know none.
         "transfer_sessions",
     }
 )
@@ -23,7 +22,8 @@ NOT_YET: Final = frozenset(
 SAVERS: Final[dict[str, str | None]] = {
     "sync": None,
     "async": None,
-    **({} if "agents" in NOT_YET else {"sync a": "a", "async b": "b"}),
+    "sync a": "a",
+    "async b": "b",
 }
 
 users = st.integers(0, USERS - 1)
@@ -31,18 +31,13 @@ kinds = st.sampled_from([*SAVERS])
 operators = st.sampled_from(("sync", "async"))
 numbers = st.integers(0, 9)  # The n-th session, or checkpoint, of those that there are.
 durabilities = st.sampled_from(("async", "sync", "exit"))
-words = st.sampled_from(
-    ("hello", "ask", "fail", "twice", "hi  there")
-    + (() if "nested graphs" in NOT_YET else ("nest",))
-)
+words = st.sampled_from(("hello", "ask", "fail", "twice", "hi  there", "nest"))
 titles = st.sampled_from((None, "Plans", "CV"))
 activations = st.sampled_from((None, True, False))
-jobs = st.just(True) if "make_current" in NOT_YET else st.booleans()
-values = st.integers(0, 3) if "metadata" in NOT_YET else st.none() | st.integers(0, 3)
 updates = {
     "title": st.sampled_from(("Plans", "CV")),
     "is_active": st.booleans(),
-    "metadata": st.dictionaries(st.sampled_from("ab"), values),
+    "metadata": st.dictionaries(st.sampled_from("ab"), st.none() | st.integers(0, 3)),
 }
 
 with_sessions = precondition(lambda self: self.contract.sessions)

@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from langgraph_sessions import SessionError
 from tests.model.conversations import Point, Turn
 
 DEFAULT: Final = "New Chat"
-
-# Not yet in the package; the contract's error in its place, so that what is raised can be compared.
-NotInterruptedError: Final = type("NotInterruptedError", (SessionError,), {})
 
 
 @dataclass(eq=False)

@@ -12,10 +12,8 @@ from tests.model.conversations import Answer, Point
 from tests.model.drawing import (
     activations,
     durabilities,
-    jobs,
     kinds,
     numbers,
-    once,
     titles,
     users,
     with_runs,
@@ -46,7 +44,7 @@ class Runs(Comparing):
         how=durabilities,
         title=titles,
         is_active=activations,
-        make_current=jobs,
+        make_current=st.booleans(),
     )
     def say_so(
         self, user: int, kind: str, number: int | None, word: str, how: str, **instructions: Any
@@ -62,7 +60,7 @@ class Runs(Comparing):
         how=durabilities,
         title=titles,
         is_active=activations,
-        make_current=jobs,
+        make_current=st.booleans(),
     )
     def say_in_new(self, user: int, kind: str, word: str, how: str, **instructions: Any) -> None:
         """Say something in a new session."""
@@ -94,7 +92,6 @@ class Runs(Comparing):
         asked = Asked(user=session.user, agent=self.agent(kind), thread=thread, durability=how)
         self.run(kind, asked, Answer(self.text("so")))
 
-    @once("NotInterruptedError")
     @rule(user=users, kind=kinds, how=durabilities)
     def answer_anyway(self, user: int, kind: str, how: str) -> None:
         """Give an answer, whether or not something waits."""
@@ -118,7 +115,6 @@ class Runs(Comparing):
         asked = self.asked(kind, 0, number, point=point, durability=how)
         self.run(kind, asked, word and self.text(word))
 
-    @once("checkpoint_id")
     @with_sessions
     @rule(kind=kinds, number=numbers, age=numbers, word=words, how=durabilities)
     def travel_in_current(self, kind: str, number: int, age: int, word: str, how: str) -> None:
@@ -200,8 +196,11 @@ class Runs(Comparing):
     def leave(self, user: int, kind: str, number: int | None, word: str, how: str) -> None:
         """Leave a stream before the node runs, and say something else at once."""
         asked = self.asked(kind, user, number, durability=how)
-        given = self.text(word)
-        run = self.contract.start(asked, given)
-        self.product.leave(kind, given, self.config(asked), how)
-        self.contract.stop(run)
-        self.run(kind, asked, self.text("and"))
+        given, config = self.text(word), self.config(asked)
+        run, _ = self.both(
+            lambda: self.contract.start(asked, given),
+            lambda: self.product.leave(kind, given, config, how),
+        )
+        if isinstance(run, Run):
+            self.contract.stop(run)
+            self.run(kind, asked, self.text("and"))
