@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.messages import AIMessage
 from langgraph.graph import MessagesState, StateGraph
 
-from langgraph_sessions import SessionSaver
+from langgraph_sessions import ConcurrentRunError, SessionSaver
 from tests.support import PATIENCE, config, graph_builder
 
 # LangGraph is imported once, not by each process.
@@ -31,13 +31,24 @@ def answering() -> StateGraph[MessagesState, None, MessagesState, MessagesState]
 
 
 def apart(url: str, *said: str, user_id: str = "alice") -> None:
-    """Run turns with another saver, in a thread, out of whatever run this is called in."""
+    """Run turns with another saver, in a thread, out of whatever run this is called in.
+
+    That run may still be saving what it was told, for which a turn is refused: it is said again.
+    """
 
     def talk() -> None:
         with SessionSaver(url) as saver:
             graph = answering().compile(checkpointer=saver)
             for text in said:
-                graph.invoke({"messages": [text]}, config(user_id=user_id))
+                while not heard(graph, text):
+                    pass
+
+    def heard(graph: Any, text: str) -> bool:
+        try:
+            graph.invoke({"messages": [text]}, config(user_id=user_id))
+        except ConcurrentRunError:
+            return False
+        return True
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(talk).result(PATIENCE)

@@ -20,7 +20,7 @@ T = TypeVar("T")
 Key = str | tuple[None, str]  # A thread id; a user's, whatever the thread.
 
 STEPS: Final = 50  # Of the event loop; closing a stream takes about ten.
-CLEANING: Final = 5.0  # Seconds for which a run waits for one whose task was cancelled.
+CLEANING: Final = 5.0  # Seconds for which a run waits for another's task, or for the event loop.
 TRIES: Final = 20  # Of a run that begins while another one really goes on, and saves and saves.
 
 
@@ -111,6 +111,10 @@ class UnderWay:
         with self._lock:
             return [*self._saves.get(thread_id, ())]
 
+    def goes_on(self, thread_id: str) -> bool:
+        """Say whether a run of the thread has not ended: one that has is referenced no more."""
+        return thread_id in self._runs
+
     async def settle(self, config: RunnableConfig) -> None:
         """Let a run end that was left in the middle before *config*'s begins.
 
@@ -121,10 +125,7 @@ class UnderWay:
         if active_run(config) is not None:
             return
         key = _key(config["configurable"])
-        for _ in range(STEPS):
-            if key not in self._runs:
-                return
-            await asyncio.sleep(0)
+        await steps(lambda: key not in self._runs)
         if (task := _cancelled_task(self._runs.get(key))) is not None:
             await asyncio.wait([task], timeout=CLEANING)
 
@@ -149,6 +150,14 @@ class UnderWay:
             last = self._runs.get(run.thread_id)
         if last is not None and last is not run:
             run.claim.overtaken = True
+
+
+async def steps(enough: Callable[[], bool] = lambda: False) -> None:
+    """Let the event loop take so many steps as a run that was left needs to end, or *enough*."""
+    for _ in range(STEPS):
+        if enough():
+            return
+        await asyncio.sleep(0)
 
 
 def _cancelled_task(run: ActiveRun | None) -> asyncio.Task[Any] | None:

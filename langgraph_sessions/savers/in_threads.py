@@ -6,8 +6,9 @@ import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -20,9 +21,12 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.postgres import PostgresSaver
 
 from langgraph_sessions.database.database import Database
-from langgraph_sessions.runs.underway import UnderWay
+from langgraph_sessions.runs.underway import CLEANING, UnderWay, steps
 
 T = TypeVar("T")
+
+# The event loop beside whose thread a checkpoint is loaded.
+_BESIDE: Final[ContextVar[asyncio.AbstractEventLoop | None]] = ContextVar("beside", default=None)
 
 
 class InThreads(PostgresSaver):
@@ -41,10 +45,25 @@ class InThreads(PostgresSaver):
         loop, context = asyncio.get_running_loop(), contextvars.copy_context()
         return await loop.run_in_executor(self._saving, partial(context.run, save))
 
+    def _loop_has_gone_on(self) -> bool:
+        """In a thread beside an event loop, wait until that has taken some steps; say if it has.
+
+        It begins the next of a run's saves.
+        """
+        if (loop := _BESIDE.get()) is None:
+            return False
+        try:
+            asyncio.run_coroutine_threadsafe(steps(), loop).result(CLEANING)
+        except (RuntimeError, TimeoutError):  # It has ended.
+            return False
+        return True
+
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Async version of `get_tuple`, in a thread."""
         await self._under_way.settle(config)
-        found = await asyncio.to_thread(self.get_tuple, config)
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+        context.run(_BESIDE.set, loop)
+        found = await loop.run_in_executor(None, context.run, self.get_tuple, config)
         self._under_way.note_task(config)
         return found
 

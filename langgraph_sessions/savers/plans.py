@@ -75,7 +75,7 @@ class SaverPlans:
 
     @abstractmethod
     def _await_saves(self, saves: Sequence[Future[None]]) -> Any:
-        """Wait until *saves* are over."""
+        """Wait until *saves* are over, and the next one of their run has begun, if one follows."""
 
     @abstractmethod
     def _start_titler(self, titler: Titler, thread_id: str) -> None:
@@ -103,17 +103,22 @@ class SaverPlans:
         return owned(found, run.user_id) if found else None
 
     def _begin(self, config: RunnableConfig, request: Request, select: str | None) -> Plan[Opened]:
-        """Open the thread of a run that begins, when nothing is being saved to it in this saver."""
-        for _ in range(TRIES):
+        """Open the thread of a run that begins, when nothing is being saved to it in this saver.
+
+        Another run there that has not ended is given time for its next save: it may have been
+        stopped between two.
+        """
+        for number in range(TRIES):
             with self._under_way.loading() as saved:
                 opened = yield from self._open(config, request, select)
-            run = opened.run
-            if run is None:
-                return opened
-            saves = self._under_way.saves(run.thread_id)
-            if not saves and run.thread_id not in saved:
-                break
-            yield Call(self._await_saves, (saves,))
+                if (run := opened.run) is None:
+                    return opened
+                saves = self._under_way.saves(run.thread_id)
+                goes_on = number == 0 and self._under_way.goes_on(run.thread_id)
+                if saves or run.thread_id in saved or goes_on:
+                    yield Call(self._await_saves, (saves,))
+                if run.thread_id not in saved and not self._under_way.saves(run.thread_id):
+                    break
         assert opened.run is not None
         self._under_way.begin(opened.run)
         return opened

@@ -33,7 +33,9 @@ from langgraph_sessions.sessions.manager import AgentSessionManager
 from langgraph_sessions.titles.background import Background
 from langgraph_sessions.titles.by_model import Titler
 
-LOOP_PAUSE: Final = 0.005  # Seconds; only a run waits so that begins while another one saves.
+# Seconds in which a stopped run's next save begins, also on a busy machine. Only a run that begins
+# beside one that has not ended waits so.
+PAUSE: Final = 0.05
 
 
 class SessionSaver(SaverPlans, ThreadUpkeep):
@@ -303,8 +305,8 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
 
     def _await_saves(self, saves: Sequence[Future[None]]) -> None:
         wait(saves)
-        # In a thread beside an event loop, that has yet to begin the next of a run's saves.
-        time.sleep(LOOP_PAUSE)
+        if not self._loop_has_gone_on():
+            time.sleep(PAUSE)
 
     def _start_titler(self, titler: Titler, thread_id: str) -> None:
         if self.durable:

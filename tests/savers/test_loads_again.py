@@ -41,6 +41,24 @@ def test_a_run_that_loaded_while_a_save_ended_loads_again() -> None:
     assert isinstance(proceed(plan, [HERE]), Done)
 
 
+def test_a_run_that_has_not_ended_is_given_time_for_its_next_save() -> None:
+    """It may have been stopped between two; when it has ended, nobody waits for it."""
+    saver = Saver()
+    first, second = runs(user_id="alice"), runs(user_id="alice")
+    play(saver._get_tuple(first), [HERE])
+    plan = saver._get_tuple(second)
+    opens = proceed(plan)
+    assert proceed(plan, [HERE]) == Call(saver._await_saves, ([],))
+    saver._under_way.save(first, lambda: None)
+    assert proceed(plan, None) == opens
+    assert isinstance(proceed(plan, [HERE]), Done)
+    first.clear()
+    second.clear()
+    plan = saver._get_tuple(runs(user_id="alice"))
+    proceed(plan)
+    assert isinstance(proceed(plan, [HERE]), Done)
+
+
 def test_saves_to_other_threads_are_not_waited_for() -> None:
     """Of the user's other sessions, and of other users'."""
     saver = Saver()
