@@ -111,18 +111,28 @@ class Contract:
         """
         if run.turn.fails and self._refusal(run):
             return
-        reached = run.turn.reaches_node
-        if reached and (inner := run.turn.calls):
-            self._call(run, inner)
+        failure = self._call(run, run.turn.calls) if run.turn.calls else None
+        if failure and self._refusal(run):
+            raise failure
         self._may_save(run)
-        self._save(run, run.turn.end())
+        reached = run.turn.reaches_node
+        self._save(run, run.turn.fail() if failure else run.turn.end())
         if reached:
             run.session.saved = run, next(self._clock)
+        if failure:
+            raise failure
 
-    def _call(self, run: Run, inner: str) -> None:
-        """Run a graph that a node calls, on a thread of its own: a session of the run's user."""
+    def _call(self, run: Run, inner: str) -> SessionError | None:
+        """Run a graph that a node calls, on a thread of its own: a session of the run's user.
+
+        Return the error with which the node then fails, if it does.
+        """
         asked = Asked(user=run.asked.user, agent=run.asked.agent, thread=inner, make_current=False)
-        self.end(self.start(asked, inner))
+        try:
+            self.end(self.start(asked, inner))
+        except SessionError as error:
+            return error
+        return None
 
     def stop(self, run: Run) -> None:
         """Stop a run in its node: what it was told stays, also where all is saved at the end."""

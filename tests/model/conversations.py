@@ -156,6 +156,12 @@ class Turn:
             self._run(self.at)
         return self.left()
 
+    def fail(self) -> list[Point]:
+        """Have the node fail by what it calls; return the checkpoints that are saved by then."""
+        assert self.at is not None
+        self.at.failed, self.at.answers = True, None
+        return self.left()
+
     def left(self) -> list[Point]:
         """Return what is saved when the run is over, wherever it has come to."""
         if self._late and self._new:

@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "d7bf8a1e581622b2c637aac2496cf3ae6ca38b0e590170a7582c6d7a770aaaca"
+DIGEST = "1f99e30d3a4f9131330e49540a35d77dc57c224b230983bdc0c1090b33894e8d"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"

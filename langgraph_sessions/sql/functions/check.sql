@@ -21,10 +21,13 @@ BEGIN
     OR split_part(p_last_save, '.', 1) = split_part(p ->> 'save', '.', 1) THEN
         RETURN;
     END IF;
-    IF p_last_save IS DISTINCT FROM p ->> 'seen' OR EXISTS (
-        SELECT FROM checkpoints WHERE thread_id = p ->> 'thread_id' AND checkpoint_ns = ''
+    IF p_last_save IS DISTINCT FROM p ->> 'seen' OR (
+        -- Ordered, and not with EXISTS, whose plan would read all of a long conversation that makes
+        -- up most of its table.
+        SELECT TRUE FROM checkpoints WHERE thread_id = p ->> 'thread_id' AND checkpoint_ns = ''
         AND checkpoint_id > p ->> 'base' AND checkpoint_id IS DISTINCT FROM p ->> 'own'
         AND coalesce(metadata ->> 'source', '') NOT IN ('update', 'fork')
+        ORDER BY checkpoint_id DESC LIMIT 1
     ) THEN
         RAISE EXCEPTION 'another run of %', p ->> 'thread_id' USING ERRCODE = 'LGS04';
     END IF;
