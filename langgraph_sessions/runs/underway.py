@@ -112,8 +112,9 @@ class UnderWay:
             return [*self._saves.get(thread_id, ())]
 
     def goes_on(self, thread_id: str) -> bool:
-        """Say whether a run of the thread has not ended: one that has is referenced no more."""
-        return thread_id in self._runs
+        """Say whether a run of the thread may save more: who has ended is referenced no more."""
+        run = self._runs.get(thread_id)
+        return run is not None and not run.is_stopped
 
     async def settle(self, config: RunnableConfig) -> None:
         """Let a run end that was left in the middle before *config*'s begins.
