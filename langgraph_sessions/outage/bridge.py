@@ -22,11 +22,12 @@ from langgraph_sessions.database.deeds import Deed, T, ado, do
 from langgraph_sessions.database.running import Running
 from langgraph_sessions.errors import ConcurrentRunError
 from langgraph_sessions.outage.journal import Entry
-from langgraph_sessions.outage.memory import write
+from langgraph_sessions.outage.memory import Taken, write
 from langgraph_sessions.outage.sessions import refuse
 from langgraph_sessions.outage.state import AWAY, HERE, RETURNING, Outage
 from langgraph_sessions.plans import Question
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory
+from langgraph_sessions.sql.sessions import CreateSession
 
 ON_OUTAGE: Final = ("memory", "raise")
 
@@ -242,12 +243,16 @@ class Bridging(Running[ConnT, PipeT]):
                 self._outage.refused(error)
 
     def _write_or_move(self, entry: Entry) -> Deed[None]:
-        """Write *entry*; if another process saved to its thread, move its run to a new one."""
+        """Write *entry*; if somebody else saved to its thread, move its run to a new one."""
         item: Any = entry.item
+        memory = self._outage.memory
         try:
             yield from self.run_deed(write(item), self.answer_once_deed)
-        except ConcurrentRunError:
-            move = self._outage.memory.move(item, self._thread_id_factory)
+        except (ConcurrentRunError, Taken):
+            if isinstance(item, CreateSession):
+                memory.move_made(item)
+                return
+            move = memory.move(item, self._thread_id_factory)
             yield from self.run_deed(move, self.answer_once_deed)
             return  # The moved entry is written next.
         with self._guard:

@@ -16,7 +16,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import RESUME
 from langgraph.constants import START
 
-from langgraph_sessions.errors import SessionError
+from langgraph_sessions.errors import SessionError, SessionNotFoundError
 from langgraph_sessions.outage import dumped
 from langgraph_sessions.outage.journal import Entry, Journal
 from langgraph_sessions.outage.sessions import HeldSessions, Row, row_of, unavailable
@@ -25,10 +25,8 @@ from langgraph_sessions.runs.active import ActiveRun
 from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory, LoadList
 from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
 from langgraph_sessions.runs.thread_ids import (
-    FACTORY_ID,
     ThreadIdFactory,
     default_thread_id,
-    in_use,
     new_thread_id,
 )
 from langgraph_sessions.sql.functions import IN_USE
@@ -60,7 +58,7 @@ class Memory:
         self._begun: set[tuple[str, str]] = set()
         # New thread ids of overtaken runs, or threads (`_mover`): of moves done; of moves begun.
         self._moved: dict[str | ActiveRun, str] = {}
-        self._targets: dict[str | ActiveRun, str] = {}
+        self._targets: dict[tuple[str | ActiveRun, str | None], str] = {}
         self._unanswerable: set[str] = set()  # Threads begun here by a `Command(resume=…)`.
 
     def answer(self, question: Question) -> Any:
@@ -222,25 +220,31 @@ class Memory:
         return run.thread_id if self.sessions.is_begun(run.thread_id) else run
 
     def move(self, item: SaveCheckpoint | SaveWrites, factory: ThreadIdFactory) -> Plan[None]:
-        """Move *item*'s run, or thread, to a new session: another process saved to the thread.
+        """Move *item*'s run, or thread, to a new session: somebody else saved to the thread.
 
-        That session is a fork of the thread at the checkpoint that the run knew.
+        That session is a fork of the thread at the checkpoint that the run knew; or, where somebody
+        saved to such a fork as well, of that at the checkpoint that *item* follows.
         """
         user_id, mover = item.run.user_id, self._mover(item.run)
-        if mover in self._moved:
-            raise in_use(FACTORY_ID, item.config["configurable"]["thread_id"])
-        before = self._targets.get(mover)
-        target = before or (yield Call(new_thread_id, (factory, user_id)))
-        if target == item.run.thread_id:  # A factory may give each user one id.
+        place = self._moved.get(mover)
+        before = self._targets.get((mover, place))
+        if before is not None:
+            target = before
+        elif place is not None:
             target = default_thread_id(user_id)
-        self._targets[mover] = target
-        if item.base:
+        else:
+            target = yield Call(new_thread_id, (factory, user_id))
+            if target == item.run.thread_id:  # A factory may give each user one id.
+                target = default_thread_id(user_id)
+        self._targets[mover, place] = target
+        known = item.base if place is None else item.config["configurable"].get("checkpoint_id")
+        if known:
             try:
                 yield CopySession(
-                    source=item.run.thread_id,
+                    source=place or item.run.thread_id,
                     target=target,
                     user_id=user_id,
-                    checkpoint_id=item.base,
+                    checkpoint_id=known,
                 )
             except psycopg.Error as error:
                 # The copy may exist: a connection may have broken after it was made.
@@ -248,23 +252,36 @@ class Memory:
                     raise
         self._moved[mover] = target
 
+    def move_made(self, item: CreateSession) -> None:
+        """Move a session that was made here to another thread: somebody has taken its id."""
+        self._moved[item.thread_id] = default_thread_id(item.user_id)
 
-def write(item: Statement | SaveCheckpoint | SaveWrites) -> Plan[None]:
+
+def write(item: Any) -> Plan[None]:
     """Write what was held.
 
     Raises:
-        SessionError: There was no session to change, or the new thread's id is in use.
+        SessionError: There was no session to change.
+        Taken: Somebody has taken the thread id of a session that was made here.
         ConcurrentRunError: Another process saved to the thread meanwhile.
     """
-    rows = yield item
+    try:
+        rows = yield item
+    except SessionNotFoundError as error:
+        if _is_save(item) and not item.session.known:
+            raise Taken from error
+        raise
     if rows or not isinstance(item, Statement):
         return
+    if not isinstance(item, CreateSession):
+        raise SessionError("the session is gone")
     # The INSERT may have succeeded although its connection broke.
-    if isinstance(item, CreateSession) and (
-        yield GetSession(item.user_id, item.thread_id, item.agent)
-    ):
-        return
-    raise SessionError("the session is gone, or its thread id is in use")
+    if not (yield GetSession(item.user_id, item.thread_id, item.agent)):
+        raise Taken
+
+
+class Taken(SessionError):
+    """Somebody has taken the thread id of a session that was made here."""
 
 
 def _contains(value: Any, wanted: Any) -> bool:

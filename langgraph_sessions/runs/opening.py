@@ -8,16 +8,10 @@ from typing import Any, NamedTuple, TypedDict
 
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import DEFAULT_TITLE, Session
-from langgraph_sessions.plans import Call, Plan
+from langgraph_sessions.plans import Plan
 from langgraph_sessions.runs.active import IDLE, ActiveRun
 from langgraph_sessions.runs.request import Request
-from langgraph_sessions.runs.thread_ids import (
-    FACTORY_ID,
-    ThreadIdFactory,
-    default_thread_id,
-    in_use,
-    new_thread_id,
-)
+from langgraph_sessions.runs.thread_ids import ThreadIdFactory, new_thread_ids
 from langgraph_sessions.sql.opening import (
     ContinueThread,
     FindCurrent,
@@ -74,12 +68,12 @@ def find_next(request: Request, factory: ThreadIdFactory) -> Plan[str]:
         yield from open_thread(request, None)
         return request.thread_id
     assert request.user_id is not None
-    new = yield Call(new_thread_id, (factory, request.user_id))
+    new, other = yield from new_thread_ids(factory, request.user_id)
     kind = OpenThread if request.new_session else FindNext
     (row,) = yield kind(**_asked(request), thread_id=new)
     if _is_new(row) or (not request.new_session and _goes_on(request, row)):
         return str(row["asked_thread_id"])
-    return default_thread_id(request.user_id)
+    return other
 
 
 def open_run(request: Request, factory: ThreadIdFactory, select: str | None) -> Plan[Opened]:
@@ -87,7 +81,6 @@ def open_run(request: Request, factory: ThreadIdFactory, select: str | None) -> 
 
     Raises:
         SessionNotFoundError: The thread is another user's, or a user's and none was given.
-        ValueError: `thread_id_factory` returned an id that is in use.
     """
     if request.user_id is None or request.thread_id is not None:
         return (yield from open_thread(request, select))
@@ -118,11 +111,11 @@ def continue_thread(request: Request, run: ActiveRun, select: str | None) -> Pla
 def _open_new(
     request: Request, user_id: str, factory: ThreadIdFactory, select: str | None
 ) -> Plan[Opened]:
-    thread_id = yield Call(new_thread_id, (factory, user_id))
-    (row,) = yield OpenNew(**_asked(request), thread_id=thread_id, select=select)
-    if not _is_new(row):
-        raise in_use(FACTORY_ID, thread_id)
-    return _opened(request, row)
+    for thread_id in (yield from new_thread_ids(factory, user_id)):
+        (row,) = yield OpenNew(**_asked(request), thread_id=thread_id, select=select)
+        if _is_new(row):
+            return _opened(request, row)
+    raise AssertionError("a random thread id is in use")
 
 
 def _open_current(
@@ -132,14 +125,13 @@ def _open_current(
     for row in (yield OpenCurrent(**asked, select=select)):
         return _opened(request, row)
     taken = None
-    for _ in range(2):
-        thread_id = yield Call(new_thread_id, (factory, user_id))
+    for thread_id in (yield from new_thread_ids(factory, user_id)):
         (row,) = yield OpenReserved(**asked, thread_id=thread_id, taken=taken, select=select)
         # New, or just made by another run of the user's; else the id was taken meanwhile.
         if _is_new(row) or _goes_on(request, row):
             return _opened(request, row)
         taken = row["asked_thread_id"]
-    raise in_use(FACTORY_ID, thread_id)
+    raise AssertionError("a random thread id is in use")
 
 
 def _asked(request: Request) -> _Asked:

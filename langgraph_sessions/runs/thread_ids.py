@@ -7,6 +7,7 @@ from typing import Final
 from uuid import uuid4
 
 from langgraph_sessions import checks
+from langgraph_sessions.plans import Call, Plan
 
 ThreadIdFactory = Callable[[str], str]
 
@@ -23,6 +24,14 @@ FACTORY_ID: Final = "the thread id that thread_id_factory returned"
 def in_use(name: str, thread_id: str) -> ValueError:
     """Return the error for a thread id, an argument called *name*, that something has."""
     return ValueError(f"{name}, {thread_id!r}, is in use")
+
+
+def new_thread_ids(factory: ThreadIdFactory, user_id: str) -> Plan[tuple[str, str]]:
+    """Return the thread id that *factory* makes, and one for where that is in use.
+
+    Who guesses what a factory makes, and takes it, locks nobody out. Raises as `new_thread_id`.
+    """
+    return (yield Call(new_thread_id, (factory, user_id))), default_thread_id(user_id)
 
 
 def new_thread_id(factory: ThreadIdFactory, user_id: str) -> str:

@@ -97,7 +97,7 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
                 this makes carry it; those alone it finds, lists and goes on with, and *current* is
                 for each user and agent. `None`: all of a user's sessions, whichever agent's.
             thread_id_factory: Makes a new thread id from a user id; by default
-                `<user_id>_<uuid>`.
+                `<user_id>_<uuid>`, which also stands for an id of the factory's that is in use.
             cache_size: The most sessions that `sessions` keeps in memory; 0 for none.
             cache_ttl: Seconds that a session stays there; 0 turns the cache off.
             on_outage: What happens while the database is away. `"memory"`: conversations go on
@@ -237,8 +237,7 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
             SessionNotFoundError: The thread is another user's, or a user's and no `user_id` was
                 given, or `user_id` is not who is signed in on the Agent Server.
             TypeError: A key of the configurable has the wrong type.
-            ValueError: A key is out of range, or one does not go with another; or
-                `thread_id_factory` returned an id that is in use.
+            ValueError: A key is out of range, or one does not go with another.
             KeyError: There is neither a `user_id` nor a `thread_id`.
         """
         return self._database.run(self._get_tuple(config))

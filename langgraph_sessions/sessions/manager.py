@@ -99,7 +99,7 @@ class AgentSessionManager(ManagerUpkeep):
             metadata: The application's own data, a JSON object.
 
         Raises:
-            ValueError: *thread_id*, or the id that `thread_id_factory` returned, is in use.
+            ValueError: *thread_id* is in use.
         """
         factory = self.thread_id_factory
         return self._database.run(
@@ -109,11 +109,7 @@ class AgentSessionManager(ManagerUpkeep):
         )
 
     def get_or_create_user_session(self, user_id: UserId, title: str = DEFAULT_TITLE) -> Session:
-        """Return the current session; if there is none, create one called *title*.
-
-        Raises:
-            ValueError: The id that `thread_id_factory` returned is in use.
-        """
+        """Return the current session; if there is none, create one called *title*."""
         return self._database.run(
             self.cache.writing(
                 operations.get_or_create(user_id, title, self.thread_id_factory, self.agent)
@@ -309,8 +305,7 @@ class AgentSessionManager(ManagerUpkeep):
 
         Raises:
             SessionNotFoundError: The user has no such session.
-            ValueError: *checkpoint_id* is not in it, or the id that `thread_id_factory` returned
-                is in use.
+            ValueError: *checkpoint_id* is not in it.
         """
         factory = self.thread_id_factory
         plan = upkeep.fork(user_id, thread_id, checkpoint_id, title, factory, self.agent)
@@ -340,8 +335,7 @@ class AgentSessionManager(ManagerUpkeep):
             SessionNotFoundError: The thread is another user's.
             SessionsUnavailableError: The database is away, with `on_outage="memory"`.
             psycopg.OperationalError: Likewise, with `"raise"`; or no connection can be made.
-            ValueError: *conn* is a pool whose conninfo or kwargs are functions; or the id that
-                `thread_id_factory` returned is in use.
+            ValueError: *conn* is a pool whose conninfo or kwargs are functions.
         """
         turn = Turn(user_id, thread_id, timeout, self.thread_id_factory, self.agent)
         conn, session = do(turn.take_deed(self._database))

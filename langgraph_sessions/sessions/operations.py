@@ -15,11 +15,11 @@ from langchain_core.runnables import RunnableConfig
 from langgraph_sessions import checks
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import DEFAULT_TITLE, Session
-from langgraph_sessions.plans import Call, Plan, Statement
+from langgraph_sessions.plans import Plan, Statement
 from langgraph_sessions.runs.opening import find_next, open_run
 from langgraph_sessions.runs.request import Request
 from langgraph_sessions.runs.saving import refusal
-from langgraph_sessions.runs.thread_ids import FACTORY_ID, ThreadIdFactory, in_use, new_thread_id
+from langgraph_sessions.runs.thread_ids import ThreadIdFactory, in_use, new_thread_ids
 from langgraph_sessions.sql.sessions import (
     ClaimTitle,
     CreateGivenSession,
@@ -59,21 +59,21 @@ def _create(
     factory: ThreadIdFactory,
     agent: str | None,
 ) -> Plan[Session]:
-    kind, name = (CreateSession, FACTORY_ID) if given is None else (CreateGivenSession, "thread_id")
-    thread_id = given or (yield Call(new_thread_id, (factory, user_id)))
-    source = _title_source(title)
-    for row in (
-        yield kind(
-            user_id=user_id,
-            thread_id=thread_id,
-            title=title,
-            title_source=source,
-            metadata=metadata,
-            agent=agent,
-        )
-    ):
-        return Session.from_row(row)
-    raise in_use(name, thread_id)
+    kind = CreateSession if given is None else CreateGivenSession
+    thread_ids = (yield from new_thread_ids(factory, user_id)) if given is None else (given,)
+    for thread_id in thread_ids:
+        for row in (
+            yield kind(
+                user_id=user_id,
+                thread_id=thread_id,
+                title=title,
+                title_source=_title_source(title),
+                metadata=metadata,
+                agent=agent,
+            )
+        ):
+            return Session.from_row(row)
+    raise in_use("thread_id", thread_ids[0])
 
 
 def _title_source(title: str) -> str:

@@ -10,8 +10,8 @@ import psycopg
 from langgraph_sessions import checks
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import DEFAULT_TITLE, Session
-from langgraph_sessions.plans import Call, Plan, Statement
-from langgraph_sessions.runs.thread_ids import FACTORY_ID, ThreadIdFactory, in_use, new_thread_id
+from langgraph_sessions.plans import Plan, Statement
+from langgraph_sessions.runs.thread_ids import ThreadIdFactory, in_use, new_thread_ids
 from langgraph_sessions.sql import functions
 from langgraph_sessions.sql.sessions import GetSession
 from langgraph_sessions.sql.upkeep import (
@@ -54,17 +54,18 @@ def _fork(
     factory: ThreadIdFactory,
     agent: str | None,
 ) -> Plan[Session]:
-    target = yield Call(new_thread_id, (factory, user_id))
-    copy = CopySession(
-        source=source,
-        target=target,
-        user_id=user_id,
-        agent=agent,
-        checkpoint_id=checkpoint_id,
-        title=title,
-    )
-    (row,) = yield from _copied(copy, FACTORY_ID)
-    return Session.from_row(row)
+    for target in (yield from new_thread_ids(factory, user_id)):
+        copy = CopySession(
+            source=source,
+            target=target,
+            user_id=user_id,
+            agent=agent,
+            checkpoint_id=checkpoint_id,
+            title=title,
+        )
+        if (rows := (yield from _copied(copy))) is not None:
+            return Session.from_row(rows[0])
+    raise AssertionError("a random thread id is in use")
 
 
 def copy_thread(source: object, target: object) -> Plan[None]:
@@ -77,17 +78,19 @@ def copy_thread(source: object, target: object) -> Plan[None]:
 
 
 def _copy_thread(copy: CopySession) -> Plan[None]:
-    yield from _copied(copy, "target_thread_id")
+    if (yield from _copied(copy)) is None:
+        raise in_use("target_thread_id", copy.target)
 
 
-def _copied(copy: CopySession, target_name: str) -> Plan[Sequence[Row]]:
+def _copied(copy: CopySession) -> Plan[Sequence[Row] | None]:
+    """Copy a session, or a thread without one; `None` where the target is in use."""
     try:
         rows: Sequence[Row] = yield copy
     except psycopg.Error as error:
         if error.sqlstate == functions.NOT_FOUND:
             raise SessionNotFoundError(copy.user_id, copy.source) from None
         if error.sqlstate == functions.IN_USE:
-            raise in_use(target_name, copy.target) from None
+            return None
         if error.sqlstate == functions.NO_CHECKPOINT:
             raise ValueError(
                 f"checkpoint_id {copy.checkpoint_id!r} is not in the session"

@@ -85,6 +85,35 @@ async def test_one_conversation_for_each_user_is_not_hidden(
     assert await conversations(place) == [["old", "1 so far"], ["meanwhile", "1 so far"]]
 
 
+@pytest.mark.parametrize("first", ["say", "create"])
+async def test_a_conversation_whose_id_another_user_has_taken_is_not_lost(
+    kind: str, place: str, server: Server, first: str
+) -> None:
+    """Whether they took it before the outage, or in it: nobody gets another's words, or none."""
+    factory = {"thread_id_factory": lambda user_id: "main"}
+    async with chatting(kind, place, **factory) as chat:
+        await chat.say("bob's", user_id="bob")
+        server.stop()
+        for user in ("alice", "carol"):
+            if first == "create":
+                await chat.session("create_user_session", user, f"Of {user}")
+            said = await chat.say(f"{user}'s", user_id=user)
+            assert texts(said) == [f"{user}'s", "1 so far"]
+            said = await chat.say("more", user_id=user)
+            assert texts(said) == [f"{user}'s", "1 so far", "more", "3 so far"]
+        server.start()
+        await returned(chat)
+        for user in ("alice", "carol"):
+            (session,) = await chat.sessions(user)
+            assert session.thread_id.startswith(f"{user}_")
+            assert session.title == (f"Of {user}" if first == "create" else f"{user}'s")
+            assert await chat.history(session) == [f"{user}'s", "1 so far", "more", "3 so far"]
+        assert await chat.history(await chat.session("get_session", "bob", "main")) == [
+            "bob's",
+            "1 so far",
+        ]
+
+
 @pytest.mark.parametrize(
     ("reserved", "durability"),
     [(True, "exit"), *((False, durability) for durability in DURABILITIES)],

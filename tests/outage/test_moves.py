@@ -8,15 +8,20 @@ import psycopg
 import pytest
 from langgraph.checkpoint.serde.types import INTERRUPT
 
-from langgraph_sessions import SessionError, SessionsUnavailableError
-from langgraph_sessions.outage.memory import Memory, write
+from langgraph_sessions import SessionError, SessionNotFoundError, SessionsUnavailableError
+from langgraph_sessions.outage.memory import Memory, Taken, write
 from langgraph_sessions.outage.state import OUTAGE_LIMIT
 from langgraph_sessions.plans import Call
 from langgraph_sessions.runs.active import ActiveRun
 from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
 from langgraph_sessions.runs.thread_ids import new_thread_id
 from langgraph_sessions.sql.functions import IN_USE
-from langgraph_sessions.sql.sessions import DeactivateSessions, SwitchSession, UpdateSession
+from langgraph_sessions.sql.sessions import (
+    CreateSession,
+    DeactivateSessions,
+    SwitchSession,
+    UpdateSession,
+)
 from langgraph_sessions.sql.upkeep import CopySession
 from tests.outage.backends import Step as Asks
 from tests.outage.backends import asked, checkpoint, loads, saves, starts, writes
@@ -183,13 +188,40 @@ def test_other_users_and_other_threads_stay_where_they_are() -> None:
     assert [thread_of(item) for item in drained(held)] == ["new", "u", "v"]
 
 
-def test_a_run_that_must_move_twice_is_told() -> None:
-    """The thread that was made for it is in use: then it cannot be written."""
+def test_a_run_moves_again_where_somebody_saved_to_its_fork() -> None:
+    """To a fork of that, at the checkpoint that is to be followed; a try that broke is repeated."""
     held = memory(*following(under_way()))
     play(held.move(first(held), factory), "new", [session_row()])
-    played = play(held.move(first(held), factory))
-    assert isinstance(played.error, ValueError)
-    assert "'new', is in use" in str(played.error)
+    broken = play(held.move(first(held), factory), BROKEN)
+    again = play(held.move(first(held), factory), Refused(IN_USE))
+    assert again.error is None
+    assert broken.asked == again.asked
+    (copy,) = again.asked
+    assert (copy.source, copy.checkpoint_id) == ("new", "c0")
+    assert {thread_of(item) for item in drained(held)} == {copy.target}
+    assert copy.target.startswith("alice_")
+
+
+def test_a_session_moves_whose_id_somebody_has_taken() -> None:
+    """One that was made here, and what was said in it; by a run, or before one."""
+    create = CreateSession(user_id="alice", thread_id="t", title="T", title_source="user")
+    held = memory(create, saves(starts("a"), checkpoint("c1", topic="x")))
+    assert isinstance(play(write(first(held)), [], []).error, Taken)
+    held.move_made(first(held))
+    (target,) = {thread_of(item) for item in drained(held)}
+    assert target.startswith("alice_")
+    held = memory(saves(starts("a"), checkpoint("c1", topic="x")))
+    gone = SessionNotFoundError("alice", "t")
+    assert isinstance(play(write(first(held)), gone).error, Taken)
+    play(held.move(first(held), factory), "new")
+    assert [thread_of(item) for item in drained(held)] == ["new"]
+
+
+def test_a_session_that_was_deleted_does_not_move() -> None:
+    """The database had it when the run began: somebody has deleted it since."""
+    held = memory(*following(under_way()))
+    gone = SessionNotFoundError("alice", "t")
+    assert play(write(first(held)), gone).error is gone
 
 
 def test_a_factory_that_returns_the_same_id_again_is_not_followed() -> None:

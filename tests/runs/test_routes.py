@@ -8,6 +8,7 @@ import pytest
 
 from langgraph_sessions import SessionNotFoundError
 from langgraph_sessions.plans import Call
+from langgraph_sessions.runs import thread_ids
 from langgraph_sessions.runs.opening import find_thread, open_run
 from langgraph_sessions.runs.request import Request
 from langgraph_sessions.runs.thread_ids import new_thread_id
@@ -33,6 +34,15 @@ def run(given: dict[str, Any], *answers: Any) -> Played:
 
 
 ASKS_FACTORY = Call(new_thread_id, (factory, "alice"))
+RANDOM = "alice_random"
+
+
+@pytest.fixture(autouse=True)
+def _not_random(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the default thread id be a known one."""
+    monkeypatch.setattr(thread_ids, "default_thread_id", lambda user_id: f"{user_id}_random")
+
+
 CURRENT = OpenCurrent(user_id="alice")
 HERS = {"user_id": "alice"}
 THREAD = {"user_id": "alice", "thread_id": "t"}
@@ -83,16 +93,16 @@ TO_A_SESSION = [
     ),
     pytest.param(
         HERS,
-        [[], "a", [opened(session_row("bob", "a"))], "b", [opened(asked_thread_id="b")]],
-        [CURRENT, ASKS_FACTORY, reserved("a"), ASKS_FACTORY, reserved("b", taken="a")],
-        ("b", False),
+        [[], "a", [opened(session_row("bob", "a"))], [opened(asked_thread_id=RANDOM)]],
+        [CURRENT, ASKS_FACTORY, reserved("a"), reserved(RANDOM, taken="a")],
+        (RANDOM, False),
         id="`user_id`, and somebody else took the reserved id | another is created",
     ),
     pytest.param(
         HERS,
-        [[], "a", [CLOSED], "b", [opened(asked_thread_id="b")]],
-        [CURRENT, ASKS_FACTORY, reserved("a"), ASKS_FACTORY, reserved("b", taken="a")],
-        ("b", False),
+        [[], "a", [CLOSED], [opened(asked_thread_id=RANDOM)]],
+        [CURRENT, ASKS_FACTORY, reserved("a"), reserved(RANDOM, taken="a")],
+        (RANDOM, False),
         id="`user_id`, and the reserved one was deactivated meanwhile | another is created",
     ),
     pytest.param(
@@ -186,30 +196,26 @@ def test_a_thread_of_nobody_is_what_the_plain_saver_makes_of_it() -> None:
     assert played.result == (None, row)
 
 
-TAKEN = opened(session_row("bob", "taken"))
 IN_USE = [
-    pytest.param({**HERS, "new_session": True}, ["taken", [TAKEN]], id="another user's session"),
-    pytest.param(
-        {**HERS, "new_session": True},
-        ["taken", [opened(session_row(thread_id="taken"))]],
-        id="the user's own session",
-    ),
-    pytest.param(
-        {**HERS, "new_session": True}, ["taken", [left_behind("taken", None)]], id="a plain thread"
-    ),
-    pytest.param(HERS, [[], "taken", [TAKEN], "taken", [TAKEN]], id="twice, for a first session"),
+    pytest.param(opened(session_row("bob", "taken")), id="another user's session"),
+    pytest.param(opened(session_row(thread_id="taken")), id="the user's own session"),
+    pytest.param(left_behind("taken", None), id="a plain thread"),
 ]
 
 
-@pytest.mark.parametrize(("given", "answers"), IN_USE)
-def test_a_factory_that_returns_what_is_in_use_is_named(
-    given: dict[str, Any], answers: list[Any]
+@pytest.mark.parametrize("taken", IN_USE)
+def test_where_an_id_of_the_factorys_is_in_use_the_default_one_is_used(
+    taken: dict[str, Any],
 ) -> None:
-    """A new session is never one that exists, whoever has it: the factory is at fault."""
-    played = run(given, *answers)
-    assert isinstance(played.error, ValueError)
-    assert "thread_id_factory" in str(played.error)
-    assert "'taken', is in use" in str(played.error)
+    """A new session is never one that exists, whoever has it; nobody is locked out by a guess."""
+    new = [opened(asked_thread_id=RANDOM)]
+    played = run({**HERS, "new_session": True}, "taken", [taken], new)
+    ids = ("taken", RANDOM)
+    assert played.asked == [
+        ASKS_FACTORY,
+        *(OpenNew(user_id="alice", thread_id=each) for each in ids),
+    ]
+    assert (played.result.run.thread_id, played.result.run.known) == (RANDOM, False)
 
 
 @pytest.mark.parametrize("given", [HERS, {**HERS, "new_session": True}], ids=["first", "new"])

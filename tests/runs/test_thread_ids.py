@@ -11,7 +11,7 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from psycopg import Connection
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver, get_session
-from tests.support import Chat, config, graph_builder, past_pooler, psycopg_pool_options
+from tests.support import Chat, config, graph_builder, past_pooler, psycopg_pool_options, texts
 
 
 def seen_by(saver: SessionSaver, **who: Any) -> list[str]:
@@ -27,21 +27,22 @@ def seen_by(saver: SessionSaver, **who: Any) -> list[str]:
 
 
 def test_a_factory_that_gives_two_users_one_id_lets_neither_see_the_other(url: str) -> None:
-    """A first run on another's thread id is refused by name, reads and the manager included."""
+    """The second gets the default id: by a run or a read, and from the manager."""
     with SessionSaver(url, thread_id_factory=str.lower) as saver:
         assert seen_by(saver, user_id="alice") == ["hi"]
-        for _ in range(2):
-            with pytest.raises(ValueError, match="thread_id_factory returned, 'alice'"):
-                seen_by(saver, user_id="ALICE")
-        with pytest.raises(ValueError, match="thread_id_factory"):
-            saver.get_tuple(config(user_id="ALICE"))
-        with pytest.raises(ValueError, match="thread_id_factory"):
-            saver.sessions.get_or_create_user_session("ALICE")
-        with pytest.raises(ValueError, match="thread_id_factory"):
-            saver.sessions.create_user_session("ALICE")
-        with pytest.raises(ValueError, match="thread_id_factory"):
-            seen_by(saver, user_id="ALICE", new_session=True)
-        assert saver.sessions.count_sessions() == 1
+        assert saver.get_tuple(config(user_id="ALICE")) is None
+        assert seen_by(saver, user_id="ALICE") == ["hi"]
+        assert seen_by(saver, user_id="ALICE") == ["hi", "ok", "hi"]
+        assert seen_by(saver, user_id="ALICE", new_session=True) == ["hi"]
+        saver.sessions.get_or_create_user_session("Alice")
+        saver.sessions.create_user_session("aLICE")
+        threads = {each.user_id: each.thread_id for each in saver.sessions.list_sessions()}
+        assert threads.pop("alice") == "alice"
+        assert {user: thread.startswith(f"{user}_") for user, thread in threads.items()} == {
+            "ALICE": True,
+            "Alice": True,
+            "aLICE": True,
+        }
 
 
 @pytest.mark.parametrize("owner", [{}, {"user_id": "dave"}], ids=["nobody", "another"])
@@ -51,9 +52,9 @@ def test_a_factory_does_not_take_over_plain_threads(url: str, owner: dict[str, s
         graph = graph_builder().compile(checkpointer=plain)
         graph.invoke({"messages": ["secret"]}, config(thread_id="carol", **owner))
     with SessionSaver(url, thread_id_factory=str.lower) as saver:
-        with pytest.raises(ValueError, match="thread_id_factory"):
-            seen_by(saver, user_id="CAROL")
-        assert saver.sessions.count_sessions() == 0
+        assert seen_by(saver, user_id="CAROL") == ["hi"]
+        (session,) = saver.sessions.list_sessions()
+        assert session.thread_id.startswith("CAROL_")
 
 
 async def test_a_reserved_id_that_another_user_took_is_given_up(chat: Chat, db: Any) -> None:
@@ -67,13 +68,35 @@ async def test_a_reserved_id_that_another_user_took_is_given_up(chat: Chat, db: 
 
 
 def test_a_fixed_id_is_not_gone_back_to(url: str) -> None:
-    """After its session was deactivated, an id that the factory gives again is refused."""
+    """After its session was deactivated, another one stands for an id that is given again."""
     with SessionSaver(url, thread_id_factory=lambda user: f"{user}-main") as saver:
         seen_by(saver, user_id="alice")
         saver.sessions.deactivate_session("alice")
-        with pytest.raises(ValueError, match="'alice-main', is in use"):
-            seen_by(saver, user_id="alice")
-        assert not saver.sessions.has_session("alice")
+        seen_by(saver, user_id="alice")
+        assert saver.sessions.get_current_user_session("alice").thread_id.startswith("alice_")
+
+
+@pytest.mark.parametrize("taken_by", ["bob", "nobody", "alice"])
+def test_nobody_is_locked_out_by_a_taken_id(url: str, taken_by: str) -> None:
+    """Who knows what the factory makes of a user, and is there first, changes nothing for them."""
+    given = config(
+        thread_id="alice-main", **({"user_id": taken_by} if taken_by != "nobody" else {})
+    )
+    with SessionSaver(url, thread_id_factory=lambda user: f"{user}-main") as saver:
+        theirs = graph_builder().compile(checkpointer=saver)
+        theirs.invoke({"messages": ["taken"]}, given)
+        if taken_by == "alice":
+            saver.sessions.deactivate_session("alice")
+        hers = config(user_id="alice")
+        for text in ("one", "two"):
+            said = theirs.invoke({"messages": [text]}, hers)
+        assert texts(said)[0] == "one"
+        assert len(texts(said)) == 4
+        new = saver.sessions.create_user_session("alice")
+        fork = saver.sessions.fork_session("alice", new.thread_id)
+        run = theirs.invoke({"messages": ["x"]}, config(user_id="alice", new_session=True))
+        assert (len(texts(run)), new.thread_id != fork.thread_id) == (2, True)
+        assert texts(theirs.get_state(given))[0] == "taken"
 
 
 def test_a_factory_may_use_the_manager(url: str) -> None:

@@ -282,28 +282,10 @@ def test_without_sessions_there_is_nothing(method: Method, answer: Any, result: 
 
 IN_THE_WAY = [
     pytest.param(
-        lambda sessions: sessions.create_user_session("alice"),
-        ["new", []],
-        "thread_id_factory returned, 'new', is in use",
-        id="create_user_session, an id of the factory's",
-    ),
-    pytest.param(
         lambda sessions: sessions.create_user_session("alice", thread_id="mine"),
         [[]],
         "thread_id, 'mine', is in use",
         id="create_user_session, a chosen id",
-    ),
-    pytest.param(
-        lambda sessions: sessions.get_or_create_user_session("alice"),
-        [[], "new", [TAKEN], "new", [TAKEN]],
-        "thread_id_factory returned, 'new', is in use",
-        id="get_or_create_user_session, twice",
-    ),
-    pytest.param(
-        lambda sessions: sessions.fork_session("alice", "t"),
-        ["new", Refused(IN_USE)],
-        "thread_id_factory returned, 'new', is in use",
-        id="fork_session, an id of the factory's",
     ),
     pytest.param(
         lambda sessions: sessions.fork_session("alice", "t", checkpoint_id="c"),
@@ -319,6 +301,35 @@ def test_what_is_in_the_way_is_named(method: Method, answers: list[Any], told: s
     """A thread id in use, and a checkpoint that is not there, are a `ValueError` by name."""
     with pytest.raises(ValueError, match=told):
         call(method, *answers)
+
+
+IN_USE_BY_OTHERS = [
+    pytest.param(
+        lambda sessions: sessions.create_user_session("alice"), ["new", [], [ROW]], id="create"
+    ),
+    pytest.param(
+        lambda sessions: sessions.get_or_create_user_session("alice"),
+        [[], "new", [TAKEN], [opened(asked_thread_id="other")], [ROW]],
+        id="get or create",
+    ),
+    pytest.param(
+        lambda sessions: sessions.fork_session("alice", "t"),
+        ["new", Refused(IN_USE), [ROW]],
+        id="fork",
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "answers"), IN_USE_BY_OTHERS)
+def test_where_an_id_of_the_factorys_is_in_use_the_default_one_is_asked_for(
+    method: Method, answers: list[Any]
+) -> None:
+    """Who guesses what a factory makes, and takes it, locks nobody out."""
+    found, asked = call(method, *answers)
+    assert found == SESSION
+    ids = [getattr(step, "target", getattr(step, "thread_id", None)) for step in asked]
+    first = ids.index("new")
+    assert ids[first + 1].startswith("alice_")
 
 
 def test_what_is_not_the_users_cannot_be_forked() -> None:
