@@ -14,7 +14,12 @@ from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import Session
 from langgraph_sessions.plans import Composite
 from langgraph_sessions.runs.claim import Claim
-from langgraph_sessions.runs.request import INSTRUCTIONS, AuthorizedThreadId, Request
+from langgraph_sessions.runs.request import (
+    IDENTITIES,
+    INSTRUCTIONS,
+    AuthorizedThreadId,
+    Request,
+)
 from langgraph_sessions.runs.surroundings import (
     RUN_KEY,
     RUNTIME_KEY,
@@ -251,7 +256,7 @@ def for_storage(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
         stored["metadata"] = {
             key: value
             for key, value in metadata.items()
-            if key != "user_id" and not (key in INSTRUCTIONS and given.get(key) == value)
+            if key not in IDENTITIES and not (key in INSTRUCTIONS and given.get(key) == value)
         }
     return stored
 

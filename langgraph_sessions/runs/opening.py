@@ -18,6 +18,7 @@ from langgraph_sessions.sql.opening import (
     FindNext,
     OpenCurrent,
     OpenNew,
+    OpenNobodys,
     OpenReserved,
     OpenThread,
     OpenTrusted,
@@ -91,7 +92,9 @@ def open_run(request: Request, factory: ThreadIdFactory, select: str | None) -> 
 
 def open_thread(request: Request, select: str | None) -> Plan[Opened]:
     """Open the thread that *request* names. Raises as `open_run`."""
-    kind = OpenTrusted if request.trusted else OpenThread
+    kind: type[OpenThread | OpenNobodys] = OpenThread
+    if request.user_id is None:
+        kind = OpenTrusted if request.trusted else OpenNobodys
     (row,) = yield kind(**_asked(request), thread_id=request.thread_id, select=select)
     if request.trusted:
         request = replace(request, user_id=_owner(row))

@@ -10,6 +10,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_sessions.plans import Composite, Plan
 from langgraph_sessions.runs import parent
+from langgraph_sessions.runs.request import IDENTITIES
 from langgraph_sessions.runs.saving import guarded
 from langgraph_sessions.sql.saving import GuardPlainThread
 
@@ -39,22 +40,31 @@ class SavePlain(Composite):
         Raises:
             SessionNotFoundError: The thread is a user's.
         """
-        saved = parent.saving(self.serde, self._save)
+        saved = parent.saving(self.serde, lambda saver: self._save(saver, _nameless(self.config)))
         yield from guarded(GuardPlainThread(str(self.config["configurable"]["thread_id"])), saved)
 
-    def _save(self, saver: parent.Parent) -> None:
+    def _save(self, saver: parent.Parent, config: RunnableConfig) -> None:
         raise NotImplementedError
 
 
 class SavePlainCheckpoint(SavePlain):
     """Save a checkpoint of a run without a user."""
 
-    def _save(self, saver: parent.Parent) -> None:
-        saver.put(self.config, *self.arguments)
+    def _save(self, saver: parent.Parent, config: RunnableConfig) -> None:
+        saver.put(config, *self.arguments)
 
 
 class SavePlainWrites(SavePlain):
     """Save a task's writes of a run without a user."""
 
-    def _save(self, saver: parent.Parent) -> None:
-        saver.put_writes(self.config, *self.arguments)
+    def _save(self, saver: parent.Parent, config: RunnableConfig) -> None:
+        saver.put_writes(config, *self.arguments)
+
+
+def _nameless(config: RunnableConfig) -> RunnableConfig:
+    """Return *config* without what its metadata say of whose it is."""
+    metadata = config.get("metadata") or {}
+    if not any(key in metadata for key in IDENTITIES):
+        return config
+    kept = {key: value for key, value in metadata.items() if key not in IDENTITIES}
+    return {**config, "metadata": kept}

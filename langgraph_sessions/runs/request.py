@@ -15,6 +15,9 @@ from langgraph_sessions.runs.surroundings import Run, run_of, surroundings
 INSTRUCTIONS: Final = ("title", "new_session", "is_active", "make_current")
 AUTH_USER_ID: Final = "langgraph_auth_user_id"
 AUTH_USER: Final = "langgraph_auth_user"
+# What LangGraph copies into a checkpoint's metadata, and says there whose it is. A client can set a
+# config's metadata: there, they say nothing.
+IDENTITIES: Final = ("user_id", AUTH_USER_ID)
 
 
 class AuthorizedThreadId(str):

@@ -257,8 +257,7 @@ class SaverPlans:
         if run is None or run.home != self._home or instructs(config):
             request = self._request(config, is_run=True)
             # A run of nobody's, under way: whose thread it is was settled when it began.
-            begun = RUNTIME_KEY in config["configurable"]
-            if request.user_id is None and (begun or not request.trusted):
+            if request.user_id is None and RUNTIME_KEY in config["configurable"]:
                 return None
             run = (yield from self._open(config, request, None)).run
             self._refuse_nobody(config, run)

@@ -98,9 +98,11 @@ LEFT JOIN LATERAL (
     def _head_columns(self) -> str:
         return "" if self.select is None else ", head.*"
 
-    # Who may adopt a thread without a session, and when somebody may.
-    _newest_user: ClassVar[str] = "user_sessions_owner(c.metadata)"
-    _wants_owner: ClassVar[str] = "%(user_id)s::text IS NOT NULL"
+    # Whose a thread without a session is.
+    _newest: ClassVar[str] = """
+    SELECT c.thread_id AS newest_thread_id, user_sessions_owner(c.metadata) AS newest_user_id
+    FROM checkpoints AS c WHERE s.id IS NULL AND c.thread_id = asked.thread_id
+    ORDER BY c.checkpoint_ns = '' DESC, c.checkpoint_id DESC LIMIT 1"""
 
     def _opened(self, asked: str) -> str:
         """Open the thread that the query *asked* gives: always one row, whoever owns it.
@@ -112,11 +114,7 @@ LEFT JOIN LATERAL (
 WITH asked AS ({asked})
 SELECT asked.thread_id AS asked_thread_id, {self._columns}{self._head_columns}, newest.*
 FROM asked LEFT JOIN user_sessions AS s ON s.thread_id = asked.thread_id{_THREAD}
-LEFT JOIN LATERAL (
-    SELECT c.thread_id AS newest_thread_id, {self._newest_user} AS newest_user_id
-    FROM checkpoints AS c
-    WHERE s.id IS NULL AND {self._wants_owner} AND c.thread_id = asked.thread_id
-    ORDER BY c.checkpoint_ns = '' DESC, c.checkpoint_id DESC LIMIT 1
+LEFT JOIN LATERAL ({self._newest}
 ) AS newest ON TRUE
 {self._head("asked.thread_id")}"""
 
@@ -139,7 +137,7 @@ class FindCurrent(OpenCurrent):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenThread(_Open):
+class _OpenCertain(_Open):
     """Open a certain thread: always one row, whoever owns it."""
 
     thread_id: str | None
@@ -150,12 +148,36 @@ class OpenThread(_Open):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OpenThread(_OpenCertain):
+    """Open a certain thread for a user's run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenNobodys(_OpenCertain):
+    """Open a certain thread for a run without a user: it is to have no owner.
+
+    A thread without a session is somebody's if any of its checkpoints names them.
+    """
+
+    user_id: str | None = None
+
+    # The first condition is cheap, and false for all checkpoints of a thread of nobody's.
+    _newest: ClassVar[str] = """
+    SELECT c.thread_id AS newest_thread_id, user_sessions_owner(c.metadata) AS newest_user_id
+    FROM checkpoints AS c WHERE s.id IS NULL AND c.thread_id = asked.thread_id
+    AND c.metadata ?| ARRAY['user_id', 'langgraph_auth_user_id']
+    AND user_sessions_owner(c.metadata) IS NOT NULL LIMIT 1"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class OpenTrusted(OpenThread):
     """Open a certain thread as its owner: who that is, its row says."""
 
     # Of a thread without a session, whoever a checkpoint names last.
-    _newest_user: ClassVar[str] = "user_sessions_thread_owner(c.thread_id)"
-    _wants_owner: ClassVar[str] = "TRUE"
+    _newest: ClassVar[str] = """
+    SELECT c.thread_id AS newest_thread_id,
+        user_sessions_thread_owner(c.thread_id) AS newest_user_id
+    FROM checkpoints AS c WHERE s.id IS NULL AND c.thread_id = asked.thread_id LIMIT 1"""
 
     @property
     def holdable(self) -> bool:

@@ -16,6 +16,7 @@ from langgraph_sessions.sql.opening import (
     FindCurrent,
     OpenCurrent,
     OpenNew,
+    OpenNobodys,
     OpenReserved,
     OpenThread,
 )
@@ -51,7 +52,9 @@ THREAD = {"user_id": "alice", "thread_id": "t"}
 CLOSED = opened(session_row(thread_id="a", is_active=False))
 
 
-def thread(user_id: str | None = "alice") -> OpenThread:
+def thread(user_id: str | None = "alice") -> OpenThread | OpenNobodys:
+    if user_id is None:
+        return OpenNobodys(thread_id="t")
     return OpenThread(user_id=user_id, thread_id="t")
 
 
@@ -173,6 +176,11 @@ NOT_FOUND = [
     ),
     pytest.param(
         {"thread_id": "t"}, opened(session_row("bob")), id="`thread_id` alone, owned by a user"
+    ),
+    pytest.param(
+        {"thread_id": "t"},
+        left_behind("t", "bob"),
+        id="`thread_id` alone, whose checkpoints name a user",
     ),
 ]
 

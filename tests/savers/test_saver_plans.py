@@ -16,7 +16,13 @@ from langgraph_sessions.runs.loading import LoadHistory, LoadList
 from langgraph_sessions.runs.plain import SavePlainCheckpoint, SavePlainWrites
 from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
 from langgraph_sessions.runs.surroundings import RUN_KEY
-from langgraph_sessions.sql.opening import ContinueThread, FindCurrent, OpenCurrent, OpenThread
+from langgraph_sessions.sql.opening import (
+    ContinueThread,
+    FindCurrent,
+    OpenCurrent,
+    OpenNobodys,
+    OpenThread,
+)
 from tests.plans import opened, play, session, session_row
 from tests.savers.planned import HERE, METADATA, SELECT, Saver, begin, runs, stored, within
 from tests.support import config
@@ -77,7 +83,7 @@ def test_without_a_user_it_is_what_the_plain_saver_finds() -> None:
     """No user in its configs, and no run."""
     given = runs(thread_id="t")
     played = play(Saver()._get_tuple(given), [opened(asked_thread_id="t", **stored())])
-    assert played.asked == [OpenThread(user_id=None, thread_id="t", select=SELECT)]
+    assert played.asked == [OpenNobodys(thread_id="t", select=SELECT)]
     assert played.result.config == config(thread_id="t", checkpoint_ns="", checkpoint_id="c1")
     assert RUN_KEY not in given["configurable"]
 
@@ -225,15 +231,18 @@ def test_what_is_saved_outside_a_run_asks_whose_the_thread_is() -> None:
         assert saves.name is None
 
 
-def test_without_a_user_the_plain_saver_saves() -> None:
-    """One question, and the parent's answer."""
+@pytest.mark.parametrize("is_run", [True, False])
+def test_without_a_user_the_plain_saver_saves(is_run: bool) -> None:
+    """One question, and the parent's answer; outside a run, whose the thread is comes first."""
     saver = Saver()
-    given = config(**PLACE)
-    played = play(saver._put(given, checkpoint(), METADATA, {}), None)
-    assert [type(each) for each in played.asked] == [SavePlainCheckpoint]
+    given = runs(**PLACE) if is_run else config(**PLACE)
+    before = [] if is_run else [[opened(asked_thread_id="t")]]
+    opens = [] if is_run else [OpenNobodys]
+    played = play(saver._put(given, checkpoint(), METADATA, {}), *before, None)
+    assert [type(each) for each in played.asked] == [*opens, SavePlainCheckpoint]
     assert played.result == config(**{**PLACE, "checkpoint_id": "c2"})
-    played = play(saver._put_writes(given, [("topic", "x")], "task", ""), None)
-    assert [type(each) for each in played.asked] == [SavePlainWrites]
+    played = play(saver._put_writes(given, [("topic", "x")], "task", ""), *before, None)
+    assert [type(each) for each in played.asked] == [*opens, SavePlainWrites]
 
 
 def test_a_run_that_is_over_saves_nothing() -> None:

@@ -37,6 +37,7 @@ DECLARE
     t session_threads;
     s user_sessions;
     old user_sessions;
+    saved jsonb;
     used timestamptz := CASE WHEN p_first OR NOT p_known
         THEN coalesce(p_at, user_sessions_latest(p_user_id)) END;
 BEGIN
@@ -48,6 +49,13 @@ BEGIN
         INSERT INTO session_threads (thread_id, user_id, last_save)
         VALUES (p_thread_id, p_user_id, p_save) ON CONFLICT (thread_id) DO NOTHING;
         IF FOUND THEN
+            -- What others saved meanwhile, to a thread that was new, is not the user's.
+            SELECT c.metadata INTO saved FROM checkpoints AS c
+            WHERE c.thread_id = p_thread_id AND c.checkpoint_id IS DISTINCT FROM p ->> 'own'
+            ORDER BY c.checkpoint_ns = '' DESC, c.checkpoint_id DESC LIMIT 1;
+            IF FOUND AND user_sessions_owner(saved) IS DISTINCT FROM p_user_id THEN
+                RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = 'LGS01';
+            END IF;
             PERFORM user_sessions_check(p, p ->> 'seen');
             INSERT INTO user_sessions
                 (user_id, thread_id, agent, title, title_source, is_active, status,
