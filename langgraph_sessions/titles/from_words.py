@@ -13,6 +13,9 @@ from langgraph_sessions.titles.messages import MESSAGES, said
 from langgraph_sessions.titles.text import shorten
 
 INPUT_CHANNEL: Final = "__start__"
+# The types of content blocks whose `text` was said: LangChain's; those of OpenAI's Responses;
+# Bedrock's have none.
+_OF_TEXT: Final = ("text", "input_text", "output_text", None)
 
 
 def values_of(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -61,6 +64,6 @@ def text_of(message: BaseMessage) -> str:
 
 
 def _block_text(block: object) -> str:
-    if isinstance(block, Mapping) and block.get("type") == "text":
+    if isinstance(block, Mapping) and block.get("type") in _OF_TEXT:
         block = block.get("text")
     return block if isinstance(block, str) else ""

@@ -14,6 +14,8 @@ from langgraph_sessions.titles.from_words import from_checkpoint
 from langgraph_sessions.titles.text import LENGTH, shorten
 from tests.titles.messages import HUMAN, IMAGE, odd_message
 
+FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"  # Five code points that are one character.
+
 # --- Shortening -------------------------------------------------------------------------------
 
 
@@ -32,11 +34,28 @@ from tests.titles.messages import HUMAN, IMAGE, odd_message
         ("word " * 17, "word " * 15 + "word"),
         ("", ""),
         (" \n\0 ", ""),
+        # Cut at a blank only where that leaves more than half.
+        ("北京 " + "天" * 100, "北京 " + "天" * 77),
+        ("x" * 40 + " " + "y" * 60, "x" * 40 + " " + "y" * 39),
+        ("x" * 41 + " " + "y" * 60, "x" * 41),
+        # Else before a character ends, as people see one.
+        ("x" * 79 + "e\u0301" + "y", "x" * 79),
+        ("x" * 78 + "e\u0301" + "y", "x" * 78 + "e\u0301"),
+        ("x" * 77 + FAMILY, "x" * 77),
+        (FAMILY * 20, FAMILY * 16),
+        ("x" + "\U0001f1e9\U0001f1ea" * 60, "x" + "\U0001f1e9\U0001f1ea" * 39),
+        ("\u0e01\u0e33" * 60, "\u0e01\u0e33" * 40),
+        ("a" + "\u0301" * 100, "a" + "\u0301" * 79),
+        ("y" * 10_000_000, "y" * 80),
+        # What is no word.
+        ("See data:image/png;base64,iVBORw0KGgo= there", "See there"),
+        ("data:text/plain;charset=utf-8;base64,SGVsbG8=", ""),
+        ("data: base64, please", "data: base64, please"),
     ],
     ids=repr,
 )
 def test_shorten(text: str, title: str) -> None:
-    """White space is folded, what no database can hold dropped, and the rest cut at a word."""
+    """White space is folded, what no database can hold dropped, and no character cut in two."""
     assert shorten(text) == title
 
 
@@ -58,16 +77,19 @@ def test_shortening_twice_is_shortening_once(text: str) -> None:
     assert shorten(shorten(text)) == shorten(text)
 
 
-@given(st.lists(st.text("xyz", min_size=1, max_size=30), max_size=20))
+@given(st.lists(st.text("xyz", min_size=1, max_size=LENGTH // 2 - 1), max_size=20))
 def test_a_text_is_cut_at_a_word(words: list[str]) -> None:
-    """A title is as many of the first words as fit."""
+    """A title is as many of the first words as fit, if that is more than half of it."""
     title = shorten(" ".join(words))
     kept = title.split()
     assert kept == words[: len(kept)]
     assert kept == words or len(" ".join(words[: len(kept) + 1])) > LENGTH
 
 
-@pytest.mark.parametrize("unseen", ["\u200b\u200d", "\u202e", "\ufeff  \u2060"])
+UNSEEN = ["\u200b\u200d", "\u202e", "\ufeff  \u2060", "\u3164", "\u2800\u115f", "\u034f\ufe0f"]
+
+
+@pytest.mark.parametrize("unseen", UNSEEN)
 def test_what_does_not_show_is_no_title(unseen: str) -> None:
     """Text of characters without a shape is as good as empty, and nothing turns a list around."""
     assert shorten(unseen) == ""
