@@ -32,6 +32,7 @@ from langgraph_sessions.sql.sessions import (
     SwitchSession,
     UpdateSession,
 )
+from langgraph_sessions.titles.answers import title_in
 from langgraph_sessions.titles.text import shorten
 
 UPDATABLE: Final = ("title", "is_active", "metadata")
@@ -207,7 +208,7 @@ def claim_title(thread_id: str, agent: str | None) -> Plan[bool]:
 
 def set_title(thread_id: str, title: str) -> Plan[Session | None]:
     """Set a model's title, unless somebody gave one meanwhile."""
-    short = shorten(title.strip().strip("\"'“”«»"))
+    short = shorten(title_in(title))
     if not short:
         return None
     for row in (yield SetModelTitle(thread_id, short)):

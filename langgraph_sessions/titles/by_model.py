@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # It takes LangSmith with it; whoever has a model has importe
 
 Titler = Callable[[Sequence[BaseMessage]], str | Awaitable[str]]
 
+SENT: Final = 300  # Characters of each message: what it is about, and no more of what it costs.
 PROMPT: Final = (
     "Give this conversation a title of at most six words, in its own language. Answer with "
     "the title alone."
@@ -29,7 +30,8 @@ def titler(model: BaseChatModel) -> Titler:
     """Return a titler over a LangChain chat model, for the savers' `titler` argument.
 
     It asks the model for a title of at most six words, from the first six messages of humans and
-    the model. What the model raises is logged by the savers, and raised by `call_titler`.
+    the model, 300 characters of each. What a model thinks, and writes around a title, is taken off.
+    What the model raises is logged by the savers, and raised by `call_titler`.
     """
 
     # Sync, and so called in a thread that no program waits for: a model's own async call may well
@@ -37,7 +39,7 @@ def titler(model: BaseChatModel) -> Titler:
     def call_model(messages: Sequence[BaseMessage]) -> str:
         spoken = [message for message in messages if isinstance(message, HumanMessage | AIMessage)]
         transcript = "\n".join(
-            f"{message.type}: {from_words.text_of(message)}" for message in spoken[:6]
+            f"{message.type}: {from_words.text_of(message)[:SENT]}" for message in spoken[:6]
         )
         answer = model.invoke([SystemMessage(PROMPT), HumanMessage(transcript)])
         return from_words.text_of(answer)

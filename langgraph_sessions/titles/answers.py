@@ -1,0 +1,93 @@
+"""The title in what a model answers: models think aloud, wrap a title up, and explain it."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from typing import Final
+
+_THOUGHTS: Final = r"(?:think|thinking|thought|reasoning|reflection)"
+_OPENS: Final = re.compile(rf"<{_THOUGHTS}\b[^<>]*>", re.IGNORECASE)
+_CLOSES: Final = re.compile(rf"</{_THOUGHTS}\s*>", re.IGNORECASE)
+_FENCE: Final = re.compile(r"```[^\S\n]*\w*[^\S\n]*\n?(.*?)(?:```|\Z)", re.DOTALL)
+# Before a title in its line: of lists, headings and quotations; what says that it is one.
+_MARKS: Final = re.compile(r"\A(?:[#>]+\s+|[-*+•]\s+|\d+[.)]\s+)+")
+_LABEL: Final = re.compile(
+    r"\A[\W_]*(?:(?:suggested|conversation|chat|session|final|the) )*title(?: is)?"
+    r"[*_\"']*\s*[:\uff1a]",
+    re.IGNORECASE,
+)
+_COLONS: Final = (":", "\uff1a")
+_PAIRS: Final = (
+    *((mark, mark) for mark in ("**", "__", "~~", '"', "'", "`", "*", "_")),
+    *("\u201c\u201d", "\u2018\u2019", "\u00ab\u00bb", "\u201e\u201c"),  # Quotation marks.
+    *("\u300c\u300d", "\u300e\u300f", "\u300a\u300b"),  # Those of East Asia.
+)
+
+
+def title_in(answer: str) -> str:
+    """Return the title in *answer*, one line of text; '' if there is none.
+
+    What a model thought is dropped; Markdown, quotation marks, fences, `Title:` and JSON around a
+    title are peeled off; of several lines the one that says it is the title counts, else the first
+    that does not lead to another.
+    """
+    answer = _said(answer)
+    if fenced := _FENCE.search(answer):
+        answer = fenced[1]
+    answer = _in_json(answer.strip())
+    lines = [line for line in map(str.strip, answer.splitlines()) if line]
+    labelled = [found for line in lines if (found := _labelled(line)) is not None]
+    for line in [*filter(None, labelled), *lines]:
+        if not line.endswith(_COLONS) and any(map(_says, title := _bare(line))):
+            return title
+    return ""
+
+
+def _said(answer: str) -> str:
+    """Return what comes after the last thought; if nothing does, what came before the first.
+
+    A thought may lack its beginning, which the prompt then had, or its end.
+    """
+    before, after = "", answer
+    if closes := [*_CLOSES.finditer(answer)]:
+        before, after = answer[: closes[-1].start()], answer[closes[-1].end() :]
+    after = _OPENS.split(after, 1)[0]
+    if after.strip() or not _OPENS.search(before):
+        return after
+    return _OPENS.split(before, 1)[0]
+
+
+def _in_json(answer: str) -> str:
+    """Return the title in the JSON object with which *answer* begins, if it does."""
+    if not answer.startswith("{"):
+        return answer
+    try:
+        value, _ = json.JSONDecoder().raw_decode(answer)
+    except (ValueError, RecursionError):
+        return answer
+    title = {str(key).lower(): each for key, each in value.items()}.get("title")
+    return title if isinstance(title, str) else ""
+
+
+def _labelled(line: str) -> str | None:
+    found = _LABEL.match(line)
+    return line[found.end() :].strip(" *_") if found else None
+
+
+def _bare(line: str) -> str:
+    """Take off what stands around a title, layer by layer."""
+    while True:
+        bare = _MARKS.sub("", line).strip()
+        for opens, ends in _PAIRS:
+            inner = bare[len(opens) : -len(ends)]
+            if inner and bare.startswith(opens) and bare.endswith(ends) and opens not in inner:
+                bare = inner
+        if bare == line:
+            return bare
+        line = bare
+
+
+def _says(character: str) -> bool:
+    return character.isalnum() or unicodedata.category(character) == "So"  # As emoji do.
