@@ -37,6 +37,8 @@ def title_in(answer: str) -> str:
     if fenced := _FENCE.search(answer):
         answer = fenced[1]
     answer = _in_json(answer.strip())
+    if (whole := _unpaired(answer)) != answer:  # Then it is one, however many lines it takes.
+        answer = " ".join(whole.split())
     lines = [line for line in map(str.strip, answer.splitlines()) if line]
     labelled = [found for line in lines if (found := _labelled(line)) is not None]
     for line in [*filter(None, labelled), *lines]:
@@ -78,15 +80,18 @@ def _labelled(line: str) -> str | None:
 
 def _bare(line: str) -> str:
     """Take off what stands around a title, layer by layer."""
-    while True:
-        bare = _MARKS.sub("", line).strip()
-        for opens, ends in _PAIRS:
-            inner = bare[len(opens) : -len(ends)]
-            if inner and bare.startswith(opens) and bare.endswith(ends) and opens not in inner:
-                bare = inner
-        if bare == line:
-            return bare
+    while (bare := _unpaired(_MARKS.sub("", line).strip())) != line:
         line = bare
+    return line
+
+
+def _unpaired(text: str) -> str:
+    """Take off marks that stand before and after all of *text*."""
+    for opens, ends in _PAIRS:
+        inner = text[len(opens) : -len(ends)]
+        if inner and text.startswith(opens) and text.endswith(ends) and opens not in inner:
+            text = inner.strip()
+    return text
 
 
 def _says(character: str) -> bool:

@@ -22,6 +22,7 @@ ANSWERS = [
     "<think>" * 100_000 + f"</think>{TITLE}",
     # Wrapped up.
     f'"{TITLE}"',
+    '"A trip\n to  Rome"',
     f"“{TITLE}”",
     f"«{TITLE}»",
     f"**{TITLE}**",
