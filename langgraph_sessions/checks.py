@@ -160,6 +160,11 @@ def function(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a function, not {_shown(value)}")
 
 
+def optional_boolean(name: str, value: object) -> bool | None:
+    """Return *value* if it is a `bool` or `None`; else raise `TypeError`."""
+    return None if value is None else boolean(name, value)
+
+
 def optional_function(name: str, value: object) -> None:
     """Raise `TypeError` unless *value* can be called or is `None`."""
     if value is not None:

@@ -21,6 +21,7 @@ class Words:
         unasked: Whether a titler may yet be called for the session.
         has_titler: Whether there is one to call.
         answered: The checkpoint from which a model's answer can be read, once that is saved.
+        may_title: Whether titles are made of what is said at all.
     """
 
     untitled: bool = True
@@ -28,22 +29,27 @@ class Words:
     unasked: bool = True
     has_titler: bool = False
     answered: str | None = None
+    may_title: bool = True
 
     @property
     def _awaits_answer(self) -> bool:
-        return self.has_titler and self.unasked and self.answered is None
+        return self.may_title and self.has_titler and self.unasked and self.answered is None
+
+    @property
+    def _awaits_words(self) -> bool:
+        return self.may_title and self.untitled and self.title is None
 
     def in_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Look for words in a root *checkpoint*; a subgraph's prompts are its own."""
         values = from_words.values_of(checkpoint)
-        if self.untitled and self.title is None:
+        if self._awaits_words:
             self.title = from_words.from_checkpoint(values)
         if self._awaits_answer and by_model.is_answered(values):
             self.answered = checkpoint["id"]
 
     def in_writes(self, writes: Sequence[tuple[str, Any]]) -> None:
         """Look for words in a root task's *writes*: a `DeltaChannel`'s may be nowhere else."""
-        if self.untitled and self.title is None:
+        if self._awaits_words:
             self.title = from_words.from_values(writes)
 
     def in_saved_writes(self, writes: Sequence[tuple[str, Any]], checkpoint_id: str) -> None:

@@ -63,6 +63,7 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
         outage_limit: int = OUTAGE_LIMIT,
         retry_for: float = 5.0,
         titler: Titler | None = None,
+        auto_title: bool | None = None,
         concurrent_runs: str = "reject",
         trust_thread_id: bool = False,
         require_user: bool = False,
@@ -90,6 +91,7 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
             thread_id_factory=thread_id_factory,
             cache_size=cache_size,
             cache_ttl=cache_ttl,
+            auto_title=auto_title,
         )
         self._set_up(
             self.sessions,

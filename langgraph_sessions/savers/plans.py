@@ -34,6 +34,7 @@ from langgraph_sessions.runs.thread_ids import ThreadIdFactory
 from langgraph_sessions.runs.underway import TRIES, UnderWay
 from langgraph_sessions.sessions.base_manager import BaseManager
 from langgraph_sessions.titles.by_model import Titler
+from langgraph_sessions.titles.clear import may_title
 
 CONCURRENT_RUNS: Final = ("reject", "allow")
 
@@ -154,6 +155,7 @@ class SaverPlans:
         if run is not None:
             run.home, run.around = self._home, Position.of(around) if around else None
             run.words.has_titler = self._titler is not None
+            run.words.may_title = may_title(self._manager.auto_title, self.serde)
         return opened
 
     def _start(

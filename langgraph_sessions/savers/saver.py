@@ -77,6 +77,7 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
         outage_limit: int = OUTAGE_LIMIT,
         retry_for: float = 5.0,
         titler: Titler | None = None,
+        auto_title: bool | None = None,
         concurrent_runs: str = "reject",
         trust_thread_id: bool = False,
         require_user: bool = False,
@@ -111,6 +112,8 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
             titler: From a conversation's messages to a title, sync or async, called in the
                 background once for a session, after its first answer; never over a title
                 that somebody gave. `langgraph_sessions.titler(model)` makes one.
+            auto_title: Whether sessions are titled by their messages, and by *titler*. `None`: yes,
+                unless *serde* is LangGraph's `EncryptedSerializer`: titles are stored in clear.
             concurrent_runs: `"reject"`: a run with a `user_id` raises `ConcurrentRunError`
                 rather than save what would hide, or be hidden by, what another run of the
                 session saved since this one loaded it. `"allow"`: as in LangGraph, the later
@@ -151,6 +154,7 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
             thread_id_factory=thread_id_factory,
             cache_size=cache_size,
             cache_ttl=cache_ttl,
+            auto_title=auto_title,
         )
         self._set_up(
             self.sessions,

@@ -48,9 +48,10 @@ class AsyncAgentSessionManager(AsyncManagerUpkeep):
         on_outage: str = "memory",
         outage_limit: int = OUTAGE_LIMIT,
         retry_for: float = 5.0,
+        auto_title: bool | None = None,
     ) -> None:
         """Async version of `AgentSessionManager.__init__`."""
-        super().__init__(serde, thread_id_factory, cache_size, cache_ttl, agent)
+        super().__init__(serde, thread_id_factory, cache_size, cache_ttl, agent, auto_title)
         self._owns_database = not isinstance(conn, AsyncDatabase)
         self._database = (
             conn

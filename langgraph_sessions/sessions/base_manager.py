@@ -22,6 +22,7 @@ from langgraph_sessions.sessions.cache import SessionCache
 from langgraph_sessions.sessions.listing import Listing
 from langgraph_sessions.sessions.retention import Purge
 from langgraph_sessions.titles.by_model import Titler
+from langgraph_sessions.titles.clear import may_title
 
 logger = logging.getLogger("langgraph_sessions")
 
@@ -35,6 +36,8 @@ class BaseManager:
         agent: The agent whose sessions it makes, finds and lists; `None`: whichever agent's.
         thread_id_factory: Makes the thread ids of new sessions.
         cache: Sessions that were read or written lately.
+        auto_title: Whether what is adopted is titled by its messages; `None`: unless the serializer
+            encrypts.
     """
 
     _database: Running[Any, Any]
@@ -46,9 +49,11 @@ class BaseManager:
         cache_size: int,
         cache_ttl: float,
         agent: str | None = None,
+        auto_title: bool | None = None,
     ) -> None:
         """Check the arguments that are not the database's."""
         self.agent = checks.agent(agent)
+        self.auto_title = checks.optional_boolean("auto_title", auto_title)
         checks.function("thread_id_factory", thread_id_factory)
         self.thread_id_factory = thread_id_factory
         self._serde = maybe_add_typed_methods(checks.serde(serde) or JsonPlusSerializer())
@@ -108,7 +113,9 @@ class BaseManager:
         return (yield from self.cache.writing(plan))
 
     def _title(self, thread_id: str) -> Plan[str | None]:
-        """Return the title that a thread's messages suggest."""
+        """Return the title that a thread's messages suggest, if they may be titles."""
+        if not may_title(self.auto_title, self._serde):
+            return None
         try:
             return reading.title((yield from self._messages(thread_id)))
         except psycopg.Error:

@@ -55,9 +55,10 @@ class AgentSessionManager(ManagerUpkeep):
         on_outage: str = "memory",
         outage_limit: int = OUTAGE_LIMIT,
         retry_for: float = 5.0,
+        auto_title: bool | None = None,
     ) -> None:
         """Choose the database. Takes and raises what `SessionSaver` does."""
-        super().__init__(serde, thread_id_factory, cache_size, cache_ttl, agent)
+        super().__init__(serde, thread_id_factory, cache_size, cache_ttl, agent, auto_title)
         self._owns_database = not isinstance(conn, Database)
         self._database = (
             conn

@@ -1,0 +1,14 @@
+"""Whether words of a conversation may be stored in clear, as titles are."""
+
+from __future__ import annotations
+
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+
+
+def may_title(auto_title: bool | None, serde: SerializerProtocol) -> bool:
+    """Say whether titles are made of what is said: as *auto_title* says.
+
+    `None`: yes, unless *serde* encrypts; then nobody else is to read it.
+    """
+    return not isinstance(serde, EncryptedSerializer) if auto_title is None else auto_title
