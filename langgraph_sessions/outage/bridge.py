@@ -27,7 +27,6 @@ from langgraph_sessions.outage.sessions import refuse
 from langgraph_sessions.outage.state import AWAY, HERE, RETURNING, Outage
 from langgraph_sessions.plans import Question
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory
-from langgraph_sessions.sql.sessions import CreateSession
 
 ON_OUTAGE: Final = ("memory", "raise")
 
@@ -245,14 +244,10 @@ class Bridging(Running[ConnT, PipeT]):
     def _write_or_move(self, entry: Entry) -> Deed[None]:
         """Write *entry*; if somebody else saved to its thread, move its run to a new one."""
         item: Any = entry.item
-        memory = self._outage.memory
         try:
             yield from self.run_deed(write(item), self.answer_once_deed)
         except (ConcurrentRunError, Taken):
-            if isinstance(item, CreateSession):
-                memory.move_made(item)
-                return
-            move = memory.move(item, self._thread_id_factory)
+            move = self._outage.memory.move(item, self._thread_id_factory)
             yield from self.run_deed(move, self.answer_once_deed)
             return  # The moved entry is written next.
         with self._guard:

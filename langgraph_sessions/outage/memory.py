@@ -29,7 +29,7 @@ from langgraph_sessions.runs.thread_ids import (
     default_thread_id,
     new_thread_id,
 )
-from langgraph_sessions.sql.functions import IN_USE
+from langgraph_sessions.sql.functions import IN_USE, NOT_FOUND
 from langgraph_sessions.sql.saving import PutSession
 from langgraph_sessions.sql.sessions import CreateSession, GetSession
 from langgraph_sessions.sql.upkeep import CopySession
@@ -56,7 +56,8 @@ class Memory:
         self._checkpoints = InMemorySaver()
         # Namespaces of subgraphs that were begun here, in threads that were not.
         self._begun: set[tuple[str, str]] = set()
-        # New thread ids of overtaken runs, or threads (`_mover`): of moves done; of moves begun.
+        # New thread ids of overtaken runs, or threads (`_mover`): of moves done; of moves begun, by
+        # where they had moved before.
         self._moved: dict[str | ActiveRun, str] = {}
         self._targets: dict[tuple[str | ActiveRun, str | None], str] = {}
         self._unanswerable: set[str] = set()  # Threads begun here by a `Command(resume=…)`.
@@ -219,42 +220,58 @@ class Memory:
         """
         return run.thread_id if self.sessions.is_begun(run.thread_id) else run
 
-    def move(self, item: SaveCheckpoint | SaveWrites, factory: ThreadIdFactory) -> Plan[None]:
-        """Move *item*'s run, or thread, to a new session: somebody else saved to the thread.
+    def move(self, item: Any, factory: ThreadIdFactory) -> Plan[None]:
+        """Move what is held of *item*'s run, or thread, to a new session: somebody else is there.
 
-        That session is a fork of the thread at the checkpoint that the run knew; or, where somebody
-        saved to such a fork as well, of that at the checkpoint that *item* follows.
+        For a run, that session is a fork of the thread at the checkpoint that the run knew; or,
+        where somebody saved to such a fork as well, of that at the checkpoint that *item* follows.
+        A session that was made here has nothing to be copied.
         """
-        user_id, mover = item.run.user_id, self._mover(item.run)
+        if not _is_save(item):
+            self._moved[item.thread_id] = default_thread_id(item.user_id)
+            return
+        mover = self._mover(item.run)
         place = self._moved.get(mover)
-        before = self._targets.get((mover, place))
-        if before is not None:
-            target = before
-        elif place is not None:
-            target = default_thread_id(user_id)
-        else:
-            target = yield Call(new_thread_id, (factory, user_id))
-            if target == item.run.thread_id:  # A factory may give each user one id.
-                target = default_thread_id(user_id)
-        self._targets[mover, place] = target
+        again = (mover, place) in self._targets
+        if not again:
+            self._targets[mover, place] = yield from _target(item.run, place, factory)
+        target = self._targets[mover, place]
         known = item.base if place is None else item.config["configurable"].get("checkpoint_id")
         if known:
-            try:
-                yield CopySession(
-                    source=place or item.run.thread_id,
-                    target=target,
-                    user_id=user_id,
-                    checkpoint_id=known,
-                )
-            except psycopg.Error as error:
-                # The copy may exist: a connection may have broken after it was made.
-                if before is None or error.sqlstate != IN_USE:
-                    raise
+            copy = CopySession(
+                source=place or item.run.thread_id,
+                target=target,
+                user_id=item.run.user_id,
+                checkpoint_id=known,
+            )
+            if not (yield from _is_copied(copy, again=again)):
+                self._targets[mover, place] = default_thread_id(item.run.user_id)
+                return (yield from self.move(item, factory))
         self._moved[mover] = target
 
-    def move_made(self, item: CreateSession) -> None:
-        """Move a session that was made here to another thread: somebody has taken its id."""
-        self._moved[item.thread_id] = default_thread_id(item.user_id)
+
+def _target(run: ActiveRun, place: str | None, factory: ThreadIdFactory) -> Plan[str]:
+    """Return the id of the thread to which *run* is to move, from where it had moved before."""
+    if place is None:
+        target: str = yield Call(new_thread_id, (factory, run.user_id))
+        if target != run.thread_id:  # A factory may give each user one id.
+            return target
+    return default_thread_id(run.user_id)
+
+
+def _is_copied(copy: CopySession, *, again: bool) -> Plan[bool]:
+    """Say whether *copy* was made, now or by a try before: not where somebody else has its target.
+
+    A connection may have broken after a copy was made: then it is tried *again*.
+    """
+    try:
+        yield copy
+    except psycopg.Error as error:
+        if error.sqlstate != IN_USE:
+            raise
+        assert copy.user_id is not None
+        return again and bool((yield GetSession(copy.user_id, copy.target)))
+    return True
 
 
 def write(item: Any) -> Plan[None]:
@@ -268,7 +285,11 @@ def write(item: Any) -> Plan[None]:
     try:
         rows = yield item
     except SessionNotFoundError as error:
-        if _is_save(item) and not item.session.known:
+        if item.session.known:
+            raise
+        raise Taken from error
+    except psycopg.Error as error:
+        if isinstance(item, PutSession) and not item.known and error.sqlstate == NOT_FOUND:
             raise Taken from error
         raise
     if rows or not isinstance(item, Statement):

@@ -128,7 +128,8 @@ def _open_current(
     for row in (yield OpenCurrent(**asked, select=select)):
         return _opened(request, row)
     taken = None
-    for thread_id in (yield from new_thread_ids(factory, user_id)):
+    new, other = yield from new_thread_ids(factory, user_id)
+    for thread_id in (new, new, other):  # The first may find another one reserved, and taken.
         (row,) = yield OpenReserved(**asked, thread_id=thread_id, taken=taken, select=select)
         # New, or just made by another run of the user's; else the id was taken meanwhile.
         if _is_new(row) or _goes_on(request, row):

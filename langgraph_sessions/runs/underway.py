@@ -112,9 +112,13 @@ class UnderWay:
             return [*self._saves.get(thread_id, ())]
 
     def goes_on(self, thread_id: str) -> bool:
-        """Say whether a run of the thread may save more: who has ended is referenced no more."""
+        """Say whether a run of the thread may save more.
+
+        One that has ended is referenced no more; or by the traceback of what it asked, or failed
+        with, which is the last that it saves.
+        """
         run = self._runs.get(thread_id)
-        return run is not None and not run.is_stopped
+        return run is not None and not run.is_stopped and run.asked_on is None
 
     async def settle(self, config: RunnableConfig) -> None:
         """Let a run end that was left in the middle before *config*'s begins.

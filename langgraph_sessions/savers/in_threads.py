@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -50,11 +50,13 @@ class InThreads(PostgresSaver):
 
         It begins the next of a run's saves.
         """
-        if (loop := _BESIDE.get()) is None:
+        if (loop := _BESIDE.get()) is None or not loop.is_running():
             return False
+        taken = asyncio.run_coroutine_threadsafe(steps(), loop)
         try:
-            asyncio.run_coroutine_threadsafe(steps(), loop).result(CLEANING)
-        except (RuntimeError, TimeoutError):  # It has ended.
+            taken.result(CLEANING)
+        except (TimeoutError, CancelledError):  # It is ending.
+            taken.cancel()
             return False
         return True
 

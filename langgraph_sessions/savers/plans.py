@@ -76,7 +76,7 @@ class SaverPlans:
 
     @abstractmethod
     def _await_saves(self, saves: Sequence[Future[None]]) -> Any:
-        """Wait until *saves* are over, and the next one of their run has begun, if one follows."""
+        """Wait until *saves* are over; give a run that goes on time to begin its next one."""
 
     @abstractmethod
     def _start_titler(self, titler: Titler, thread_id: str) -> None:

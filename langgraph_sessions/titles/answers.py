@@ -10,9 +10,10 @@ from typing import Final
 _THOUGHTS: Final = r"(?:think|thinking|thought|reasoning|reflection)"
 _OPENS: Final = re.compile(rf"<{_THOUGHTS}\b[^<>]*>", re.IGNORECASE)
 _CLOSES: Final = re.compile(rf"</{_THOUGHTS}\s*>", re.IGNORECASE)
-_FENCE: Final = re.compile(r"```[^\S\n]*\w*[^\S\n]*\n?(.*?)(?:```|\Z)", re.DOTALL)
+_UNCLOSED: Final = re.compile(rf"^\s*{_OPENS.pattern}", re.IGNORECASE | re.MULTILINE)
+_FENCE: Final = re.compile(r"```(?:[^\S\n]*\w*[^\S\n]*\n)?(.*?)(?:```|\Z)", re.DOTALL)
 # Before a title in its line: of lists, headings and quotations; what says that it is one.
-_MARKS: Final = re.compile(r"\A(?:[#>]+\s+|[-*+•]\s+|\d+[.)]\s+)+")
+_MARKS: Final = re.compile(r"\A(?:[#>]+\s+|[-*+•]\s+|1[.)]\s+)+")
 _LABEL: Final = re.compile(
     r"\A[\W_]*(?:(?:suggested|conversation|chat|session|final|the) )*title(?: is)?"
     r"[*_\"']*\s*[:\uff1a]",
@@ -55,7 +56,7 @@ def _said(answer: str) -> str:
     before, after = "", answer
     if closes := [*_CLOSES.finditer(answer)]:
         before, after = answer[: closes[-1].start()], answer[closes[-1].end() :]
-    after = _OPENS.split(after, 1)[0]
+    after = _UNCLOSED.split(after, 1)[0]
     if after.strip() or not _OPENS.search(before):
         return after
     return _OPENS.split(before, 1)[0]

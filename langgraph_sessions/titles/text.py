@@ -12,7 +12,7 @@ LOOKED_AT: Final = 2000  # Characters of a text: whoever wrote more does not set
 # What makes the text after it run the other way, in whatever list the title stands: it could
 # dress up as another.
 BIDI_CONTROLS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_DATA: Final = re.compile(r"data:[\w.+-]+/[\w.+-]+[^\s,]*;base64,\S*")
+_DATA: Final = re.compile(r"data:[\w.+-]{1,100}/[^\s,]{0,200};base64,\S*")
 # Letters and symbols of which nothing shows: fillers of Hangul, and the Braille cell without dots.
 _BLANK: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 
@@ -24,7 +24,7 @@ def shorten(text: str) -> str:
     one, a grapheme, ends: scripts without blanks, combining marks, emoji. Files that stand in it
     as data URIs are no words.
     """
-    words = _DATA.sub(" ", text[:LOOKED_AT])
+    words = _DATA.sub(" ", text)[:LOOKED_AT]
     folded = " ".join("".join(filter(_is_printable, words)).split())
     if not any(map(_shows, folded)):
         return ""

@@ -85,7 +85,7 @@ async def test_one_conversation_for_each_user_is_not_hidden(
     assert await conversations(place) == [["old", "1 so far"], ["meanwhile", "1 so far"]]
 
 
-@pytest.mark.parametrize("first", ["say", "create"])
+@pytest.mark.parametrize("first", ["say", "create", "get_or_create"])
 async def test_a_conversation_whose_id_another_user_has_taken_is_not_lost(
     kind: str, place: str, server: Server, first: str
 ) -> None:
@@ -95,8 +95,8 @@ async def test_a_conversation_whose_id_another_user_has_taken_is_not_lost(
         await chat.say("bob's", user_id="bob")
         server.stop()
         for user in ("alice", "carol"):
-            if first == "create":
-                await chat.session("create_user_session", user, f"Of {user}")
+            if first != "say":
+                await chat.session(f"{first}_user_session", user, f"Of {user}")
             said = await chat.say(f"{user}'s", user_id=user)
             assert texts(said) == [f"{user}'s", "1 so far"]
             said = await chat.say("more", user_id=user)
@@ -106,7 +106,7 @@ async def test_a_conversation_whose_id_another_user_has_taken_is_not_lost(
         for user in ("alice", "carol"):
             (session,) = await chat.sessions(user)
             assert session.thread_id.startswith(f"{user}_")
-            assert session.title == (f"Of {user}" if first == "create" else f"{user}'s")
+            assert session.title == (f"{user}'s" if first == "say" else f"Of {user}")
             assert await chat.history(session) == [f"{user}'s", "1 so far", "more", "3 so far"]
         assert await chat.history(await chat.session("get_session", "bob", "main")) == [
             "bob's",

@@ -15,10 +15,12 @@ from langgraph_sessions.plans import Call
 from langgraph_sessions.runs.active import ActiveRun
 from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
 from langgraph_sessions.runs.thread_ids import new_thread_id
-from langgraph_sessions.sql.functions import IN_USE
+from langgraph_sessions.sql.functions import IN_USE, NOT_FOUND
+from langgraph_sessions.sql.saving import PutSession
 from langgraph_sessions.sql.sessions import (
     CreateSession,
     DeactivateSessions,
+    GetSession,
     SwitchSession,
     UpdateSession,
 )
@@ -193,10 +195,10 @@ def test_a_run_moves_again_where_somebody_saved_to_its_fork() -> None:
     held = memory(*following(under_way()))
     play(held.move(first(held), factory), "new", [session_row()])
     broken = play(held.move(first(held), factory), BROKEN)
-    again = play(held.move(first(held), factory), Refused(IN_USE))
+    again = play(held.move(first(held), factory), Refused(IN_USE), [session_row()])
     assert again.error is None
-    assert broken.asked == again.asked
-    (copy,) = again.asked
+    (copy,) = broken.asked
+    assert again.asked == [copy, GetSession("alice", copy.target)]
     assert (copy.source, copy.checkpoint_id) == ("new", "c0")
     assert {thread_of(item) for item in drained(held)} == {copy.target}
     assert copy.target.startswith("alice_")
@@ -207,7 +209,7 @@ def test_a_session_moves_whose_id_somebody_has_taken() -> None:
     create = CreateSession(user_id="alice", thread_id="t", title="T", title_source="user")
     held = memory(create, saves(starts("a"), checkpoint("c1", topic="x")))
     assert isinstance(play(write(first(held)), [], []).error, Taken)
-    held.move_made(first(held))
+    play(held.move(first(held), factory))
     (target,) = {thread_of(item) for item in drained(held)}
     assert target.startswith("alice_")
     held = memory(saves(starts("a"), checkpoint("c1", topic="x")))
@@ -215,6 +217,11 @@ def test_a_session_moves_whose_id_somebody_has_taken() -> None:
     assert isinstance(play(write(first(held)), gone).error, Taken)
     play(held.move(first(held), factory), "new")
     assert [thread_of(item) for item in drained(held)] == ["new"]
+    put = PutSession(user_id="alice", thread_id="t")
+    held = memory(put)
+    assert isinstance(play(write(put), Refused(NOT_FOUND)).error, Taken)
+    play(held.move(first(held), factory))
+    assert thread_of(first(held)).startswith("alice_")
 
 
 def test_a_session_that_was_deleted_does_not_move() -> None:
@@ -252,9 +259,24 @@ def test_a_copy_that_succeeded_although_its_connection_broke_is_gone_on_with() -
     held = memory(*following(under_way()))
     assert play(held.move(first(held), factory), "new", BROKEN).error is BROKEN
     assert thread_of(first(held)) == "t"
-    again = play(held.move(first(held), factory), Refused(IN_USE))
-    assert (again.asked, again.error) == ([COPY], None)
+    again = play(held.move(first(held), factory), Refused(IN_USE), [session_row()])
+    assert (again.asked, again.error) == ([COPY, GetSession("alice", "new")], None)
     assert {thread_of(item) for item in drained(held)} == {"new"}
+
+
+@pytest.mark.parametrize("tries", [1, 2])
+def test_a_thread_that_somebody_else_has_is_not_moved_to(tries: int) -> None:
+    """Where the factory's id is in use, and not by a copy made before, it is the default one."""
+    held = memory(*following(under_way()))
+    answers: list[Any] = ["new", Refused(IN_USE), [session_row()]]
+    if tries == 2:
+        play(held.move(first(held), factory), "new", BROKEN)
+        answers = [Refused(IN_USE), [], [session_row()]]
+    played = play(held.move(first(held), factory), *answers)
+    assert played.error is None
+    (target,) = {thread_of(item) for item in drained(held)}
+    assert target.startswith("alice_")
+    assert played.asked[-1].target == target
 
 
 def test_a_copy_that_did_not_succeed_is_made_by_the_next_try() -> None:
@@ -266,16 +288,14 @@ def test_a_copy_that_did_not_succeed_is_made_by_the_next_try() -> None:
 
 
 @pytest.mark.parametrize("tries", [1, 2])
-@pytest.mark.parametrize("sqlstate", [IN_USE, "53100"])
-def test_another_refusal_of_the_copy_is_raised(sqlstate: str, tries: int) -> None:
-    """A first try whose thread is in use met somebody else's; a full disk is nobody's thread."""
+def test_another_refusal_of_the_copy_is_raised(tries: int) -> None:
+    """A full disk is nobody's thread."""
     held = memory(*following(under_way()))
     if tries == 2:
         play(held.move(first(held), factory), "new", BROKEN)
-    refused = Refused(sqlstate)
+    refused = Refused("53100")
     answers = ["new", refused] if tries == 1 else [refused]
-    error = play(held.move(first(held), factory), *answers).error
-    assert error is (None if (sqlstate, tries) == (IN_USE, 2) else refused)
+    assert play(held.move(first(held), factory), *answers).error is refused
 
 
 # --- What may be gone on with -------------------------------------------------------------------

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -17,7 +17,7 @@ from tests.graphs import DURABILITIES
 from tests.runs import stopping
 from tests.runs.stopping import WHOLE, Caller, Invoker, Stop, SyncCaller, Tries, assert_faithful
 from tests.slow import slow_commits
-from tests.support import config, graph_builder, texts
+from tests.support import asking, config, graph_builder, texts
 
 TRIES = pytest.mark.parametrize(
     "tries", [20, pytest.param(200, marks=pytest.mark.long)], ids=["short", "long"]
@@ -188,3 +188,20 @@ async def test_who_does_not_wait_for_the_stop_is_not_refused(
         assert texts(said)[-2:] == ["two", "heard"]
         with pytest.raises(asyncio.CancelledError):
             await stopped
+
+
+def fails(state: Any) -> Any:
+    """Fail as a node does."""
+    raise LookupError
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_a_run_that_has_ended_goes_on_no_more(url: str, durability: Any) -> None:
+    """Nobody waits for it, whatever it came to: an answer, a question, a failure."""
+    with SessionSaver(url) as saver:
+        hers = config(user_id="alice", thread_id="t")
+        for builder in (graph_builder(), asking(), graph_builder(fails)):
+            graph = builder.compile(checkpointer=saver)
+            with suppress(LookupError):
+                graph.invoke({"messages": ["one"]}, hers, durability=durability)
+            assert not saver._under_way.goes_on("t")

@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "5a5e0d78309d224c514eea6a02192b72c627c6f1bdffd4b9c0dbb875e0462d40"
+DIGEST = "8e0009c97d77a5b8c48baa00e69458934ec7a33e003fb4b948955b32c942e4ac"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"

@@ -35,6 +35,7 @@ ANSWERS = [
     f'**"{TITLE}"**',
     f"```\n{TITLE}\n```",
     f"```text\n{TITLE}",
+    f"```{TITLE}```",
     # Named.
     f"Title: {TITLE}",
     f"**Title:** {TITLE}",
@@ -71,6 +72,8 @@ def test_the_title_is_found(answer: str) -> None:
         "-5 degrees in Oslo",
         "Subtitles: how to make them",
         "1984",
+        "2. Weltkrieg",
+        "Using <think> tags in prompts",
         "snake_case_names",
         "<thinker>",
         "\U0001f389",

@@ -50,6 +50,8 @@ FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"  # Five code points that a
         # What is no word.
         ("See data:image/png;base64,iVBORw0KGgo= there", "See there"),
         ("data:text/plain;charset=utf-8;base64,SGVsbG8=", ""),
+        ("data:image/png;base64," + "A" * 100_000 + " What is it?", "What is it?"),
+        ("data:a/" + "a" * 100_000, "data:a/" + "a" * 73),
         ("data: base64, please", "data: base64, please"),
     ],
     ids=repr,

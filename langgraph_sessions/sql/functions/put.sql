@@ -37,7 +37,6 @@ DECLARE
     t session_threads;
     s user_sessions;
     old user_sessions;
-    saved jsonb;
     used timestamptz := CASE WHEN p_first OR NOT p_known
         THEN coalesce(p_at, user_sessions_latest(p_user_id)) END;
 BEGIN
@@ -50,10 +49,10 @@ BEGIN
         VALUES (p_thread_id, p_user_id, p_save) ON CONFLICT (thread_id) DO NOTHING;
         IF FOUND THEN
             -- What others saved meanwhile, to a thread that was new, is not the user's.
-            SELECT c.metadata INTO saved FROM checkpoints AS c
-            WHERE c.thread_id = p_thread_id AND c.checkpoint_id IS DISTINCT FROM p ->> 'own'
-            ORDER BY c.checkpoint_ns = '' DESC, c.checkpoint_id DESC LIMIT 1;
-            IF FOUND AND user_sessions_owner(saved) IS DISTINCT FROM p_user_id THEN
+            IF EXISTS (
+                SELECT FROM checkpoints WHERE thread_id = p_thread_id
+                AND checkpoint_id IS DISTINCT FROM p ->> 'own'
+            ) AND user_sessions_thread_owner(p_thread_id) IS DISTINCT FROM p_user_id THEN
                 RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = 'LGS01';
             END IF;
             PERFORM user_sessions_check(p, p ->> 'seen');
