@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from langgraph_sessions import Session, SessionError, SessionNotFoundError
-from langgraph_sessions.outage import memory, sessions
+from langgraph_sessions.outage import memory, sessions, writing
 from langgraph_sessions.plans import Execute, Fetch
 from langgraph_sessions.runs.active import ActiveRun
 from langgraph_sessions.runs.request import Request
@@ -49,7 +49,7 @@ def test_a_migration_takes_up_where_the_last_one_stopped() -> None:
 def test_a_session_that_a_lost_try_created_is_created(found: bool) -> None:
     """Only where there is none of the user's is a second try to create it told as a failure."""
     created = CreateSession(user_id="alice", thread_id="t", title="T", title_source="user")
-    plan = memory.write(created)
+    plan = writing.write(created)
     assert next(plan) == created
     assert plan.send([]) == GetSession("alice", "t")
     with pytest.raises(StopIteration if found else SessionError):

@@ -22,9 +22,9 @@ from langgraph_sessions.database.deeds import Deed, T, ado, do
 from langgraph_sessions.database.running import Running
 from langgraph_sessions.errors import ConcurrentRunError
 from langgraph_sessions.outage.journal import Entry
-from langgraph_sessions.outage.memory import Taken, write
 from langgraph_sessions.outage.sessions import refuse
 from langgraph_sessions.outage.state import AWAY, HERE, RETURNING, Outage
+from langgraph_sessions.outage.writing import Taken, write
 from langgraph_sessions.plans import Question
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory
 

@@ -16,11 +16,10 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import RESUME
 from langgraph.constants import START
 
-from langgraph_sessions.errors import SessionError, SessionNotFoundError
 from langgraph_sessions.outage import dumped
 from langgraph_sessions.outage.journal import Entry, Journal
 from langgraph_sessions.outage.sessions import HeldSessions, Row, row_of, unavailable
-from langgraph_sessions.plans import Call, Plan, Question, Statement
+from langgraph_sessions.plans import Call, Plan, Question
 from langgraph_sessions.runs.active import ActiveRun
 from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory, LoadList
 from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
@@ -29,9 +28,9 @@ from langgraph_sessions.runs.thread_ids import (
     default_thread_id,
     new_thread_id,
 )
-from langgraph_sessions.sql.functions import IN_USE, NOT_FOUND
+from langgraph_sessions.sql.functions import IN_USE
 from langgraph_sessions.sql.saving import PutSession
-from langgraph_sessions.sql.sessions import CreateSession, GetSession
+from langgraph_sessions.sql.sessions import GetSession
 from langgraph_sessions.sql.upkeep import CopySession
 
 ENTRY_SIZE: Final = 1000  # The bytes that an entry counts for beside its values, about.
@@ -272,37 +271,6 @@ def _is_copied(copy: CopySession, *, again: bool) -> Plan[bool]:
         assert copy.user_id is not None
         return again and bool((yield GetSession(copy.user_id, copy.target)))
     return True
-
-
-def write(item: Any) -> Plan[None]:
-    """Write what was held.
-
-    Raises:
-        SessionError: There was no session to change.
-        Taken: Somebody has taken the thread id of a session that was made here.
-        ConcurrentRunError: Another process saved to the thread meanwhile.
-    """
-    try:
-        rows = yield item
-    except SessionNotFoundError as error:
-        if item.session.known:
-            raise
-        raise Taken from error
-    except psycopg.Error as error:
-        if isinstance(item, PutSession) and not item.known and error.sqlstate == NOT_FOUND:
-            raise Taken from error
-        raise
-    if rows or not isinstance(item, Statement):
-        return
-    if not isinstance(item, CreateSession):
-        raise SessionError("the session is gone")
-    # The INSERT may have succeeded although its connection broke.
-    if not (yield GetSession(item.user_id, item.thread_id, item.agent)):
-        raise Taken
-
-
-class Taken(SessionError):
-    """Somebody has taken the thread id of a session that was made here."""
 
 
 def _contains(value: Any, wanted: Any) -> bool:

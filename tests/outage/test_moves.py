@@ -9,8 +9,9 @@ import pytest
 from langgraph.checkpoint.serde.types import INTERRUPT
 
 from langgraph_sessions import SessionError, SessionNotFoundError, SessionsUnavailableError
-from langgraph_sessions.outage.memory import Memory, Taken, write
+from langgraph_sessions.outage.memory import Memory
 from langgraph_sessions.outage.state import OUTAGE_LIMIT
+from langgraph_sessions.outage.writing import Taken, write
 from langgraph_sessions.plans import Call
 from langgraph_sessions.runs.active import ActiveRun
 from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
