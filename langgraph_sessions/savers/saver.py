@@ -104,7 +104,8 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
             on_outage: What happens while the database is away. `"memory"`: conversations go on
                 in memory, with one warning, and are written when it is back. `"raise"`: its
                 errors are raised.
-            outage_limit: Bytes that may be held in memory meanwhile; beyond it saves raise
+            outage_limit: Bytes that may be held in memory meanwhile, of which no user may have
+                more than is left for others (alone, one half); beyond that, their saves raise
                 `SessionsUnavailableError`.
             retry_for: Seconds for which a statement, or transaction, whose connection broke is
                 tried again before the database counts as away. Each has its own, so that a method

@@ -213,10 +213,11 @@ SELECT set_config('lock_timeout', %(milliseconds)s, TRUE),
 
 @dataclass(frozen=True)
 class LockSession(Statement):
-    """Wait for a session's lock, which is the transaction's."""
+    """Wait for a session's lock, which is the transaction's; nobody waits for another user."""
 
+    user_id: str
     thread_id: str
 
     sql: ClassVar[str] = """
-SELECT pg_advisory_xact_lock(
-    hashtextextended('langgraph_sessions ' || %(thread_id)s::text, 0))::text AS locked"""
+SELECT pg_advisory_xact_lock(hashtextextended('langgraph_sessions '
+    || jsonb_build_array(%(user_id)s::text, %(thread_id)s::text), 0))::text AS locked"""
