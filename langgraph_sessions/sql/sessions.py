@@ -219,5 +219,5 @@ class LockSession(Statement):
     thread_id: str
 
     sql: ClassVar[str] = """
-SELECT pg_advisory_xact_lock(hashtextextended('langgraph_sessions '
-    || jsonb_build_array(%(user_id)s::text, %(thread_id)s::text), 0))::text AS locked"""
+SELECT pg_advisory_xact_lock(hashtextextended(jsonb_build_array(
+    'langgraph_sessions', %(user_id)s::text, %(thread_id)s::text)::text, 0))::text AS locked"""
