@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from langgraph_sessions import Session, SessionError, SessionNotFoundError
-from langgraph_sessions.outage import memory, sessions, writing
+from langgraph_sessions.outage import memory, rows, writing
 from langgraph_sessions.plans import Execute, Fetch
 from langgraph_sessions.runs.active import ActiveRun
 from langgraph_sessions.runs.request import Request
@@ -61,6 +61,6 @@ def test_a_row_in_memory_has_the_columns_of_one_in_the_database() -> None:
 
     What the database keeps with the thread stands beside it.
     """
-    row = sessions._new_row("alice", "t", None)
+    row = rows.new_row("alice", "t", None)
     run = ActiveRun.start(Request.of(config(user_id="alice")), Session.from_row(row), known=True)
     assert set(row) == set(memory._row_of(run)) == {*IN_RUNS, "last_save"}

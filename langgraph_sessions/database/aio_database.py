@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import Any, cast
 
@@ -158,6 +159,10 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
 
     async def _sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+    async def wait_until_done(self, future: Future[Any], seconds: float | None) -> None:
+        """Async version of `Database.wait_until_done`."""
+        await asyncio.wait([asyncio.wrap_future(future)], timeout=seconds)
 
     async def _call(self, call: Call) -> Any:
         answer = call()

@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from typing import Any, cast
 
 import psycopg
@@ -117,6 +118,10 @@ class Database(Running[Conn, Pipeline]):
 
     def _sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    def wait_until_done(self, future: Future[Any], seconds: float | None) -> None:
+        """Wait until *future* is done, or so many seconds, and leave it as it is."""
+        wait([future], seconds)
 
     def _call(self, call: Call) -> Any:
         return call()

@@ -136,6 +136,14 @@ def async_pool(conninfo: str, size: int, gives_up: Callable[[], bool]) -> AsyncC
     )
 
 
+def address(conn: Any) -> tuple[object, ...]:
+    """Return which database *conn*'s connections lead to, as far as its conninfo says."""
+    found = endpoint(conn)
+    given = conninfo_to_dict(found[0]) if found else {}
+    given.setdefault("dbname", given.get("user"))  # As libpq does.
+    return tuple(given.get(key) for key in ("host", "hostaddr", "port", "dbname", "service"))
+
+
 def endpoint(conn: Any) -> tuple[str, dict[str, Any]] | None:
     """Return the conninfo and options for another connection like *conn*'s, if they are known."""
     if isinstance(conn, Connection | AsyncConnection):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -47,6 +48,10 @@ class Running(Connections[ConnT, PipeT]):
     @abstractmethod
     def _sleep(self, seconds: float) -> Any:
         """Wait."""
+
+    @abstractmethod
+    def wait_until_done(self, future: Future[Any], seconds: float | None) -> Any:
+        """Wait until *future* is done, or so many seconds, and leave it as it is."""
 
     @abstractmethod
     def _call(self, call: Call) -> Any:

@@ -18,7 +18,8 @@ from langgraph.constants import START
 
 from langgraph_sessions.outage import dumped
 from langgraph_sessions.outage.journal import Entry, Journal
-from langgraph_sessions.outage.sessions import HeldSessions, Row, row_of, unavailable
+from langgraph_sessions.outage.rows import Row, row_of
+from langgraph_sessions.outage.sessions import HeldSessions, unavailable
 from langgraph_sessions.plans import Call, Plan, Question
 from langgraph_sessions.runs.active import ActiveRun
 from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory, LoadList
@@ -32,6 +33,8 @@ from langgraph_sessions.sql.functions import IN_USE
 from langgraph_sessions.sql.saving import PutSession
 from langgraph_sessions.sql.sessions import GetSession
 from langgraph_sessions.sql.upkeep import CopySession
+
+Mover = tuple[str, str] | ActiveRun  # What moves: a user's thread, or one run.
 
 ENTRY_SIZE: Final = 1000  # The bytes that an entry counts for beside its values, about.
 
@@ -52,14 +55,15 @@ class Memory:
         """Hold *limit* bytes, as serialised."""
         self.journal = Journal(limit)
         self.sessions = HeldSessions(self.journal)
-        self._checkpoints = InMemorySaver()
+        self._checkpoints: dict[str, InMemorySaver] = {}  # By user: nobody reads another's.
         # Namespaces of subgraphs that were begun here, in threads that were not.
-        self._begun: set[tuple[str, str]] = set()
+        self._begun: set[tuple[str, str, str]] = set()  # Users, threads, namespaces.
         # New thread ids of overtaken runs, or threads (`_mover`): of moves done; of moves begun, by
         # where they had moved before.
-        self._moved: dict[str | ActiveRun, str] = {}
-        self._targets: dict[tuple[str | ActiveRun, str | None], str] = {}
-        self._unanswerable: set[str] = set()  # Threads begun here by a `Command(resume=…)`.
+        self._moved: dict[Mover, str] = {}
+        self._targets: dict[tuple[Mover, str | None], str] = {}
+        # Users, and threads begun here by a `Command(resume=…)`.
+        self._unanswerable: set[tuple[str, str]] = set()
 
     def answer(self, question: Question) -> Any:
         """Answer *question* as PostgreSQL would, if it can be answered here.
@@ -83,15 +87,21 @@ class Memory:
             case _:
                 return self.sessions.answer(question)
 
-    def _with(self, serde: SerializerProtocol) -> InMemorySaver:
-        """Return the checkpoints as *serde* reads and writes them: each saver has its own."""
-        checkpoints = copy.copy(self._checkpoints)
+    def _of(self, run: ActiveRun | None, serde: SerializerProtocol) -> InMemorySaver:
+        """Return the checkpoints of the run's user, as *serde* reads and writes them."""
+        assert run is not None  # Else nothing is asked here.
+        checkpoints = copy.copy(self._checkpoints.setdefault(run.user_id, InMemorySaver()))
         checkpoints.serde = serde
         return checkpoints
 
-    def _is_whole(self, config: RunnableConfig) -> bool:
+    def _is_begun(self, run: ActiveRun) -> bool:
+        return self.sessions.is_begun(run.user_id, run.thread_id)
+
+    def _is_whole(self, run: ActiveRun | None, config: RunnableConfig) -> bool:
+        assert run is not None
         thread_id, checkpoint_ns = _place(config)
-        return self.sessions.is_begun(thread_id) or (thread_id, checkpoint_ns) in self._begun
+        begun = self.sessions.is_begun(run.user_id, thread_id)
+        return begun or (run.user_id, thread_id, checkpoint_ns) in self._begun
 
     # --- Reading -----------------------------------------------------------------------------
 
@@ -100,14 +110,14 @@ class Memory:
         self._begin_if_new(run)
         thread_id, checkpoint_ns = _place(load.config)
         if not checkpoint_ns:
-            self._unanswerable.discard(run.thread_id)  # A new run begins.
-        if not self._is_whole(load.config):
+            self._unanswerable.discard(_whose(run))  # A new run begins.
+        if not self._is_whole(run, load.config):
             # A subgraph's namespace ends in its task's id, unless it has a memory of its own.
             # A task of a checkpoint that the run itself made has nothing in the database.
             if not run.claim.advanced or ":" not in checkpoint_ns.rpartition("|")[2]:
                 raise unavailable()
-            self._begun.add((thread_id, checkpoint_ns))
-        found = self._with(load.serde).get_tuple(load.config)
+            self._begun.add((run.user_id, thread_id, checkpoint_ns))
+        found = self._of(run, load.serde).get_tuple(load.config)
         return found and found._replace(config=_own_config(found.config))
 
     def _begin_if_new(self, run: ActiveRun) -> None:
@@ -116,19 +126,19 @@ class Memory:
             self.sessions.begin(run.user_id, run.thread_id)
 
     def _list(self, load: LoadList) -> Sequence[CheckpointTuple]:
-        if not self._is_whole(load.config):
+        if not self._is_whole(load.run, load.config):
             raise unavailable()
         filters = dict(load.filters)
         wanted, limit = filters.pop("filter", None) or {}, filters.pop("limit", None)
-        listed = self._with(load.serde).list(load.config, **filters)
+        listed = self._of(load.run, load.serde).list(load.config, **filters)
         found = [each for each in listed if _contains(each.metadata, wanted)]
         found.sort(key=lambda each: each.checkpoint["id"], reverse=True)
         return [each._replace(config=_own_config(each.config)) for each in found[:limit]]
 
     def _load_history(self, load: LoadHistory) -> Mapping[str, DeltaChannelHistory]:
-        if not self._is_whole(load.config):
+        if not self._is_whole(load.run, load.config):
             raise unavailable()
-        checkpoints = self._with(load.serde)
+        checkpoints = self._of(load.run, load.serde)
         return checkpoints.get_delta_channel_history(config=load.config, channels=load.channels)
 
     # --- Saving ------------------------------------------------------------------------------
@@ -142,10 +152,7 @@ class Memory:
         is_root = not save.checkpoint_ns
         begins = is_root and not run.known and not save.config["configurable"].get("checkpoint_id")
         session = replace(save.put_session(), at=datetime.now(UTC))
-        if self.sessions.is_begun(thread_id) or begins:
-            row = self.sessions.put(session)
-        else:
-            row = _row_of(run)
+        row = self.sessions.put(session) if self._is_begun(run) or begins else _row_of(run)
         # Not the live objects, which the run's nodes may yet change.
         dumped.check_metadata(save.config, save.metadata)
         checkpoint, size = dumped.checkpoint(save.checkpoint, save.new_versions, save.serde)
@@ -153,10 +160,10 @@ class Memory:
         self._hold(held, session, size)
         if begins:
             self.sessions.begin(run.user_id, thread_id)
-        if self.sessions.is_begun(thread_id):
+        if self._is_begun(run):
             self.sessions.keep(row)
-        if self._is_whole(save.config):
-            self._with(save.serde).put(
+        if self._is_whole(run, save.config):
+            self._of(run, save.serde).put(
                 save.config, save.checkpoint, save.metadata, save.new_versions
             )
         for waiting in save.waiting:
@@ -169,14 +176,13 @@ class Memory:
         self._begin_if_new(run)
         self._refuse_answer(run, any(channel == RESUME for channel, _ in save.writes))
         session = replace(save.put_session(), at=datetime.now(UTC))
-        is_begun = self.sessions.is_begun(run.thread_id)
-        row = self.sessions.put(session) if is_begun else None
+        row = self.sessions.put(session) if self._is_begun(run) else None
         values, size = dumped.writes(save.writes, save.serde)
         self._hold(replace(save, writes=values), session, size)
         if row is not None:
             self.sessions.keep(row)
-        if self._is_whole(save.config):
-            self._with(save.serde).put_writes(
+        if self._is_whole(run, save.config):
+            self._of(run, save.serde).put_writes(
                 save.config, save.writes, save.task_id, save.task_path
             )
         return row
@@ -185,17 +191,18 @@ class Memory:
         """Append *save*, whose values are dumped, to the journal."""
         serde, base = dumped.AsDumped(save.serde), save.run.claim.base
         held = replace(save, serde=serde, session=session, base=base)
-        self.journal.append(Entry(ENTRY_SIZE + size, held))
+        self.journal.append(Entry(ENTRY_SIZE + size, held, save.run.user_id))
 
     def _refuse_answer(self, run: ActiveRun, is_answer: bool) -> None:
         """Refuse `Command(resume=…)` in a new thread: its interrupt is in the database."""
-        if is_answer and self.sessions.is_begun(run.thread_id) and not self._root(run.thread_id):
-            self._unanswerable.add(run.thread_id)
-        if run.thread_id in self._unanswerable:
+        if is_answer and self._is_begun(run) and not self._root(run):
+            self._unanswerable.add(_whose(run))
+        if _whose(run) in self._unanswerable:
             raise unavailable()
 
-    def _root(self, thread_id: str) -> Mapping[str, Any]:
-        return self._checkpoints.storage[thread_id][""]
+    def _root(self, run: ActiveRun) -> Mapping[str, Any]:
+        held = self._checkpoints.get(run.user_id)
+        return held.storage[run.thread_id][""] if held else {}
 
     # --- The way back ------------------------------------------------------------------------
 
@@ -205,29 +212,30 @@ class Memory:
         if entry is None:
             return None
         item: Any = entry.item
-        mover = self._mover(item.run) if _is_save(item) else item.thread_id
+        mover = self._mover(item.run) if _is_save(item) else (item.user_id, item.thread_id)
         thread_id = self._moved.get(mover)
         if thread_id is None:
             return entry
         moved = _moved(item, thread_id) if _is_save(item) else replace(item, thread_id=thread_id)
         return entry._replace(item=moved)
 
-    def _mover(self, run: ActiveRun) -> str | ActiveRun:
+    def _mover(self, run: ActiveRun) -> Mover:
         """Return what moves with *run*: its thread if that was begun here, else the run alone.
 
         Runs of such a thread go on from each other's checkpoints, which are nowhere else.
         """
-        return run.thread_id if self.sessions.is_begun(run.thread_id) else run
+        return _whose(run) if self._is_begun(run) else run
 
     def move(self, item: Any, factory: ThreadIdFactory) -> Plan[None]:
         """Move what is held of *item*'s run, or thread, to a new session: somebody else is there.
 
         For a run, that session is a fork of the thread at the checkpoint that the run knew; or,
-        where somebody saved to such a fork as well, of that at the checkpoint that *item* follows.
-        A session that was made here has nothing to be copied.
+        where somebody saved to such a fork as well, of that at the checkpoint that *item* follows:
+        in a subgraph, at the one from which its run went on. A session that was made here has
+        nothing to be copied.
         """
         if not _is_save(item):
-            self._moved[item.thread_id] = default_thread_id(item.user_id)
+            self._moved[item.user_id, item.thread_id] = default_thread_id(item.user_id)
             return
         mover = self._mover(item.run)
         place = self._moved.get(mover)
@@ -235,7 +243,8 @@ class Memory:
         if not again:
             self._targets[mover, place] = yield from _target(item.run, place, factory)
         target = self._targets[mover, place]
-        known = item.base if place is None else item.config["configurable"].get("checkpoint_id")
+        is_first = place is None or item.checkpoint_ns
+        known = item.base if is_first else item.config["configurable"].get("checkpoint_id")
         if known:
             copy = CopySession(
                 source=place or item.run.thread_id,
@@ -302,6 +311,10 @@ def _is_answer(given: object) -> bool:
 
 def _is_save(item: object) -> bool:
     return isinstance(item, SaveCheckpoint | SaveWrites)
+
+
+def _whose(run: ActiveRun) -> tuple[str, str]:
+    return run.user_id, run.thread_id
 
 
 def _place(config: RunnableConfig) -> tuple[str, str]:

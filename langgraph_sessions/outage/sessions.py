@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 
@@ -13,11 +14,10 @@ from langgraph_sessions.errors import (
     SessionNotFoundError,
     SessionsUnavailableError,
 )
-from langgraph_sessions.models import Session
 from langgraph_sessions.outage.journal import Entry, Journal
+from langgraph_sessions.outage.rows import Row, new_row, opened, unopened
 from langgraph_sessions.plans import Question, Statement
 from langgraph_sessions.runs.active import IDLE
-from langgraph_sessions.sql.columns import USER_SESSIONS
 from langgraph_sessions.sql.opening import (
     ContinueThread,
     FindCurrent,
@@ -39,9 +39,8 @@ from langgraph_sessions.sql.sessions import (
     UpdateSession,
 )
 
-Row = dict[str, Any]
-
 STATEMENT_SIZE: Final = 1000  # The bytes that a change of a session counts for, about.
+THREAD_SIZE: Final = 500  # And a thread that was begun.
 
 
 def unavailable() -> SessionsUnavailableError:
@@ -61,22 +60,33 @@ class HeldSessions:
 
     It knows the sessions that were begun here alone: where there may be another in the database,
     it raises `SessionsUnavailableError`. What it changes is put into the journal.
+
+    Each user's are kept apart, so that two may have a thread of one id here, such as one with a
+    run that was under way, and one that a factory named: what is written later moves.
     """
 
     def __init__(self, journal: Journal) -> None:
         """Begin with none."""
         self._journal = journal
-        self._rows: dict[str, Row] = {}
+        self._rows: dict[str, dict[str, Row]] = {}  # By user, and thread.
         self._reserved: dict[tuple[str, str | None], str] = {}  # For a user, and an agent.
-        self._begun: dict[str, str] = {}  # Threads, and whose they are.
+        self._begun: set[tuple[str, str]] = set()  # Users, and threads.
+        self._owners: dict[str, str] = {}  # Of these threads, who began them first.
 
-    def is_begun(self, thread_id: str) -> bool:
-        """Say whether a thread was begun here: all that there is of it is here."""
-        return thread_id in self._begun
+    def is_begun(self, user_id: str, thread_id: str) -> bool:
+        """Say whether the user began a thread here: all that there is of it is here."""
+        return (user_id, thread_id) in self._begun
 
     def begin(self, user_id: str, thread_id: str) -> None:
-        """Note a thread of which the database has nothing."""
-        self._begun.setdefault(thread_id, user_id)
+        """Note a thread of which the database has nothing.
+
+        Raises:
+            SessionsUnavailableError: There is no room for it in the user's share.
+        """
+        if not self.is_begun(user_id, thread_id):
+            self._journal.count(user_id, THREAD_SIZE)
+            self._begun.add((user_id, thread_id))
+            self._owners.setdefault(thread_id, user_id)
 
     def answer(self, question: Question) -> list[Row]:
         """Answer *question* as PostgreSQL would, if it can be answered here.
@@ -90,10 +100,10 @@ class HeldSessions:
             case OpenCurrent():
                 return self._open_current(question)
             case ContinueThread():
-                return [_unopened(question.thread_id)]
+                return [unopened(question.thread_id)]
             case FindNext():
                 return [
-                    _opened(row) for row in self._current(question.user_id or "", question.agent)
+                    opened(row) for row in self._current(question.user_id or "", question.agent)
                 ]
             case OpenNew():
                 return self._open_new(question)
@@ -108,15 +118,16 @@ class HeldSessions:
 
     def _open_current(self, asked: OpenCurrent) -> list[Row]:
         assert asked.user_id is not None
-        return [_opened(row) for row in self._active(asked.user_id, asked.agent)[:1]]
+        return [opened(row) for row in self._active(asked.user_id, asked.agent)[:1]]
 
     def _find_current(self, asked: FindCurrent) -> list[Row]:
         assert asked.user_id is not None
-        return [_opened(row) for row in self._current(asked.user_id, asked.agent)]
+        return [opened(row) for row in self._current(asked.user_id, asked.agent)]
 
     def _open_thread(self, asked: OpenThread) -> list[Row]:
         assert asked.thread_id is not None
-        return [_opened(self._known(asked.thread_id))]
+        user_id = asked.user_id or self._owners.get(asked.thread_id, "")
+        return [opened(self._known(user_id, asked.thread_id))]
 
     def _open_new(self, asked: OpenNew) -> list[Row]:
         assert asked.user_id is not None
@@ -125,23 +136,23 @@ class HeldSessions:
 
     def _begin_new(self, user_id: str, thread_id: str) -> list[Row]:
         """Begin a thread, unless a session, or somebody's first run, has that id here."""
-        if row := self._rows.get(thread_id):
-            return [_opened(row)]
+        owner = user_id if self.is_begun(user_id, thread_id) else self._owners.get(thread_id)
+        if row := self._mine(owner or user_id).get(thread_id):
+            return [opened(row)]
+        if owner not in (None, user_id):
+            return [{**unopened(thread_id), "newest_thread_id": thread_id, "newest_user_id": owner}]
         self.begin(user_id, thread_id)
-        unopened = _unopened(thread_id)
-        if (owner := self._begun[thread_id]) == user_id:
-            return [unopened]
-        return [{**unopened, "newest_thread_id": thread_id, "newest_user_id": owner}]
+        return [unopened(thread_id)]
 
     def _open_reserved(self, asked: OpenReserved) -> list[Row]:
         """Open the thread of the user's next session: the same for two runs at once."""
         assert asked.user_id is not None
         key = asked.user_id, asked.agent
         reserved = self._reserved.get(key)
-        row = self._rows.get(reserved or "")
+        row = self._mine(asked.user_id).get(reserved or "")
         is_current = row is not None and row["is_active"] and row["current_at"]
-        if row is not None and (row["user_id"], row["agent"]) == key and is_current:
-            return [_opened(row)]
+        if row is not None and row["agent"] == asked.agent and is_current:
+            return [opened(row)]
         if reserved is None or row is not None or reserved == asked.taken:
             reserved = self._reserved[key] = asked.thread_id
         return self._begin_new(asked.user_id, reserved)
@@ -172,9 +183,10 @@ class HeldSessions:
                 raise unavailable()
 
     def _create(self, asked: CreateSession) -> list[Row]:
-        if asked.thread_id in self._rows:
+        owner = self._owners.get(asked.thread_id, asked.user_id)
+        if owner != asked.user_id or asked.thread_id in self._mine(asked.user_id):
             return []
-        row = _new_row(asked.user_id, asked.thread_id, asked.agent)
+        row = new_row(asked.user_id, asked.thread_id, asked.agent)
         row["title"], row["title_source"] = asked.title, asked.title_source
         row["metadata"], row["current_at"] = asked.metadata, row["updated_at"]
         return [self._change(replace(asked, at=row["updated_at"]), row)]
@@ -223,12 +235,12 @@ class HeldSessions:
         """Return the row of a session as a save makes it: what `user_sessions_put` does.
 
         Raises:
-            SessionNotFoundError: The session is another user's, or another agent's.
+            SessionNotFoundError: The session is another agent's.
             ConcurrentRunError: Another run saved to it meanwhile.
         """
-        old = self._rows.get(put.thread_id)
+        old = self._mine(put.user_id).get(put.thread_id)
         if old is None:
-            row = _new_row(put.user_id, put.thread_id, put.agent)
+            row = new_row(put.user_id, put.thread_id, put.agent)
         else:
             row = self._checked(put, old)
         row["last_save"] = put.save or row["last_save"]
@@ -247,7 +259,7 @@ class HeldSessions:
 
     def _checked(self, put: PutSession, row: Row) -> Row:
         """Return a copy of *row*, if *put* may be saved: what `user_sessions_check` does."""
-        if not _is_of(row, put.user_id, put.agent):
+        if not _is_of(row, put.agent):
             raise SessionNotFoundError(put.user_id, put.thread_id)
         last = row["last_save"]
         if put.checked and last != put.seen and _run_of(last) != _run_of(put.save):
@@ -256,13 +268,17 @@ class HeldSessions:
 
     def keep(self, row: Row) -> None:
         """Hold the *row* of a session that was saved to."""
-        self._rows[row["thread_id"]] = row
+        self._rows.setdefault(row["user_id"], {})[row["thread_id"]] = row
 
     # --- What is here ------------------------------------------------------------------------
 
+    def _mine(self, user_id: str) -> Mapping[str, Row]:
+        """Return the user's sessions, by thread."""
+        return self._rows.get(user_id, {})
+
     def _active(self, user_id: str, agent: str | None) -> list[Row]:
         """Return the user's active sessions that were made current, the last one first."""
-        rows = (row for row in self._rows.values() if _is_of(row, user_id, agent))
+        rows = (row for row in self._mine(user_id).values() if _is_of(row, agent))
         active = [row for row in rows if row["is_active"] and row["current_at"]]
         return sorted(active, key=lambda row: row["current_at"], reverse=True)
 
@@ -272,28 +288,29 @@ class HeldSessions:
         raise unavailable()
 
     def _owned(self, user_id: str, thread_id: str, agent: str | None) -> list[Row]:
-        row = self._known(thread_id)
-        return [row] if _is_of(row, user_id, agent) else []
+        row = self._known(user_id, thread_id)
+        return [row] if _is_of(row, agent) else []
 
-    def _known(self, thread_id: str) -> Row:
-        if row := self._rows.get(thread_id):
+    def _known(self, user_id: str, thread_id: str) -> Row:
+        """Return a session of the user's; of others' it says no more than of one that is not here.
+
+        Raises:
+            SessionsUnavailableError: There is none here.
+        """
+        if row := self._mine(user_id).get(thread_id):
             return row
         raise unavailable()
 
     def _change(self, statement: Statement, row: Row) -> Row:
-        self._journal.append(Entry(STATEMENT_SIZE, statement))
         self.begin(row["user_id"], row["thread_id"])
+        self._journal.append(Entry(STATEMENT_SIZE, statement, row["user_id"]))
         self.keep(row)
         return row
 
 
-def _is_of(row: Row, user_id: str, agent: str | None) -> bool:
-    """Say whether a session is a user's, and an agent's, if one is given."""
-    return row["user_id"] == user_id and agent in (None, row["agent"])
-
-
-def _new_row(user_id: str, thread_id: str, agent: str | None) -> Row:
-    return {**row_of(Session.draft(user_id, thread_id, agent=agent)), "last_save": None}
+def _is_of(row: Row, agent: str | None) -> bool:
+    """Say whether a session is the agent's, if one is given."""
+    return agent in (None, row["agent"])
 
 
 def _status_after(status: str, put: PutSession) -> str:
@@ -310,34 +327,3 @@ def _status_after(status: str, put: PutSession) -> str:
 def _run_of(save: str | None) -> str | None:
     """Return the run in the name of a *save*."""
     return save and save.partition(".")[0]
-
-
-def _opened(row: Row) -> Row:
-    """Return *row* as the statements that open a thread do."""
-    session = {f"session_{key}": value for key, value in row.items()}
-    return {**_unopened(row["thread_id"]), **session, "last_save": row["last_save"]}
-
-
-def _unopened(thread_id: str | None) -> Row:
-    return {
-        "asked_thread_id": thread_id,
-        "preferences": None,
-        "newest_thread_id": None,
-        "newest_user_id": None,
-        "session_id": None,
-        "session_user_id": None,
-        "session_is_active": None,
-        "session_current_at": None,
-        "session_titler_called": None,
-        "session_status": None,
-        "last_save": None,
-    }
-
-
-def row_of(session: Session) -> Row:
-    """Return the row of *session*; columns hidden from users have their defaults."""
-    return {
-        column.name: getattr(session, column.name) if column.seen else column.initial
-        for column in USER_SESSIONS
-        if column.in_runs
-    }

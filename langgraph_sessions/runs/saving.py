@@ -326,7 +326,9 @@ def guarded(guard: Guard, saved: Sequence[Statement]) -> Plan[list[Row]]:
     """
     whole: Beside | Batch = Beside(guard, saved)
     if not saving.fits(saved):
-        whole = Batch([LockThread(guard.thread_id), *saved, Beside(guard, ())])
+        # Nobody's thread has no row to be locked.
+        lock = [] if guard.user_id is None else [LockThread(guard.thread_id)]
+        whole = Batch([*lock, *saved, Beside(guard, ())])
     try:
         rows: list[Row] = yield whole
     except psycopg.Error as error:

@@ -76,7 +76,7 @@ class SaverPlans:
 
     @abstractmethod
     def _await_saves(self, saves: Sequence[Future[None]]) -> Any:
-        """Wait until *saves* are over; give a run that goes on time to begin its next one."""
+        """Wait for *saves*, not for ever; give a run that goes on time to begin its next one."""
 
     @abstractmethod
     def _start_titler(self, titler: Titler, thread_id: str) -> None:
@@ -118,6 +118,8 @@ class SaverPlans:
                 goes_on = number == 0 and self._under_way.goes_on(run.thread_id)
                 if saves or run.thread_id in saved or goes_on:
                     yield Call(self._await_saves, (saves,))
+                if not all(save.done() for save in saves):
+                    break  # One of an event loop, say, whose thread has just waited here.
                 if run.thread_id not in saved and not self._under_way.saves(run.thread_id):
                     break
         assert opened.run is not None

@@ -27,6 +27,7 @@ from langgraph_sessions.database.source import Path
 from langgraph_sessions.outage import bridge
 from langgraph_sessions.outage.state import OUTAGE_LIMIT
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_id
+from langgraph_sessions.runs.underway import CLEANING
 from langgraph_sessions.savers.plans import SaverPlans
 from langgraph_sessions.savers.upkeep import ThreadUpkeep
 from langgraph_sessions.sessions.manager import AgentSessionManager
@@ -104,7 +105,8 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
             on_outage: What happens while the database is away. `"memory"`: conversations go on
                 in memory, with one warning, and are written when it is back. `"raise"`: its
                 errors are raised.
-            outage_limit: Bytes that may be held in memory meanwhile; beyond it saves raise
+            outage_limit: Bytes that may be held in memory meanwhile, of which no user may have
+                more than is left for others (alone, one half); beyond that, their saves raise
                 `SessionsUnavailableError`.
             retry_for: Seconds for which a statement, or transaction, whose connection broke is
                 tried again before the database counts as away. Each has its own, so that a method
@@ -307,7 +309,7 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
         self._under_way.save(config, lambda: self._database.run(plan))
 
     def _await_saves(self, saves: Sequence[Future[None]]) -> None:
-        wait(saves)
+        wait(saves, CLEANING)
         if not self._loop_has_gone_on():
             time.sleep(PAUSE)
 

@@ -220,11 +220,10 @@ class AsyncAgentSessionManager(AsyncManagerUpkeep):
     ) -> AsyncIterator[Session]:
         """Async version of `AgentSessionManager.exclusive`."""
         turn = Turn(user_id, thread_id, timeout, self.thread_id_factory, self.agent)
-        conn, session = await ado(turn.take_deed(self._database))
         try:
-            yield session
+            yield await ado(turn.take_deed(self._database))
         finally:
-            await conn.close()
+            await ado(turn.leave_deed())
 
     async def clear_memory_cache(self) -> None:
         """Async version of `AgentSessionManager.clear_memory_cache`."""

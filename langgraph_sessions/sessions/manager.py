@@ -319,8 +319,11 @@ class AgentSessionManager(ManagerUpkeep):
         """Have a session to oneself in a `with` block: others that want it wait.
 
         They do over all processes; who crashes frees it. Runs that do not ask for it are kept
-        apart by `concurrent_runs` alone. Holding or waiting takes a connection of its own,
-        outside the pool; if that breaks, the session is free. It is not reentrant.
+        apart by `concurrent_runs` alone. It is not reentrant.
+
+        For each session, one holder or waiter of a process has a connection, outside the pool; if
+        that breaks, the session is free for other processes. The others wait in the process, and
+        so does a user who has, or waits for, five sessions there, for the next one.
 
             with saver.sessions.exclusive("alice") as session:
                 graph.invoke({"messages": ["Hello"]}, session.config)
@@ -339,11 +342,10 @@ class AgentSessionManager(ManagerUpkeep):
             ValueError: *conn* is a pool whose conninfo or kwargs are functions.
         """
         turn = Turn(user_id, thread_id, timeout, self.thread_id_factory, self.agent)
-        conn, session = do(turn.take_deed(self._database))
         try:
-            yield session
+            yield do(turn.take_deed(self._database))
         finally:
-            conn.close()
+            do(turn.leave_deed())
 
     def clear_memory_cache(self) -> None:
         """Empty the memory cache."""

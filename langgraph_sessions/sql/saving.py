@@ -56,12 +56,11 @@ class GuardPlainThread(Guard):
     user_id: None = None
 
     sql: ClassVar[str] = """
-SELECT CASE WHEN EXISTS (SELECT 1 FROM session_threads WHERE thread_id = %s)
-    THEN user_sessions_refuse(jsonb_build_object('thread_id', %s::text)) ELSE TRUE END"""
+SELECT user_sessions_plain(jsonb_build_object('thread_id', %s::text))"""
 
     @property
     def params(self) -> Sequence[Any]:
-        return (self.thread_id,) * 2
+        return (self.thread_id,)
 
 
 @dataclass(frozen=True, kw_only=True)

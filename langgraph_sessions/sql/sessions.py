@@ -17,7 +17,8 @@ from langgraph_sessions.sql.rows import OF_AGENT, SESSION, and_agent, current
 class CreateSession(Statement):
     """Insert a session.
 
-    ON CONFLICT DO NOTHING and NOT EXISTS: an id that any thread has is refused, not taken over.
+    ON CONFLICT DO NOTHING and `user_sessions_free`: an id that any thread has is refused, not taken
+    over.
     """
 
     repeatable = False
@@ -33,7 +34,7 @@ class CreateSession(Statement):
     sql: ClassVar[str] = f"""
 WITH thread AS (
     INSERT INTO session_threads (thread_id, user_id) SELECT %(thread_id)s::text, %(user_id)s
-    WHERE NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = %(thread_id)s::text)
+    WHERE user_sessions_free(%(thread_id)s::text)
     ON CONFLICT (thread_id) DO NOTHING RETURNING user_id, thread_id
 )
 INSERT INTO user_sessions
@@ -213,10 +214,11 @@ SELECT set_config('lock_timeout', %(milliseconds)s, TRUE),
 
 @dataclass(frozen=True)
 class LockSession(Statement):
-    """Wait for a session's lock, which is the transaction's."""
+    """Wait for a session's lock, which is the transaction's; nobody waits for another user."""
 
+    user_id: str
     thread_id: str
 
     sql: ClassVar[str] = """
-SELECT pg_advisory_xact_lock(
-    hashtextextended('langgraph_sessions ' || %(thread_id)s::text, 0))::text AS locked"""
+SELECT pg_advisory_xact_lock(hashtextextended(jsonb_build_array(
+    'langgraph_sessions', %(user_id)s::text, %(thread_id)s::text)::text, 0))::text AS locked"""

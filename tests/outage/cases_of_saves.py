@@ -9,7 +9,7 @@ import psycopg
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME, _DeltaSnapshot
 
-from langgraph_sessions import ConcurrentRunError, SessionNotFoundError
+from langgraph_sessions import ConcurrentRunError
 from langgraph_sessions.sql.opening import OpenThread
 from langgraph_sessions.sql.sessions import DeactivateSessions, GetCurrent, GetSession
 from tests.outage.backends import (
@@ -222,16 +222,6 @@ def a_run_makes_its_session_current() -> Sequence[Step]:
 # --- Refused ------------------------------------------------------------------------------------
 
 
-def another_users_thread_is_refused() -> Sequence[Step]:
-    hers, his, before = starts("mine"), starts("his", "bob"), starts("his", "bob", known=True)
-    return [
-        Step(saves(hers, checkpoint("c1", topic="x")), NEW),
-        Step(saves(his, checkpoint("c2", 2, topic="y")), SessionNotFoundError),
-        Step(writes(before, "c1", ("x", 1)), SessionNotFoundError),
-        Step(lists(hers), [{"checkpoint_id": "c1", "pending_writes": []}]),
-    ]
-
-
 def of_two_first_runs_the_second_is_refused() -> Sequence[Step]:
     first, second = starts("first"), starts("second")
     return [
@@ -344,7 +334,6 @@ CASES: list[Case] = [
     what_a_human_says_titles_it,
     a_deactivation_meanwhile_stands,
     a_run_makes_its_session_current,
-    another_users_thread_is_refused,
     of_two_first_runs_the_second_is_refused,
     a_run_that_was_overtaken_is_refused,
     who_allows_it_is_not_refused,

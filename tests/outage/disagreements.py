@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import psycopg
 
-from langgraph_sessions import ConcurrentRunError
-from tests.outage.backends import Case, Step, checkpoint, outside, saves, starts, writes
+from langgraph_sessions import ConcurrentRunError, SessionNotFoundError
+from tests.outage.backends import Case, Step, checkpoint, lists, outside, saves, starts, writes
 from tests.outage.cases_of_sessions import made, put
 
 # --- What is refused ----------------------------------------------------------------------------
@@ -44,7 +44,19 @@ def a_session_is_not_put_on_another_users_thread() -> Sequence[Step]:
     return [made(), Step(put(user_id="bob"), psycopg.Error)]
 
 
+def another_users_thread_is_refused() -> Sequence[Step]:
+    """In memory each has a thread of that id; of the two one moves when it is written."""
+    hers, his, before = starts("mine"), starts("his", "bob"), starts("his", "bob", known=True)
+    return [
+        Step(saves(hers, checkpoint("c1", topic="x")), {"thread_id": "t"}),
+        Step(saves(his, checkpoint("c2", 2, topic="y")), SessionNotFoundError),
+        Step(writes(before, "c1", ("x", 1)), SessionNotFoundError),
+        Step(lists(hers), [{"checkpoint_id": "c1", "pending_writes": []}]),
+    ]
+
+
 DISAGREEMENTS: list[Case] = [
+    another_users_thread_is_refused,
     a_checkpoint_without_a_run_overtakes_one,
     writes_overtake_nobody_by_themselves,
     a_session_is_not_put_on_another_users_thread,

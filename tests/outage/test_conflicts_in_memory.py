@@ -9,17 +9,16 @@ from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 
 from langgraph_sessions import (
     ConcurrentRunError,
-    SessionNotFoundError,
     SessionsUnavailableError,
 )
 from langgraph_sessions.outage.journal import Journal
-from langgraph_sessions.outage.sessions import STATEMENT_SIZE, HeldSessions
+from langgraph_sessions.outage.sessions import STATEMENT_SIZE, THREAD_SIZE, HeldSessions
 from langgraph_sessions.sql.saving import PutSession
-from langgraph_sessions.sql.sessions import CreateSession, UpdateSession
+from langgraph_sessions.sql.sessions import CreateSession, GetSession, UpdateSession
 from tests.plans import Row, session_row
 
 
-def holding(row: Row | None = None, limit: int = 10 * STATEMENT_SIZE) -> HeldSessions:
+def holding(row: Row | None = None, limit: int = 20 * STATEMENT_SIZE) -> HeldSessions:
     """Return what holds alice's session of that row."""
     held = HeldSessions(Journal(limit))
     if row is not None:
@@ -66,12 +65,15 @@ def test_who_was_overtaken_is_refused(
         assert row["last_save"] == (put(**said).save or last)
 
 
-def test_another_users_session_is_refused() -> None:
-    """As in the database: there is no such session of that user."""
-    held = holding(session_row())
-    with pytest.raises(SessionNotFoundError) as caught:
-        held.put(put(user_id="bob"))
-    assert (caught.value.user_id, caught.value.thread_id) == ("bob", "t")
+def test_another_user_has_a_session_of_their_own_on_the_same_id() -> None:
+    """Of alice's they see nothing; which of the two has to move, the database says later."""
+    held = holding(session_row(last_save="a.3", title="Hers"))
+    held.begin("bob", "t")
+    row = held.put(put(user_id="bob"))
+    assert (row["user_id"], row["title"]) == ("bob", "New Chat")
+    held.keep(row)
+    (hers,) = held.answer(GetSession("alice", "t"))
+    assert (hers["user_id"], hers["title"]) == ("alice", "Hers")
 
 
 def test_of_a_session_that_is_not_held_nothing_is_known() -> None:
@@ -83,9 +85,9 @@ def test_of_a_session_that_is_not_held_nothing_is_known() -> None:
 def test_what_is_refused_or_not_yet_kept_changes_nothing() -> None:
     """The row is the journal's to keep: what there is no room for must not be seen."""
     held = holding(session_row(last_save="a.3"))
-    before = dict(held._rows["t"])
+    before = dict(held._rows["alice"]["t"])
     held.put(put(seen="a.3", first=True, title="New", is_active=False))
-    assert held._rows["t"] == before
+    assert held._rows["alice"]["t"] == before
 
 
 # --- The row ------------------------------------------------------------------------------------
@@ -186,11 +188,11 @@ def test_a_change_is_held_as_it_is_to_be_written() -> None:
 
 def test_what_there_is_no_room_for_is_not_held() -> None:
     """The change is refused, and nothing of it is seen."""
-    held = holding(session_row(), limit=STATEMENT_SIZE)
+    limit = 2 * (THREAD_SIZE + STATEMENT_SIZE)
+    held = holding(session_row(), limit=limit)
     rename = UpdateSession(user_id="alice", thread_id="t", title="New")
     assert held.answer(rename)[0]["title"] == "New"
-    with pytest.raises(SessionsUnavailableError, match=f"outage_limit, {STATEMENT_SIZE} bytes"):
+    with pytest.raises(SessionsUnavailableError, match=f"outage_limit, {limit} bytes"):
         held.answer(UpdateSession(user_id="alice", thread_id="t", title="Newer"))
-    assert held.answer(UpdateSession(user_id="bob", thread_id="t", title="His")) == []
-    (row,) = (row for row in held._rows.values() if row["user_id"] == "alice")
+    (row,) = held.answer(GetSession("alice", "t"))
     assert row["title"] == "New"

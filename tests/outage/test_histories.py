@@ -11,7 +11,7 @@ from langgraph.graph import MessagesState
 from langgraph.types import Command, interrupt
 from psycopg.conninfo import make_conninfo
 
-from langgraph_sessions import SessionNotFoundError, SessionsUnavailableError
+from langgraph_sessions import SessionsUnavailableError
 from tests.outage.talking import DURABILITIES, chatting, conversations, returned
 from tests.servers import Server
 from tests.support import Chat, config, graph_builder, texts
@@ -43,25 +43,32 @@ async def test_a_history_in_the_database_is_not_continued_as_if_it_were_empty(
 
 
 async def test_other_users_cannot_read_what_is_held(chat: Chat, server: Server) -> None:
-    """A session in memory is its user's alone, as one in the database is."""
+    """A session in memory is its user's alone; to others it looks like one that is not there."""
     server.stop()
     await chat.say("secret", user_id="alice")
     theirs = await chat.session("get_current_user_session", "alice")
     mine = config(user_id="bob", thread_id=theirs.thread_id)
-    with pytest.raises(SessionNotFoundError):
-        await chat.say("hello", user_id="bob", thread_id=theirs.thread_id)
-    for method in ("get_state", "get_state_history"):
-        with pytest.raises(SessionNotFoundError):
-            await chat.call(chat.graph, method, mine)
-    for method in ("get_tuple", "list"):
-        with pytest.raises(SessionNotFoundError):
-            await chat.call(chat.saver, method, mine)
-    with pytest.raises(SessionNotFoundError):
-        await chat.call(chat.graph, "update_state", mine, {"messages": ["hello"]})
-    for method in ("get_session", "switch_session"):
-        with pytest.raises(SessionNotFoundError):
-            await chat.session(method, "bob", theirs.thread_id)
-    assert await chat.session("deactivate_session", "bob", thread_id=theirs.thread_id) == 0
+    unknown = config(user_id="bob", thread_id="nothing has this")
+    for asked in (mine, unknown):
+        thread_id = asked["configurable"]["thread_id"]
+        with pytest.raises(SessionsUnavailableError):
+            await chat.say("hello", user_id="bob", thread_id=thread_id)
+        for method in ("get_state", "get_state_history"):
+            with pytest.raises(SessionsUnavailableError):
+                await chat.call(chat.graph, method, asked)
+        for method in ("get_tuple", "list"):
+            with pytest.raises(SessionsUnavailableError):
+                await chat.call(chat.saver, method, asked)
+        with pytest.raises(SessionsUnavailableError):
+            await chat.call(chat.graph, "update_state", asked, {"messages": ["hello"]})
+        for method in ("get_session", "switch_session", "delete_session", "fork_session"):
+            with pytest.raises(SessionsUnavailableError):
+                await chat.session(method, "bob", thread_id)
+        with pytest.raises(SessionsUnavailableError):
+            await chat.session("deactivate_session", "bob", thread_id=thread_id)
+    copies = (theirs.thread_id, "copy")
+    with pytest.raises((SessionsUnavailableError, psycopg.OperationalError)):
+        await chat.call(chat.saver, "copy_thread", *copies)
     with pytest.raises(psycopg.OperationalError):
         await chat.say("hello", thread_id=theirs.thread_id)
     assert await chat.history(theirs) == ["secret", "1 so far"]

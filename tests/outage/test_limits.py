@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 
 import psycopg
 import pytest
@@ -12,6 +13,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from langgraph_sessions import SessionsUnavailableError
 from langgraph_sessions.outage.journal import Entry, Journal
+from langgraph_sessions.outage.sessions import THREAD_SIZE, HeldSessions
+from langgraph_sessions.sql.opening import OpenNew
+from langgraph_sessions.sql.sessions import SwitchSession
 from tests.outage.talking import chatting, conversations, returned, warnings_in
 from tests.servers import Server, until
 from tests.support import Chat, texts
@@ -20,27 +24,80 @@ from tests.support import Chat, texts
 def test_what_was_written_counts_until_the_outage_is_over() -> None:
     """It can still be read in memory, so a way back that is broken off makes no room."""
     journal = Journal(100)
-    journal.append(Entry(60, "said"))
+    journal.append(said(40))
     journal.drop_first()
     with pytest.raises(SessionsUnavailableError, match="outage_limit, 100 bytes"):
-        journal.append(Entry(60, "more"))
+        journal.append(said(40))
+
+
+def said(size: int, user_id: str = "alice") -> Entry:
+    """Return an entry of a user's."""
+    return Entry(size, SwitchSession(user_id, "t"), user_id)
+
+
+def test_nobody_may_hold_more_than_is_left_for_others() -> None:
+    """One user alone holds a half at most; then who comes finds room, and who has too much none."""
+    journal = Journal(100)
+    journal.append(said(50))
+    with pytest.raises(SessionsUnavailableError, match="share"):
+        journal.append(said(1))
+    journal.append(said(25, "bob"))
+    with pytest.raises(SessionsUnavailableError, match="share"):
+        journal.append(said(1, "bob"))
+    journal.append(said(12, "carol"))
+    assert len(journal) == 3
+
+
+def test_threads_that_are_begun_and_never_said_anything_in_count() -> None:
+    """Else who asks for one new session after another would fill the memory without a word."""
+    held = HeldSessions(Journal(10 * THREAD_SIZE))
+    for number in range(5):
+        held.answer(OpenNew(user_id="alice", thread_id=f"t{number}"))
+    with pytest.raises(SessionsUnavailableError, match="share"):
+        held.answer(OpenNew(user_id="alice", thread_id="one more"))
+    held.answer(OpenNew(user_id="alice", thread_id="t0"))
+    held.answer(OpenNew(user_id="bob", thread_id="b"))
 
 
 async def test_past_the_limit_it_says_so_and_keeps_what_was_held(
     kind: str, server: Server, place: str
 ) -> None:
     """What is held is bounded; what fits is written, and later turns work."""
-    async with chatting(kind, place, outage_limit=20_000) as chat:
+    async with chatting(kind, place, outage_limit=40_000) as chat:
         await chat.say("before", user_id="alice")
         server.stop()
         said = await chat.say("small", user_id="alice")
         with pytest.raises(SessionsUnavailableError, match="outage_limit"):
-            await chat.say("x" * 20_000, user_id="bob")
+            await chat.say("x" * 40_000, user_id="bob")
         server.start()
         await returned(chat)
         assert await conversations(place) == [["before", "1 so far"], texts(said)]
         assert texts(await chat.say("on", user_id="alice"))[:2] == texts(said)
         assert texts(await chat.say("on", user_id="bob"))[-1] == "1 so far"
+
+
+async def test_who_talks_without_end_takes_nobodys_room(
+    kind: str, server: Server, place: str
+) -> None:
+    """One user's share is full; another's conversation goes on, and both are written."""
+    async with chatting(kind, place, outage_limit=100_000) as chat:
+        server.stop()
+        turns = 0
+        with suppress(SessionsUnavailableError):
+            while True:
+                await chat.say("again", user_id="mallory")
+                turns += 1
+        for _ in range(3):
+            await chat.say("hello", user_id="alice")
+        with pytest.raises(SessionsUnavailableError, match="share of outage_limit"):
+            await chat.say("again", user_id="mallory")
+        server.start()
+        await returned(chat)
+        assert turns > 0
+        (hers,) = await conversations(place)
+        assert len(hers) == 6
+        (theirs,) = await conversations(place, "mallory")
+        assert len(theirs) >= 2 * turns
 
 
 async def test_an_outage_is_raised_if_that_is_asked_for(

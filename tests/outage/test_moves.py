@@ -17,6 +17,7 @@ from langgraph_sessions.runs.active import ActiveRun
 from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
 from langgraph_sessions.runs.thread_ids import new_thread_id
 from langgraph_sessions.sql.functions import IN_USE, NOT_FOUND
+from langgraph_sessions.sql.opening import OpenNew
 from langgraph_sessions.sql.saving import PutSession
 from langgraph_sessions.sql.sessions import (
     CreateSession,
@@ -27,7 +28,7 @@ from langgraph_sessions.sql.sessions import (
 )
 from langgraph_sessions.sql.upkeep import CopySession
 from tests.outage.backends import Step as Asks
-from tests.outage.backends import asked, checkpoint, loads, saves, starts, writes
+from tests.outage.backends import asked, checkpoint, lists, loads, saves, starts, writes
 from tests.plans import Refused, play, session_row
 
 
@@ -180,6 +181,22 @@ def test_a_thread_that_was_begun_in_memory_moves_as_a_whole() -> None:
     assert [item.session.known for item in (items[0], items[2])] == [False, True]
 
 
+def test_of_two_users_on_one_id_each_sees_and_moves_their_own() -> None:
+    """As where a factory names one thread for all, and one user's run was under way on it."""
+    hers, his = starts("a"), starts("b", "bob")
+    held = memory(
+        OpenNew(user_id="bob", thread_id="t"),
+        saves(hers, checkpoint("c1", topic="hers")),
+        saves(his, checkpoint("c2", topic="his")),
+        UpdateSession(user_id="bob", thread_id="t", title="His"),
+    )
+    for run, topic in ((hers, "hers"), (his, "his")):
+        assert held.answer(loads(run)).checkpoint["channel_values"] == {"topic": topic}
+        assert len(held.answer(lists(run))) == 1
+    play(held.move(first(held), factory), "new")
+    assert [thread_of(item) for item in drained(held)] == ["new", "t", "t"]
+
+
 def test_other_users_and_other_threads_stay_where_they_are() -> None:
     """Nothing but what was overtaken moves."""
     held = memory(
@@ -248,6 +265,18 @@ def test_what_the_factory_raises_is_raised_and_nothing_moves() -> None:
     assert play(held.move(first(held), factory), error).error is error
     assert thread_of(first(held)) == "t"
     assert play(held.move(first(held), factory), "new", [session_row()]).error is None
+
+
+def test_a_run_in_a_subgraph_moves_again_to_where_its_root_graph_was() -> None:
+    """Nothing is lost of it: a subgraph's checkpoint is none that a fork can be made at."""
+    run = under_way()
+    held = memory(*following(run), saves(run, checkpoint("s1", topic="y"), ns="sub:1"))
+    play(held.move(first(held), factory), "new", [session_row()])
+    for _ in following(under_way()):
+        held.journal.drop_first()
+    (copy,) = play(held.move(first(held), factory), [session_row()]).asked
+    assert (copy.source, copy.checkpoint_id) == ("new", "c1")
+    assert {thread_of(item) for item in drained(held)} == {copy.target}
 
 
 # --- A copy whose answer was lost ---------------------------------------------------------------

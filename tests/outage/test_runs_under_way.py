@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -12,11 +13,18 @@ from langchain_core.messages import AIMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from psycopg.conninfo import make_conninfo
 
-from langgraph_sessions import ConcurrentRunError
+from langgraph_sessions import ConcurrentRunError, SessionSaver, SessionsUnavailableError
 from langgraph_sessions.runs.saving import SaveCheckpoint
-from tests.outage.talking import DURABILITIES, chatting, conversations, returned
+from tests.outage.talking import (
+    DURABILITIES,
+    chatting,
+    conversations,
+    returned,
+    saved_conversations,
+)
 from tests.servers import Server, until
-from tests.support import Chat, config, texts
+from tests.support import PATIENCE, Chat, config, texts
+from tests.support import until as wait_until
 
 
 class Steps:
@@ -178,3 +186,35 @@ async def test_what_cannot_have_a_session_of_its_own_is_told_and_the_rest_writte
     assert await conversations(place, "bob") == [["hi", "1 so far"]]
     assert "is lost" in caplog.text
     assert "no more sessions" in caplog.text
+
+
+def test_a_run_under_way_sees_nothing_of_who_began_its_thread_in_the_outage(
+    server: Server, place: str
+) -> None:
+    """A factory gives all users one id: each has their own words, and both are written."""
+    seen: list[Any] = []
+
+    def node(state: MessagesState) -> Any:
+        with ThreadPoolExecutor() as threads:
+            if state["messages"][-1].content == "hers":
+                server.stop()
+                threads.submit(graph.invoke, said("his"), config(user_id="bob")).result(PATIENCE)
+                hers = config(user_id="alice", thread_id="main")
+                seen.append(threads.submit(graph.get_state, hers).exception(PATIENCE))
+        return {"messages": ["Yes"]}
+
+    def said(text: str) -> Any:
+        return {"messages": [text]}
+
+    with SessionSaver(place, retry_for=0.1, thread_id_factory=lambda user_id: "main") as saver:
+        builder = StateGraph(MessagesState).add_node("node", node).add_edge(START, "node")
+        graph = builder.compile(checkpointer=saver)
+        graph.invoke(said("hers"), config(user_id="alice"), durability="exit")
+        for user_id, text in (("alice", "hers"), ("bob", "his")):
+            session = saver.sessions.get_current_user_session(user_id)
+            assert texts(graph.get_state(session.config).values) == [text, "Yes"]
+        server.start()
+        wait_until(lambda: saver.durable)
+    assert isinstance(seen[0], SessionsUnavailableError)
+    assert saved_conversations(place, "alice") == [["hers", "Yes"]]
+    assert saved_conversations(place, "bob") == [["his", "Yes"]]

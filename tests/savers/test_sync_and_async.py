@@ -169,6 +169,24 @@ async def test_sync_methods_on_the_loops_thread_are_refused(url: str) -> None:
 # --- One connection -----------------------------------------------------------------------------
 
 
+async def test_a_sync_run_on_the_loops_thread_does_not_wait_for_the_loop_for_ever(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A save of the loop's own that is under way on its thread ends only after the run."""
+    monkeypatch.setattr("langgraph_sessions.savers.saver.CLEANING", 0.05)
+    with SessionSaver(url, concurrent_runs="allow") as saver:
+        graph = graph_builder().compile(checkpointer=saver)
+        graph.invoke({"messages": ["Hello"]}, ALICE)
+        here = saver.sessions.get_current_user_session("alice").config
+        saved = {"configurable": {**here["configurable"], "checkpoint_ns": ""}}
+        save = asyncio.create_task(saver.aput(saved, empty_checkpoint(), {"source": "update"}, {}))
+        await asyncio.sleep(0)
+        assert saver._under_way.saves(here["configurable"]["thread_id"])
+        graph.invoke({"messages": ["Hello again"]}, here)
+        assert not save.done()
+        await save
+
+
 def finishes(function: Callable[[], Any]) -> bool:
     """Say whether *function* returns, in a thread that a deadlock may keep."""
     thread = threading.Thread(target=function, daemon=True)

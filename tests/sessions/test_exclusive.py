@@ -3,58 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from multiprocessing.connection import Connection as Pipe
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from multiprocessing.connection import wait
 from typing import Any
 
-import psycopg
 import pytest
 
-from langgraph_sessions import Session, SessionNotFoundError, SessionSaver
-from tests.answering import FORKING, apart
+from langgraph_sessions import Session, SessionNotFoundError
+from tests.answering import apart
+from tests.sessions.at_a_time import Connection, connections, held, holder, in_line, waiting
 from tests.support import PATIENCE, Chat, config, until
-
-Connection = psycopg.Connection[Any]
-
-
-def hold(url: str, pipe: Pipe) -> None:
-    """Ask for alice's current session, tell when it is had, and have it until told to go."""
-    with SessionSaver(url) as saver, saver.sessions.exclusive("alice") as session:
-        pipe.send(session.thread_id)
-        pipe.recv()
-
-
-@contextmanager
-def holder(url: str) -> Iterator[tuple[Any, Pipe]]:
-    """A process that asks for a session, and the pipe by which it tells when it has it."""
-    ours, theirs = FORKING.Pipe()
-    process = FORKING.Process(target=hold, args=(url, theirs))
-    process.start()
-    theirs.close()
-    try:
-        yield process, ours
-    finally:
-        process.kill()
-        process.join()
-        process.close()
-        ours.close()
-
-
-def held(pipe: Pipe) -> str:
-    """Wait until the process has a session; return its thread."""
-    assert pipe.poll(PATIENCE)
-    return str(pipe.recv())
-
-
-def waiting(db: Connection) -> int:
-    """Return how many wait for a session of this database."""
-    statement = """
-SELECT count(*) AS count FROM pg_locks JOIN pg_database AS d ON d.oid = database
-WHERE locktype = 'advisory' AND NOT granted AND d.datname = current_database()"""
-    (row,) = db.execute(statement).fetchall()
-    return int(row["count"])
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["new session", "known session"])
@@ -98,15 +57,6 @@ async def test_a_wait_that_takes_too_long_ends(chat: Chat, db: Connection) -> No
     until(lambda: connections(db) == 0)
 
 
-def connections(db: Connection) -> int:
-    """Return how many connections hold a session, or wait for one."""
-    statement = """
-SELECT count(*) AS count FROM pg_stat_activity
-WHERE datname = current_database() AND state = 'idle in transaction'"""
-    (row,) = db.execute(statement).fetchall()
-    return int(row["count"])
-
-
 async def test_another_users_session_cannot_be_had(chat: Chat) -> None:
     """Another user's thread looks like none, and is not waited for."""
     await chat.say(user_id="bob", thread_id="bobs")
@@ -138,7 +88,7 @@ async def test_sessions_do_not_wait_for_each_other(chat: Chat) -> None:
         pass
 
 
-async def test_who_waits_gets_what_is_current_then(chat: Chat, db: Connection) -> None:
+async def test_who_waits_gets_what_is_current_then(chat: Chat) -> None:
     """When another session became current during the wait for it, that is the one to be had."""
     await chat.say(user_id="alice", thread_id="one")
 
@@ -148,7 +98,7 @@ async def test_who_waits_gets_what_is_current_then(chat: Chat, db: Connection) -
 
     async with exclusive(chat, "alice", "one"):
         waits = asyncio.create_task(have())
-        await asyncio.to_thread(until, lambda: waiting(db) == 1)
+        await asyncio.to_thread(until, lambda: in_line() == 1)
         await chat.say(user_id="alice", thread_id="two")
     assert await asyncio.wait_for(waits, PATIENCE) == "two"
     async with exclusive(chat, "alice", "one", timeout=0):

@@ -35,26 +35,25 @@ def test_the_session_is_the_one_that_a_run_would_go_to() -> None:
 
 
 def test_a_lock_is_a_transactions() -> None:
-    """What was locked before is let go; without a timeout it is waited for as long as it takes."""
-    assert play(turn().lock(session()), [], [], [], []).asked == [
-        Execute("ROLLBACK"),
+    """Without a timeout it is waited for as long as it takes."""
+    assert play(turn().lock(session()), [], [], []).asked == [
         Execute("BEGIN"),
         SetLockTimes("0ms"),
-        LockSession("t"),
+        LockSession("alice", "t"),
     ]
 
 
 @pytest.mark.parametrize(("timeout", "most"), [(0, 1), (0.5, 500), (60, 60_000)])
 def test_what_is_left_of_the_time_is_waited(timeout: float, most: int) -> None:
     """In milliseconds, of which 0 would be for ever."""
-    _, _, times, _ = play(turn(timeout=timeout).lock(session()), [], [], [], []).asked
+    _, times, _ = play(turn(timeout=timeout).lock(session()), [], [], []).asked
     assert 1 <= int(times.milliseconds.removesuffix("ms")) <= most
 
 
 def test_a_session_that_is_not_free_in_time_is_told() -> None:
     """The error names the session, and the time."""
     refused = psycopg.errors.LockNotAvailable("canceling statement due to lock timeout")
-    error = play(turn(timeout=1).lock(session()), [], [], [], refused).error
+    error = play(turn(timeout=1).lock(session()), [], [], refused).error
     assert isinstance(error, TimeoutError)
     assert str(error) == "session 't' was not free within 1.0 seconds"
 

@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "8e0009c97d77a5b8c48baa00e69458934ec7a33e003fb4b948955b32c942e4ac"
+DIGEST = "4d32417d3d51aee9c1f7d8575bd2f097cc879b4996c9b9a3acf7251e8dc0fe3a"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"
@@ -55,7 +55,7 @@ def test_the_sqlstates_and_the_default_title_are_pythons() -> None:
     assert f"'{DEFAULT_TITLE}'" in put
 
 
-@pytest.mark.parametrize("name", ["put", "refuse", "copy_session"])
+@pytest.mark.parametrize("name", ["put", "plain", "refuse", "copy_session"])
 def test_what_runs_call_takes_one_jsonb(name: str) -> None:
     """The signature of what workers of several versions call never changes."""
     (function,) = (f for f in functions.load() if f.name == f"user_sessions_{name}")

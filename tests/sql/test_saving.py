@@ -95,7 +95,7 @@ def test_rows_are_merged_into_one_insert() -> None:
         sql = Beside(GuardPlainThread("t"), [rows(number)]).sql
         assert f"VALUES {', '.join([values] * number)} ON CONFLICT" in " ".join(sql.split())
     beside = Beside(GuardPlainThread("t"), [three])
-    assert list(beside.params or ())[:-2] == flat(three)
+    assert list(beside.params or ())[:-1] == flat(three)
 
 
 def test_equal_statements_are_one_object() -> None:

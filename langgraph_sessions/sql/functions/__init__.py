@@ -30,6 +30,9 @@ CONFLICT: Final = "LGS04"
 # In this order they are created: one in SQL after those that it calls.
 FILES: Final = (
     "refuse",
+    "thread_key",
+    "plain",
+    "free",
     "check",
     "status_after",
     "status",

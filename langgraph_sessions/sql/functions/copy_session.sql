@@ -32,7 +32,7 @@ BEGIN
     OR (p_agent IS NOT NULL AND s.agent IS DISTINCT FROM p_agent) THEN
         RAISE EXCEPTION 'no session % of this user', p_source USING ERRCODE = 'LGS01';
     END IF;
-    IF EXISTS (SELECT FROM checkpoints WHERE thread_id = p_target)
+    IF NOT user_sessions_free(p_target)
     OR EXISTS (SELECT FROM session_threads WHERE thread_id = p_target) THEN
         RAISE EXCEPTION 'thread id % is already in use', p_target USING ERRCODE = 'LGS02';
     END IF;

@@ -41,6 +41,8 @@ DECLARE
         THEN coalesce(p_at, user_sessions_latest(p_user_id)) END;
 BEGIN
     IF NOT p_known THEN
+        -- No save of nobody's goes on meanwhile: see user_sessions_plain.
+        PERFORM pg_advisory_xact_lock(user_sessions_thread_key(p_thread_id));
         -- What is left of a session that somebody deleted by SQL.
         DELETE FROM session_threads WHERE thread_id = p_thread_id AND NOT EXISTS (
             SELECT FROM user_sessions WHERE thread_id = p_thread_id);
