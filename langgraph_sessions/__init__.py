@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         SessionNotFoundError,
         SessionsUnavailableError,
     )
-    from langgraph_sessions.models import Session, SessionPage
+    from langgraph_sessions.models import CheckpointInfo, Session, SessionPage
     from langgraph_sessions.runs.active import get_session
     from langgraph_sessions.savers.aio_saver import AsyncSessionSaver
     from langgraph_sessions.savers.saver import SessionSaver
@@ -34,6 +34,7 @@ __all__ = [
     "AgentSessionManager",
     "AsyncAgentSessionManager",
     "AsyncSessionSaver",
+    "CheckpointInfo",
     "ConcurrentRunError",
     "NotInterruptedError",
     "Session",
@@ -52,6 +53,7 @@ _MODULES: Final = {
     "AgentSessionManager": "sessions.manager",
     "AsyncAgentSessionManager": "sessions.aio_manager",
     "AsyncSessionSaver": "savers.aio_saver",
+    "CheckpointInfo": "models",
     "ConcurrentRunError": "errors",
     "NotInterruptedError": "errors",
     "Session": "models",

@@ -165,6 +165,33 @@ class SessionPage:
         return html_table(self.sessions) + more
 
 
+@dataclass(frozen=True, slots=True)
+class CheckpointInfo:
+    """A checkpoint of a session, as far as people see it: what `fork_session` takes, and why.
+
+    Attributes:
+        checkpoint_id: LangGraph's id of it.
+        parent_id: The id of the checkpoint from which it followed; `None` for the first.
+        created_at: When it was saved (aware), by the clock of the program that saved it.
+        source: What made it: `"input"`, `"loop"` (a step), `"update"` or `"fork"`.
+        step: The number of its step: -1 is the first input, 0 the first step.
+        run_id: The run's id, if it was given one; else `None`.
+    """
+
+    checkpoint_id: str
+    parent_id: str | None
+    created_at: datetime
+    source: str
+    step: int
+    run_id: str | None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> CheckpointInfo:
+        """For this package: make one from a database row."""
+        created_at = datetime.fromisoformat(row["created_at"])
+        return cls(**{**row, "created_at": created_at})
+
+
 def html_table(sessions: Sequence[Session]) -> str:
     """Render *sessions* as an HTML table, everything a user wrote escaped."""
     shown = ["title", "user_id", "is_active", "updated_at", "created_at", "thread_id"]

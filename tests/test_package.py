@@ -128,6 +128,7 @@ PROMISED = [
     "AgentSessionManager",
     "AsyncAgentSessionManager",
     "AsyncSessionSaver",
+    "CheckpointInfo",
     "ConcurrentRunError",
     "NotInterruptedError",
     "Session",

@@ -21,12 +21,13 @@ from langgraph_sessions.outage import bridge
 from langgraph_sessions.outage.state import OUTAGE_LIMIT
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_id
 from langgraph_sessions.sessions import deletion, operations, upkeep
+from langgraph_sessions.sessions.aio_manager_reading import AsyncManagerReading
 from langgraph_sessions.sessions.aio_manager_upkeep import AsyncManagerUpkeep
 from langgraph_sessions.sessions.exclusive import Turn
 from langgraph_sessions.sessions.listing import Listing
 
 
-class AsyncAgentSessionManager(AsyncManagerUpkeep):
+class AsyncAgentSessionManager(AsyncManagerReading, AsyncManagerUpkeep):
     """Async version of `AgentSessionManager`: the same methods as coroutines.
 
     It belongs to the event loop in which it was first used: those that ask the database raise

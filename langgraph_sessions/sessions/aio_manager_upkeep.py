@@ -13,6 +13,7 @@ from langgraph_sessions.models import Session
 from langgraph_sessions.sessions import deletion, upkeep
 from langgraph_sessions.sessions.base_manager import BaseManager
 from langgraph_sessions.sessions.retention import Purge
+from langgraph_sessions.sessions.transfer import transfer
 from langgraph_sessions.titles import by_model
 from langgraph_sessions.titles.by_model import Titler
 
@@ -50,6 +51,13 @@ class AsyncManagerUpkeep(BaseManager):
         checks.optional_function("on_progress", on_progress)
         purge = Purge(idle_for, older_than, active, interrupted, dry_run, batch_size, self.agent)
         return await self._database.run(self._purge(purge, on_progress))
+
+    async def transfer_sessions(
+        self, from_user: UserId, to_user: UserId, *, thread_id: ThreadId | None = None
+    ) -> int:
+        """Async version of `AgentSessionManager.transfer_sessions`."""
+        plan = transfer(from_user, to_user, thread_id, self.agent)
+        return await self._database.run(self.cache.forgetting(plan))
 
     async def adopt_session(
         self, user_id: UserId, thread_id: ThreadId, *, title: str | None = None

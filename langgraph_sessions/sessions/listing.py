@@ -6,15 +6,17 @@ import base64
 import hashlib
 import json
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from psycopg.types.json import Jsonb
 
 from langgraph_sessions import checks
 from langgraph_sessions.checks import EVERYBODY
 from langgraph_sessions.models import STATUSES, Session, SessionPage
-from langgraph_sessions.plans import Plan
+from langgraph_sessions.plans import Give, Plan
 from langgraph_sessions.sql.listing import ACTIVE, FILTERS, STATUS, CountSessions, ListSessions
+
+PAGE: Final = 100  # How many sessions `each` reads at a time.
 
 
 class Listing:
@@ -88,6 +90,15 @@ class Listing:
         more = len(rows) > limit
         return SessionPage(sessions, self.cursor_after(sessions[-1]) if more else None)
 
+    def each(self) -> Plan[None]:
+        """Give every session, page by page."""
+        conditions, params = self.conditions, self.params
+        while rows := (yield ListSessions(conditions, params, PAGE)):
+            for row in rows:
+                yield Give(Session.from_row(row))
+            conditions = [*self.conditions, FILTERS["after"]]
+            params = {**self.params, **_after(row["updated_at"], row["id"])}
+
     def all(self) -> Plan[list[Session]]:
         """Return every session."""
         rows = yield ListSessions(self.conditions, self.params)
@@ -127,7 +138,11 @@ class Listing:
         if digest != _digest(self._fingerprint + place):
             return None
         time, number = json.loads(place)
-        return {"after_time": datetime.fromisoformat(time), "after_id": number}
+        return _after(datetime.fromisoformat(time), number)
+
+
+def _after(time: datetime, number: int) -> dict[str, Any]:
+    return {"after_time": time, "after_id": number}
 
 
 _DIGEST_LENGTH = 16

@@ -23,10 +23,11 @@ from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_i
 from langgraph_sessions.sessions import deletion, operations, upkeep
 from langgraph_sessions.sessions.exclusive import Turn
 from langgraph_sessions.sessions.listing import Listing
+from langgraph_sessions.sessions.manager_reading import ManagerReading
 from langgraph_sessions.sessions.manager_upkeep import ManagerUpkeep
 
 
-class AgentSessionManager(ManagerUpkeep):
+class AgentSessionManager(ManagerReading, ManagerUpkeep):
     """The sessions of all users: `saver.sessions`, or built alone.
 
     A *session* is a user's conversation. The *current* one is the active one that was made current

@@ -13,6 +13,7 @@ from langgraph_sessions.models import Session
 from langgraph_sessions.sessions import deletion, upkeep
 from langgraph_sessions.sessions.base_manager import BaseManager
 from langgraph_sessions.sessions.retention import Purge
+from langgraph_sessions.sessions.transfer import transfer
 from langgraph_sessions.titles import by_model
 from langgraph_sessions.titles.by_model import Titler
 
@@ -88,6 +89,31 @@ class ManagerUpkeep(BaseManager):
         checks.optional_function("on_progress", on_progress)
         purge = Purge(idle_for, older_than, active, interrupted, dry_run, batch_size, self.agent)
         return self._database.run(self._purge(purge, on_progress))
+
+    def transfer_sessions(
+        self, from_user: UserId, to_user: UserId, *, thread_id: ThreadId | None = None
+    ) -> int:
+        """Move sessions to another user: a guest who signs up, a hand-over.
+
+        What is moved is the new user's everywhere: its runs, lists, exports and deletions, and by
+        the user that its checkpoints name. A run of the old user's that is under way there raises
+        `SessionNotFoundError` when it saves. With all sessions go the preferences; those that
+        *to_user* has already win. A manager of an agent moves its own sessions alone, and no
+        preferences. Everything is moved in one transaction.
+
+        Args:
+            from_user: Whose they are.
+            to_user: Whose they are to be.
+            thread_id: One session alone; by default all.
+
+        Returns:
+            How many sessions were moved.
+
+        Raises:
+            ValueError: Both are the same user.
+        """
+        plan = transfer(from_user, to_user, thread_id, self.agent)
+        return self._database.run(self.cache.forgetting(plan))
 
     def adopt_session(
         self, user_id: UserId, thread_id: ThreadId, *, title: str | None = None

@@ -21,22 +21,34 @@ from langgraph_sessions.titles import from_words
 from langgraph_sessions.titles.messages import MESSAGES, said
 
 
-def messages(thread_id: str, serde: SerializerProtocol) -> Plan[list[BaseMessage]]:
+def messages(
+    thread_id: str, serde: SerializerProtocol, checkpoint_id: str | None = None
+) -> Plan[list[BaseMessage]]:
     """Return what was said in a thread, each message once, in the order they were said.
 
     It asks nobody whose the thread is.
+
+    Raises:
+        ValueError: The thread has no such checkpoint.
     """
-    found = yield LoadCheckpoint(None, thread(thread_id), serde)
+    found = yield LoadCheckpoint(None, thread(thread_id, checkpoint_id), serde)
     if found is None:
+        if checkpoint_id is not None:
+            raise ValueError(f"checkpoint_id {checkpoint_id!r} is not in the session")
         return []
+    if checkpoint_id is not None:  # What its tasks answered came after it.
+        found = found._replace(pending_writes=None)
     channels = unloaded_channels(found)
     histories = yield LoadHistory(None, found.config, serde, channels=channels)
     return _messages(found, histories)
 
 
-def thread(thread_id: str) -> RunnableConfig:
-    """Return the config that reads a thread's newest checkpoint."""
-    return {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
+def thread(thread_id: str, checkpoint_id: str | None = None) -> RunnableConfig:
+    """Return the config that reads a thread's newest checkpoint, or a certain one."""
+    configurable = {"thread_id": thread_id, "checkpoint_ns": ""}
+    if checkpoint_id is not None:
+        configurable["checkpoint_id"] = checkpoint_id
+    return {"configurable": configurable}
 
 
 def unloaded_channels(found: CheckpointTuple) -> list[str]:

@@ -17,6 +17,7 @@ from langgraph_sessions.sessions import reading
 from langgraph_sessions.sessions.deletion import DeleteUser
 from langgraph_sessions.sessions.manager_upkeep import ManagerUpkeep
 from langgraph_sessions.sessions.retention import PurgeBatch
+from langgraph_sessions.sessions.transfer import TransferSessions
 from langgraph_sessions.sql.listing import ListSessions
 from langgraph_sessions.sql.sessions import ClaimTitle, GetSession, SetModelTitle
 from langgraph_sessions.sql.upkeep import (
@@ -203,6 +204,20 @@ DOES = [
         [[{"preferences": {"a": 1}}]],
         [UpdatePreferences("alice", {"a": 1}, ["b"])],
         {"a": 1},
+    ),
+    case(
+        "transfer_sessions: all of a user's",
+        lambda sessions: sessions.transfer_sessions("guest", "alice"),
+        [2],
+        [TransferSessions("guest", "alice")],
+        2,
+    ),
+    case(
+        "transfer_sessions: one",
+        lambda sessions: sessions.transfer_sessions("guest", "alice", thread_id="t"),
+        [1],
+        [TransferSessions("guest", "alice", "t")],
+        1,
     ),
 ]
 

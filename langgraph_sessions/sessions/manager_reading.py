@@ -1,0 +1,93 @@
+"""The session manager's methods that read one conversation, or all sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+
+from langgraph_sessions.checks import EVERYBODY, Everybody, ThreadId, UserId
+from langgraph_sessions.database.database import Database
+from langgraph_sessions.models import CheckpointInfo, Session
+from langgraph_sessions.sessions import conversations
+from langgraph_sessions.sessions.base_manager import BaseManager
+from langgraph_sessions.sessions.listing import Listing
+
+
+class ManagerReading(BaseManager):
+    """The part of `AgentSessionManager` that reads conversations, and all pages of a list."""
+
+    _database: Database
+
+    def get_messages(
+        self, user_id: UserId, thread_id: ThreadId, *, checkpoint_id: str | None = None
+    ) -> list[BaseMessage]:
+        """Return a conversation's messages, in the order they were said, without its graph.
+
+        They are those of every channel that holds some, each once: under `add_messages`, what the
+        graph's state has. Answers that a run which waits, failed or is under way has given so far
+        are among them.
+
+        Args:
+            user_id: Whose it is.
+            thread_id: Which session.
+            checkpoint_id: Up to this checkpoint; by default all.
+
+        Raises:
+            SessionNotFoundError: The user has no such session.
+            ValueError: *checkpoint_id* is not in it.
+            SessionError: The thread cannot be read; it is named.
+        """
+        return self._database.run(
+            conversations.messages(user_id, thread_id, checkpoint_id, self.agent, self._serde)
+        )
+
+    def list_checkpoints(
+        self, user_id: UserId, thread_id: ThreadId, *, limit: int = 20, before: str | None = None
+    ) -> list[CheckpointInfo]:
+        """Return a session's checkpoints, newest first: those of its graph, not of subgraphs.
+
+        Args:
+            user_id: Whose it is.
+            thread_id: Which session.
+            limit: How many, from 1 to 1000.
+            before: Only those older than this checkpoint, which must be the session's.
+
+        Raises:
+            SessionNotFoundError: The user has no such session.
+            ValueError: *before* is not in it.
+        """
+        return self._database.run(
+            conversations.checkpoints(user_id, thread_id, limit, before, self.agent)
+        )
+
+    def iter_sessions(
+        self,
+        user_id: UserId | Everybody = EVERYBODY,
+        *,
+        active: bool | None = None,
+        title: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        status: str | None = None,
+        agent: str | None = None,
+        updated_after: datetime | None = None,
+        updated_before: datetime | None = None,
+    ) -> Iterator[Session]:
+        """Yield all sessions that `list_sessions` has on its pages, newest first.
+
+        It takes the same filters, and reads a page at a time. A session that is used meanwhile
+        moves to the front, and may be missed. Errors are raised by `next`, not by the call.
+        """
+        listing = Listing(
+            user_id,
+            active=active,
+            title=title,
+            metadata=metadata,
+            status=status,
+            agent=self._listed(agent),
+            updated_after=updated_after,
+            updated_before=updated_before,
+        )
+        yield from self._database.stream(listing.each())
