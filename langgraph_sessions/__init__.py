@@ -13,6 +13,8 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from langgraph_sessions.errors import (
         ConcurrentRunError,
         NotInterruptedError,
@@ -74,6 +76,16 @@ if not TYPE_CHECKING:  # For a type checker a name that is not above stays an er
         exported = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
         globals()[name] = exported
         return exported
+
+
+def _server_checkpointer() -> Any:
+    """Return what `langgraph_sessions.server.checkpointer` does, which is imported now."""
+    return importlib.import_module(f"{__name__}.server").checkpointer()
+
+
+# LangGraph's server takes what stands after a path's last dot for a name in the module before it:
+# of "langgraph_sessions.server:checkpointer", the form of all its other paths, this one.
+globals()["server:checkpointer"] = _server_checkpointer
 
 
 def __dir__() -> list[str]:

@@ -172,7 +172,7 @@ def user_of(configurable: Mapping[str, Any]) -> str | None:
     """Return whose run it is: the signed-in user, whom a client cannot choose, comes first."""
     named = {key: configurable[key] for key in (AUTH_USER_ID, "user_id") if key in configurable}
     if named.get(AUTH_USER_ID) == "":  # Nobody is signed in: a server without authentication.
-        del named[AUTH_USER_ID]
+        named = {key: value for key, value in named.items() if value != ""}
     if (identity := _identity(configurable.get(AUTH_USER))) not in (None, ""):
         named = {AUTH_USER: identity, **named}
     users = {key: checks.user_id(value, key) for key, value in named.items()}

@@ -20,9 +20,9 @@ def user_of(**configurable: Any) -> str | None:
 @pytest.mark.parametrize("nobody", [None, "", {}, {"identity": ""}, SimpleNamespace(identity="")])
 def test_a_server_without_authentication_names_nobody(nobody: Any) -> None:
     """An empty id, and a user without an identity, are as if they were not there."""
-    server = {"langgraph_auth_user_id": "", "langgraph_auth_user": nobody}
+    server = {"langgraph_auth_user_id": "", "langgraph_auth_user": nobody, "user_id": ""}
     assert user_of(**server, thread_id="t") is None
-    assert user_of(**server, user_id="alice") == "alice"
+    assert user_of(**{**server, "user_id": "alice"}) == "alice"
 
 
 @pytest.mark.parametrize("user", [{"identity": "alice"}, SimpleNamespace(identity="alice")])

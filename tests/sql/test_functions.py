@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "4d32417d3d51aee9c1f7d8575bd2f097cc879b4996c9b9a3acf7251e8dc0fe3a"
+DIGEST = "2fa80d49262947e5cb3049b2b48a5a038ccf6efcf20bdd7eee71175deb5a7029"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"

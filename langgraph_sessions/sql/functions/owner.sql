@@ -2,9 +2,11 @@ CREATE OR REPLACE FUNCTION user_sessions_owner(p_metadata jsonb)
 RETURNS text LANGUAGE sql IMMUTABLE AS $$
 -- The user whose run saved a checkpoint, by the metadata that LangGraph copies from the
 -- configurable: text or a whole number, as a run's user_id may be.
+-- Empty text is nobody: LangGraph's server without authentication.
     SELECT CASE
         WHEN jsonb_typeof(owner) = 'string' THEN owner #>> '{}'
         WHEN jsonb_typeof(owner) = 'number' AND owner #>> '{}' !~ '[.eE]' THEN owner #>> '{}'
     END FROM coalesce(
-    nullif(p_metadata -> 'langgraph_auth_user_id', '""'), p_metadata -> 'user_id') AS owner
+    nullif(p_metadata -> 'langgraph_auth_user_id', '""'),
+    nullif(p_metadata -> 'user_id', '""')) AS owner
 $$;

@@ -1,0 +1,1 @@
+"""The saver below LangGraph's real Agent Server, which needs no network."""
