@@ -94,7 +94,7 @@ def _get_or_create(asked: Request, title: str, factory: ThreadIdFactory) -> Plan
     run = (yield from open_run(asked, factory, None)).run
     assert run is not None
     if run.known:
-        return replace(run.session, _preferences={})
+        return replace(run.session)  # Which is no run's: without the preferences.
     run.title = title if _title_source(title) == "user" else None
     # Not as a run's first save: of a session that a run made meanwhile, nothing changes.
     put = run.put(None, first=False)
