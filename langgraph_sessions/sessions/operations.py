@@ -48,7 +48,7 @@ def create(
 ) -> Plan[Session]:
     """Insert a session, which becomes current."""
     user, name, given = checks.user_id(user_id), checks.title(title), _optional_thread_id(thread_id)
-    data = {} if metadata is None else checks.metadata(metadata)
+    data, _ = ({}, []) if metadata is None else checks.changes(metadata)
     return _create(user, name, given, data, factory, agent)
 
 
@@ -166,9 +166,7 @@ def update(user_id: object, updates: object, thread_id: object, agent: str | Non
     if "is_active" in updates:
         checked["is_active"] = checks.boolean("is_active", updates["is_active"])
     if "metadata" in updates:
-        metadata = checks.metadata(updates["metadata"])
-        checked["metadata"] = {key: it for key, it in metadata.items() if it is not None}
-        checked["removed"] = [key for key, it in metadata.items() if it is None]
+        checked["metadata"], checked["removed"] = checks.changes(updates["metadata"])
     user, thread = checks.user_id(user_id), _optional_thread_id(thread_id)
     statement = UpdateSession(user_id=user, thread_id=thread, agent=agent, **checked)
     return _one(statement, user, thread)
