@@ -71,7 +71,7 @@ class ManagerUpkeep(BaseManager):
         it again.
 
         Args:
-            idle_for: Only sessions not used for at least this long.
+            idle_for: Only sessions not used, and without a new checkpoint, for at least this long.
             older_than: Only sessions created at least this long ago.
             active: Only active ones, or only others.
             interrupted: Also those that wait for an answer.
