@@ -41,7 +41,7 @@ def manager(server: str) -> Iterator[AgentSessionManager]:
     """A manager on a database whose locale, `C`, knows ASCII alone."""
     name = f"t_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE template0 LOCALE_PROVIDER libc LOCALE 'C'")
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE template0 LOCALE 'C'")
         manager = AgentSessionManager(make_conninfo(server, dbname=name))
         yield manager
         manager.close()
