@@ -230,6 +230,13 @@ def metadata(value: object, name: str = "metadata") -> dict[str, Any]:
     return copy
 
 
+def changes(value: object, name: str = "metadata") -> tuple[dict[str, Any], list[str]]:
+    """Return what *value* sets, and the keys that it removes by `None`. Raises as `metadata`."""
+    checked = metadata(value, name)
+    kept = {key: item for key, item in checked.items() if item is not None}
+    return kept, [key for key in checked if key not in kept]
+
+
 def _check_json(value: object, where: str, depth: int = 0) -> None:
     if depth > METADATA_DEPTH:
         raise ValueError(f"{where.split('[')[0]} must not nest deeper than {METADATA_DEPTH}")

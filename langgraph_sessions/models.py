@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from html import escape
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -16,12 +16,46 @@ DEFAULT_TITLE: Final = "New Chat"  # A session's title until its first message.
 STATUSES: Final = ("idle", "interrupted", "error")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+T = TypeVar("T")
+
+
+class _Copied:
+    """A field that hands out deep copies: what a caller does to one changes nothing.
+
+    A property beside a private field would do for us, and not for FastAPI, pydantic, orjson and
+    `dataclasses`: they take a dataclass's fields, so these must be what is meant to be seen.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, owner: object, kind: type | None = None) -> Any:
+        return self if owner is None else copy.deepcopy(vars(owner)[self._name])
+
+    def __set__(self, owner: object, value: Any) -> None:
+        vars(owner)[self._name] = value
+
+
+def _copying(name: str) -> Callable[[type[T]], type[T]]:
+    """Make the field *name* of a dataclass one that hands out copies."""
+
+    def decorate(cls: type[T]) -> type[T]:
+        setattr(cls, name, _Copied(name))
+        return cls
+
+    return decorate
+
+
+# Without slots: orjson reads what is in `__dict__`, and of a slot, it lets go of what it got
+# before it has written it, which must not be the only reference there is.
+@_copying("metadata")
+@dataclass(frozen=True, eq=False)
 class Session(Mapping[str, Any]):
     """A user's conversation: one row of `user_sessions`, paired with one LangGraph thread.
 
-    It is immutable, and also a JSON-ready mapping of its columns, with ISO 8601 times:
-    `session["thread_id"]`, `dict(session)`, `json.dumps(dict(session))`.
+    It is immutable, and also a JSON-ready mapping of its fields, with ISO 8601 times:
+    `session["thread_id"]`, `dict(session)`, `json.dumps(dict(session))`. FastAPI, pydantic, orjson,
+    `dataclasses.asdict` and pandas give the same keys.
 
     Attributes:
         id: The row's number.
@@ -32,6 +66,8 @@ class Session(Mapping[str, Any]):
         updated_at: When it was last used: created, run or switched to (aware). Renaming,
             deactivating or changing metadata does not move it, so that a list stays in order.
         is_active: Whether it can be the user's current session.
+        metadata: The application's own data, each time as a copy: changing it changes nothing
+            here.
         agent: The agent of the saver or manager that made it; `None` for none.
         status: In listings, what its newest checkpoint waits for: `"idle"`, `"interrupted"`
             (an answer) or `"error"` (another try); elsewhere `None`.
@@ -44,17 +80,15 @@ class Session(Mapping[str, Any]):
     created_at: datetime
     updated_at: datetime
     is_active: bool
-    _metadata: dict[str, Any] = field(repr=False)
+    metadata: dict[str, Any] = field(repr=False)
     agent: str | None = None
     status: str | None = None
-    _preferences: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], prefix: str = "") -> Session:
         """For this package: make one from a database row whose columns begin with *prefix*."""
-        columns = {field: row[prefix + column] for column, field in _FIELDS.items()}
-        preferences = row.get("preferences") or {}
-        return cls(**columns, status=row.get("status"), _preferences=preferences)
+        columns = {column: row[prefix + column] for column in COLUMNS}
+        return cls(**columns, status=row.get("status")).in_run(row.get("preferences"))
 
     @classmethod
     def draft(
@@ -78,19 +112,21 @@ class Session(Mapping[str, Any]):
             updated_at=now,
             is_active=is_active,
             agent=agent,
-            _metadata={},
-            _preferences=preferences or {},
-        )
+            metadata={},
+        ).in_run(preferences)
 
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """The application's own data, as a copy: changing it changes nothing here."""
-        return copy.deepcopy(self._metadata)
+    def in_run(self, preferences: dict[str, Any] | None) -> Session:
+        """For this package: return it, newly made, as a run's whose user has *preferences*.
+
+        They are no field, so that they are in no JSON.
+        """
+        vars(self)["_preferences"] = preferences or {}
+        return self
 
     @property
     def preferences(self) -> dict[str, Any]:
         """Within a run, the user's preferences as of its start, as a copy; elsewhere empty."""
-        return copy.deepcopy(self._preferences)
+        return copy.deepcopy(vars(self).get("_preferences", {}))
 
     @property
     def config(self) -> RunnableConfig:
@@ -98,23 +134,19 @@ class Session(Mapping[str, Any]):
         return {"configurable": {"user_id": self.user_id, "thread_id": self.thread_id}}
 
     def __getitem__(self, key: str) -> Any:
-        """Return a column's JSON-ready value."""
-        if key not in self._keys:
+        """Return a field's JSON-ready value."""
+        if key not in FIELDS:
             raise KeyError(key)
         value = getattr(self, key)
         return value.isoformat() if isinstance(value, datetime) else value
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the column names, in listings with `status`."""
-        return iter(self._keys)
+        """Iterate over the names of the fields."""
+        return iter(FIELDS)
 
     def __len__(self) -> int:
-        """Count the keys."""
-        return len(self._keys)
-
-    @property
-    def _keys(self) -> tuple[str, ...]:
-        return COLUMNS if self.status is None else (*COLUMNS, "status")
+        """Count the fields."""
+        return len(FIELDS)
 
     def __eq__(self, other: object) -> bool:
         """Compare the columns; `status`, known in listings only, does not count."""
@@ -130,19 +162,14 @@ class Session(Mapping[str, Any]):
         return html_table([self])
 
 
-# The fields that are columns of the table, by the columns' names, which are its keys; a field that
-# begins with an underscore is handed out as a copy. The rest is known in some places alone.
-_FIELDS: Final = {
-    each.name.removeprefix("_"): each.name
-    for each in fields(Session)
-    if each.name not in ("status", "_preferences")
-}
-COLUMNS: Final = tuple(_FIELDS)
+# Its fields, which are its keys; all are columns of the table, `status` known in listings alone.
+FIELDS: Final = tuple(each.name for each in fields(Session))
+COLUMNS: Final = tuple(name for name in FIELDS if name != "status")
 
 
 @dataclass(frozen=True, slots=True)
-class SessionPage:
-    """One page of a listing.
+class SessionPage(Sequence[Session]):
+    """One page of a listing: a sequence of its sessions.
 
     Attributes:
         sessions: The page's sessions, newest first.
@@ -152,9 +179,15 @@ class SessionPage:
     sessions: tuple[Session, ...]
     next_cursor: str | None = None
 
-    def __iter__(self) -> Iterator[Session]:
-        """Iterate over the sessions."""
-        return iter(self.sessions)
+    @overload
+    def __getitem__(self, index: int) -> Session: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Session, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Session | tuple[Session, ...]:
+        """Return a session by its place on the page, or some by a slice."""
+        return self.sessions[index]
 
     def __len__(self) -> int:
         """Count the sessions on this page."""

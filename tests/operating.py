@@ -75,6 +75,12 @@ def age(db: Db, *thread_ids: str, days: int = 100) -> None:
         "updated_at = updated_at - make_interval(days => %(days)s) WHERE thread_id = ANY (%(ids)s)",
         {"days": days, "ids": list(thread_ids)},
     )
+    db.execute(
+        "UPDATE checkpoints SET checkpoint = checkpoint || jsonb_build_object('ts', "
+        "(checkpoint ->> 'ts')::timestamptz - make_interval(days => %s)) "
+        "WHERE thread_id = ANY (%s)",
+        [days, list(thread_ids)],
+    )
 
 
 def psql(url: str, script: str) -> None:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -158,17 +159,46 @@ def progress(what: str, total: int | None = None, *, shown: bool = True) -> Iter
 # --- Files ---------------------------------------------------------------------------------------
 
 
-def write_lines(
-    records: Iterable[Mapping[str, Any]], file: TextIO, update: Update
-) -> dict[str, int]:
-    """Write *records* as JSON lines; return how many sessions and messages there were."""
-    counts = {"session": 0, "message": 0}
+@dataclass
+class Written:
+    """What was written of an export.
+
+    Attributes:
+        counts: How many sessions and messages.
+        told: What is to be said of it: what was replaced, and which threads cannot be read.
+        complete: Whether every thread could be read.
+    """
+
+    counts: dict[str, int]
+    told: list[str]
+    complete: bool = True
+
+    def note(self, record: Mapping[str, Any]) -> None:
+        """Note that *record* was written."""
+        kind = record["record"]
+        if kind in self.counts:
+            self.counts[kind] += 1
+        elif kind == "note":
+            self.told.append(f"Note: {record['note']}.")
+        elif kind == "unreadable":
+            self.told.append(f"Could not export thread {record['thread_id']}: {record['error']}")
+            self.complete = False
+
+    def tell(self) -> int:
+        """Say on standard error what is to be said; return the status, 1 if all is not there."""
+        for line in self.told:
+            click.echo(one_line(line), err=True)
+        return 0 if self.complete else 1
+
+
+def write_lines(records: Iterable[Mapping[str, Any]], file: TextIO, update: Update) -> Written:
+    """Write *records* as JSON lines; return what was written."""
+    written = Written({"session": 0, "message": 0}, [])
     for record in records:
-        file.write(json.dumps(record) + "\n")
-        if record["record"] in counts:
-            counts[record["record"]] += 1
-        update(counts, counts["session"])
-    return counts
+        file.write(json.dumps(record, allow_nan=False) + "\n")
+        written.note(record)
+        update(written.counts, written.counts["session"])
+    return written
 
 
 @contextmanager

@@ -292,18 +292,22 @@ def _purge(manager: AgentSessionManager, what: str, **which: Any) -> dict[str, i
     help="Write them here, readable by you alone.",
 )
 @with_manager()
-def export(manager: AgentSessionManager, user: str, output: Path | None) -> None:
-    """Print everything of a user as JSON lines."""
+def export(manager: AgentSessionManager, user: str, output: Path | None) -> int:
+    """Print everything of a user as JSON lines.
+
+    What cannot be read is named on standard error, and the status is 1.
+    """
     total = manager.count_sessions(user)
     records = manager.export_user(user)
     if output is None:
         with progress("Exporting", total, shown=not sys.stdout.isatty()) as update:
-            write_lines(records, sys.stdout, update)
-        return
-    with replacing(output) as file, progress("Exporting", total) as update:
-        counts = write_lines(records, file, update)
-    told = ", ".join(counted(count, name) for name, count in counts.items())
-    click.echo(one_line(f"Wrote {told} to {output}."))
+            written = write_lines(records, sys.stdout, update)
+    else:
+        with replacing(output) as file, progress("Exporting", total) as update:
+            written = write_lines(records, file, update)
+        told = ", ".join(counted(count, name) for name, count in written.counts.items())
+        click.echo(one_line(f"Wrote {told} to {output}."))
+    return written.tell()
 
 
 @sessions.command("ddl")

@@ -15,11 +15,11 @@ from langgraph_sessions import checks
 from langgraph_sessions.database.running import Running
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import Session
-from langgraph_sessions.plans import Call, Give, Plan
+from langgraph_sessions.plans import Call, Plan
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory
 from langgraph_sessions.sessions import operations, reading, upkeep
 from langgraph_sessions.sessions.cache import SessionCache
-from langgraph_sessions.sessions.listing import Listing
+from langgraph_sessions.sessions.export import Export
 from langgraph_sessions.sessions.retention import Purge
 from langgraph_sessions.titles.by_model import Titler
 from langgraph_sessions.titles.clear import may_title
@@ -84,20 +84,7 @@ class BaseManager:
 
     def _export(self, user_id: str) -> Plan[None]:
         """Give everything of a user as records."""
-        if preferences := (yield from upkeep.get_preferences(user_id)):
-            record = {"record": "preferences", "user_id": user_id, "preferences": preferences}
-            yield Give(record)
-        # All at once: page by page, one that is used meanwhile would be missed.
-        for session in (yield from Listing(user_id).all()):
-            yield Give({"record": "session", **session})
-            yield from self._export_messages(session.thread_id)
-        for thread_id in (yield from upkeep.plain_threads(user_id)):
-            yield Give({"record": "thread", "thread_id": thread_id})
-            yield from self._export_messages(thread_id)
-
-    def _export_messages(self, thread_id: str) -> Plan[None]:
-        for message in (yield from self._messages(thread_id)):
-            yield Give(reading.record(thread_id, message))
+        return Export(user_id, self._serde, self._messages).plan()
 
     def _purge(self, purge: Purge, on_progress: Progress | None) -> Plan[dict[str, int]]:
         """Purge batch by batch."""

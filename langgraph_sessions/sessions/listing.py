@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,6 +16,18 @@ from langgraph_sessions.checks import EVERYBODY
 from langgraph_sessions.models import STATUSES, Session, SessionPage
 from langgraph_sessions.plans import Give, Plan
 from langgraph_sessions.sql.listing import ACTIVE, FILTERS, STATUS, CountSessions, ListSessions
+from langgraph_sessions.titles import search
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+# What the database is given for a filter's value.
+_PARAMETERS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "metadata": Jsonb,
+    "title": search.pattern,
+}
 
 PAGE: Final = 100  # How many sessions `each` reads at a time.
 
@@ -55,7 +68,7 @@ class Listing:
             name = "everybodys_agent" if user_id is EVERYBODY else "agent"
             filters[name] = checks.agent(agent)
         if title is not None:
-            filters["title"] = f"%{_escape_like(checks.title(title))}%"
+            filters["title"] = checks.title(title)
         if metadata is not None:
             filters["metadata"] = checks.metadata(metadata)
         if updated_after is not None:
@@ -63,7 +76,8 @@ class Listing:
         if updated_before is not None:
             filters["updated_before"] = checks.moment("updated_before", updated_before)
         for name, value in filters.items():
-            self._add(name, Jsonb(value) if name == "metadata" else value)
+            self.conditions.append(FILTERS[name])
+            self.params[name] = _PARAMETERS.get(name, _itself)(value)
         if active is not None:
             filters["active"] = checks.boolean("active", active)
             self.conditions.append(ACTIVE[filters["active"]])
@@ -73,10 +87,6 @@ class Listing:
         self._fingerprint = _digest(json.dumps(filters, sort_keys=True, default=str))
         if cursor is not None:
             self._start_after(cursor)
-
-    def _add(self, name: str, value: object) -> None:
-        self.conditions.append(FILTERS[name])
-        self.params[name] = value
 
     # --- Its plans ---------------------------------------------------------------------------
 
@@ -150,8 +160,3 @@ _DIGEST_LENGTH = 16
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
-
-
-def _escape_like(text: str) -> str:
-    """Take the special meaning from LIKE's wildcards and its escape character."""
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -98,7 +98,7 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
             title: At most 255 characters. Left at the default, it gives way to the first
                 human message.
             thread_id: LangGraph's thread id, at most 255 characters; by default a new one.
-            metadata: The application's own data, a JSON object.
+            metadata: The application's own data, a JSON object; a key with `None` is left out.
 
         Raises:
             ValueError: *thread_id* is in use.
@@ -232,7 +232,7 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
         Args:
             user_id: Whose; left out, everybody's: an operator's call. `None` is nobody.
             active: Only active ones, or only others.
-            title: Only those whose title contains this, in upper or lower case.
+            title: Only those whose title contains this, in whatever case and language.
             metadata: Only those whose metadata contain this (PostgreSQL's `@>`).
             status: Only those that are `"idle"`, `"interrupted"` or in `"error"`.
             agent: Only this agent's. A manager of an agent lists its own alone: `ValueError` for

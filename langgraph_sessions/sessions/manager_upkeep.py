@@ -36,15 +36,23 @@ class ManagerUpkeep(BaseManager):
         return self._database.run(self.cache.forgetting(deletion.delete_user(user), user))
 
     def export_user(self, user_id: UserId) -> Iterator[dict[str, Any]]:
-        """Yield everything of a user, whichever agent's, as JSON-ready records.
+        """Yield everything of a user, whichever agent's, as records of strict JSON.
 
-        One conversation is in memory at a time.
+        They go into `json.dumps` with `allow_nan=False`, `jq` and PostgreSQL's jsonb. One
+        conversation is in memory at a time.
 
         The first, if there are any, is `{"record": "preferences", …}`; then come, for each
-        session, `{"record": "session", …}` with its columns, and `{"record": "message", …}` with
-        `thread_id`, `role`, `content` and the whole `message`, in the order they were said. Last
-        come threads without a session that are the user's (see `backfill`), as
-        `{"record": "thread", …}`. Errors are raised by `next`, not by the call.
+        session, `{"record": "session", …}` with its fields; a `{"record": "message", …}` for each
+        message, with `thread_id`, `role`, `content` and the whole `message`, in the order they
+        were said; and `{"record": "state", …}` with `thread_id`, and what else its newest
+        checkpoint holds, by channel, in `values` and `pending`, if there is anything. Threads
+        without a session that are the user's (see `backfill`) come after those, each as
+        `{"record": "thread", …}` and the same.
+
+        A thread that cannot be read is `{"record": "unreadable", …}` with `thread_id` and
+        `error`, and ends nothing. If something was replaced that JSON cannot hold, such as NaN by
+        null, the last record says so: `{"record": "note", …}` with `note` and `thread_ids`.
+        Errors are raised by `next`, not by the call.
         """
         yield from self._database.stream(self._export(checks.user_id(user_id)))
 
@@ -72,7 +80,7 @@ class ManagerUpkeep(BaseManager):
         it again.
 
         Args:
-            idle_for: Only sessions not used for at least this long.
+            idle_for: Only sessions not used, and without a new checkpoint, for at least this long.
             older_than: Only sessions created at least this long ago.
             active: Only active ones, or only others.
             interrupted: Also those that wait for an answer.

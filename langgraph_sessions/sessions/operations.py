@@ -48,7 +48,7 @@ def create(
 ) -> Plan[Session]:
     """Insert a session, which becomes current."""
     user, name, given = checks.user_id(user_id), checks.title(title), _optional_thread_id(thread_id)
-    data = {} if metadata is None else checks.metadata(metadata)
+    data, _ = ({}, []) if metadata is None else checks.changes(metadata)
     return _create(user, name, given, data, factory, agent)
 
 
@@ -94,7 +94,7 @@ def _get_or_create(asked: Request, title: str, factory: ThreadIdFactory) -> Plan
     run = (yield from open_run(asked, factory, None)).run
     assert run is not None
     if run.known:
-        return replace(run.session, _preferences={})
+        return replace(run.session)  # Which is no run's: without the preferences.
     run.title = title if _title_source(title) == "user" else None
     # Not as a run's first save: of a session that a run made meanwhile, nothing changes.
     put = run.put(None, first=False)
@@ -166,9 +166,7 @@ def update(user_id: object, updates: object, thread_id: object, agent: str | Non
     if "is_active" in updates:
         checked["is_active"] = checks.boolean("is_active", updates["is_active"])
     if "metadata" in updates:
-        metadata = checks.metadata(updates["metadata"])
-        checked["metadata"] = {key: it for key, it in metadata.items() if it is not None}
-        checked["removed"] = [key for key, it in metadata.items() if it is None]
+        checked["metadata"], checked["removed"] = checks.changes(updates["metadata"])
     user, thread = checks.user_id(user_id), _optional_thread_id(thread_id)
     statement = UpdateSession(user_id=user, thread_id=thread, agent=agent, **checked)
     return _one(statement, user, thread)

@@ -5,10 +5,8 @@ It goes through the parent's own saver, so that whatever LangGraph can load is r
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.messages import BaseMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
@@ -17,6 +15,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_sessions.plans import Plan
 from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory
+from langgraph_sessions.sessions.plain import Plain
 from langgraph_sessions.titles import from_words
 from langgraph_sessions.titles.messages import MESSAGES, said
 
@@ -103,10 +102,9 @@ def title(messages: Iterable[BaseMessage]) -> str | None:
     return from_words.from_values([(MESSAGES, list(messages))])
 
 
-def record(thread_id: str, message: BaseMessage) -> dict[str, Any]:
-    """Return a message as a JSON-ready record, readable without this package."""
-    # Not mode="json", which fails on bytes that are no text; users put anything in messages.
-    whole = json.loads(json.dumps(message.model_dump(exclude_none=True), default=_json))
+def record(thread_id: str, message: BaseMessage, plain: Plain | None = None) -> dict[str, Any]:
+    """Return a message as a strictly JSON-ready record, readable without this package."""
+    whole = (plain or Plain())(message)
     return {
         "record": "message",
         "thread_id": thread_id,
@@ -116,5 +114,54 @@ def record(thread_id: str, message: BaseMessage) -> dict[str, Any]:
     }
 
 
-def _json(value: object) -> str:
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+# --- State ---------------------------------------------------------------------------------------
+
+# LangGraph's own channels, which say what runs next and hold nothing of an application's.
+_CONTROL: Final = ("branch:", "join:", "__pregel_", "__no_writes__", "__scheduled__")
+
+
+def state(thread_id: str, serde: SerializerProtocol) -> Plan[dict[str, dict[str, Any]]]:
+    """Return what a thread holds beside messages, by channel.
+
+    Its `values`, where a `DeltaChannel`'s is what it began with and what was written since, and
+    what is `pending` of a run that waits or failed: questions (`__interrupt__`), errors, writes.
+    """
+    found = yield LoadCheckpoint(None, thread(thread_id), serde)
+    if found is None:
+        return {}
+    channels = unloaded_channels(found)
+    histories = yield LoadHistory(None, found.config, serde, channels=channels)
+    pending: dict[str, list[Any]] = {}
+    for _, channel, value in found.pending_writes or ():
+        pending.setdefault(channel, []).append(value)
+    values = from_words.values_of(found.checkpoint) | {
+        channel: [*_since(history)] for channel, history in histories.items()
+    }
+    both = {"values": _beside_messages(values), "pending": _beside_messages(pending)}
+    return {name: channels for name, channels in both.items() if channels}
+
+
+def _since(history: DeltaChannelHistory) -> Iterator[Any]:
+    seed = history.get("seed")
+    if seed is not None:
+        yield getattr(seed, "value", seed)
+    yield from (value for _, _, value in history["writes"])
+
+
+def _beside_messages(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        channel: value
+        for channel, value in values.items()
+        if not channel.startswith(_CONTROL) and not _is_said(channel, value)
+    }
+
+
+def _is_said(channel: str, value: Any) -> bool:
+    """Say whether there is nothing but messages in *value*, or lists of them."""
+    if isinstance(value, list | tuple):
+        return all(_is_said(channel, each) for each in value) and (
+            bool(value) or channel == MESSAGES
+        )
+    return isinstance(value, BaseMessage) or (
+        channel == MESSAGES and not isinstance(value, str) and len([*said(channel, value)]) == 1
+    )

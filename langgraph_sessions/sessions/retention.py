@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from langgraph_sessions import checks
 from langgraph_sessions.plans import Composite, Plan
@@ -16,6 +16,8 @@ from langgraph_sessions.sql.retention import (
     OldSessions,
     ThreadStates,
 )
+
+DAY: Final = timedelta(days=1)
 
 
 class Purge:
@@ -106,11 +108,20 @@ class PurgeBatch(Composite):
             return None
         locked = yield LockOldSessions(ids=ids, idle_for=self.idle_for, active=self.active)
         states = yield ThreadStates([row["thread_id"] for row in locked])
-        threads = [state["thread_id"] for state in states if self._may_go(state)]
+        idle = [state for state in states if self._is_idle(state)]
+        threads = [state["thread_id"] for state in idle if self._may_go(state)]
         if not self.dry_run:
             yield from forget((yield DeleteSessions(threads)))
             yield from delete_rows(threads)
-        return ids[-1], len(threads), len(ids) - len(threads)
+        return ids[-1], len(threads), len(ids) - (len(states) - len(idle)) - len(threads)
+
+    def _is_idle(self, state: Mapping[str, Any]) -> bool:
+        """Say whether it is as long since its last checkpoint as it must be.
+
+        A run touches its session when it starts; a long one, or a plain saver, saves later.
+        """
+        since = since_saved(state)
+        return self.idle_for is None or since is None or since >= self.idle_for
 
     def _may_go(self, state: Mapping[str, Any]) -> bool:
         return not is_in_use(state) and (self.interrupted or not waits(state))
@@ -123,11 +134,27 @@ def is_in_use(state: Mapping[str, Any]) -> bool:
     written anything yet; or none asks for an answer, failed or was stopped; or an answer was just
     given.
     """
-    if not (state["is_recent"] and state["tasks"]):
+    since = since_saved(state)
+    if since is None or since >= DAY or not state["tasks"]:
         return False
     under_way = state["is_answered"] or state["written"] < state["tasks"]
     goes_on = state["status"] == "idle" and not state["has_failed"]
     return bool(under_way or goes_on)
+
+
+def since_saved(state: Mapping[str, Any]) -> timedelta | None:
+    """Return how long ago the last checkpoint was saved, by a row of `ThreadStates`.
+
+    `None`: there is none, or what it says is no time. A time to come counts as now.
+    """
+    try:
+        saved_at = datetime.fromisoformat(state["saved_at"] or "")
+    except ValueError:
+        return None
+    if saved_at.utcoffset() is None:
+        saved_at = saved_at.replace(tzinfo=UTC)
+    now: datetime = state["now"]
+    return max(timedelta(0), now - saved_at)
 
 
 def waits(state: Mapping[str, Any]) -> bool:

@@ -110,9 +110,7 @@ def get_preferences(user_id: object) -> Plan[dict[str, Any]]:
 def update_preferences(user_id: object, changes: object) -> Plan[dict[str, Any]]:
     """Merge *changes* into them; `None` removes a key."""
     user = checks.user_id(user_id)
-    checked = checks.metadata(changes, "changes")
-    removed = [key for key, value in checked.items() if value is None]
-    kept = {key: value for key, value in checked.items() if value is not None}
+    kept, removed = checks.changes(changes, "changes")
     return _preferences(UpdatePreferences(user, kept, removed))
 
 

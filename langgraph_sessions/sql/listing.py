@@ -17,7 +17,8 @@ FILTERS: Final = {
     "agent": "agent = %(agent)s",
     # Another index, which is not to be chosen for a user's: see `migrations._INDEXES`.
     "everybodys_agent": "agent || '' = %(everybodys_agent)s AND agent IS NOT NULL",
-    "title": r"title ILIKE %(title)s ESCAPE '\'",
+    # A regular expression that has every case itself: what the locale says is of no matter.
+    "title": 'title COLLATE "C" ~ %(title)s',
     "metadata": "metadata @> %(metadata)s",
     "updated_after": "updated_at > %(updated_after)s",
     "updated_before": "updated_at < %(updated_before)s",

@@ -65,7 +65,8 @@ class ThreadStates(Statement):
       channel is to start. Sends count as one. A join's channel keeps the names of those that
       came, as a set, and starts its node when all have: they are looked for as msgpack writes
       them, a length before the bytes. An encrypting serializer's set cannot be looked into.
-    - `is_recent`: whether a checkpoint, in whatever namespace, was saved within a day.
+    - `saved_at`: when its newest checkpoint, in whatever namespace, was saved, as it says itself:
+      any text, or `None`. `now`: when that was asked.
     - `is_answered`: whether an answer was just given.
     - `has_failed`: whether a task failed, or was cancelled, and has since written no output.
     - `written`: how many of the tasks have written something.
@@ -75,13 +76,12 @@ class ThreadStates(Statement):
 
     sql: ClassVar[str] = r"""
 SELECT t.thread_id, user_sessions_status(t.thread_id) AS status,
-    tasks.number AS tasks, coalesce(newest.is_recent, FALSE) AS is_recent,
+    tasks.number AS tasks, newest.saved_at, clock_timestamp() AS now,
     coalesce(writes.is_answered, FALSE) AS is_answered,
     coalesce(writes.has_failed, FALSE) AS has_failed, writes.written
 FROM unnest(%(thread_ids)s::text[]) AS t (thread_id)
 LEFT JOIN LATERAL (
-    SELECT bool_or((checkpoint ->> 'ts')::timestamptz > clock_timestamp() - interval '1 day')
-        AS is_recent
+    SELECT max(checkpoint ->> 'ts') AS saved_at
     FROM checkpoints WHERE thread_id = t.thread_id AND checkpoint_id = (
         SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = t.thread_id)
 ) AS newest ON TRUE

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import pty
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from langchain_core.messages import HumanMessage
 
 from langgraph_sessions import SessionSaver
 from tests.catalogue import catalogue
 from tests.operating import EVIL, Db, Operate, leave_behind, psql, talk
+from tests.support import config, graph_builder
 from tests.terminal import COMMAND, environment, run
 
 
@@ -39,16 +43,57 @@ def test_an_export_that_fails_leaves_the_file(
 ) -> None:
     """What was in the file before stays, and no half of an export lies beside it."""
     talk(saver, "alice", "Hi")
-    db.execute("UPDATE checkpoint_blobs SET type = 'nonsense'")
+    db.execute("DROP TABLE checkpoint_blobs")
     file = tmp_path / "alice.jsonl"
     file.write_text("before")
     done = operate("export", "alice", "--output", str(file))
     assert (done.status, done.out) == (2, "")
-    assert done.err == (
-        "Error: what was saved cannot be read: Unknown serialization type: nonsense\n"
-    )
+    assert "checkpoint_blobs" in done.err
     assert file.read_text() == "before"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_cannot_be_exported_is_said(
+    operate: Operate, saver: SessionSaver, db: Db, tmp_path: Path
+) -> None:
+    """The file has all the rest, standard error names the thread, and the status is 1."""
+    talk(saver, "alice", "Hi", thread_id="broken")
+    talk(saver, "alice", "Hello", thread_id="whole")
+    db.execute("UPDATE checkpoint_blobs SET type = 'nonsense' WHERE thread_id = 'broken'")
+    file = tmp_path / "alice.jsonl"
+    for options in ([], ["--output", str(file)]):
+        done = operate("export", "alice", *options)
+        assert done.status == 1
+        (line,) = done.err.splitlines()
+        assert line.startswith("Could not export thread broken: ")
+        lines = (file.read_text() if options else done.out).splitlines()
+        kinds = [record["record"] for record in map(json.loads, lines)]
+        assert sorted(kinds) == ["message", "message", "session", "session", "unreadable"]
+
+
+def test_jq_and_postgresql_read_an_export(operate: Operate, saver: SessionSaver, db: Db) -> None:
+    """Whatever was said, each line is one document; what was replaced is said once."""
+    odd = {"nan": math.nan, "most": [math.inf, -math.inf], "nul": "a\0b"}
+    for number in range(2):
+        said = HumanMessage(f"{EVIL} \u2028 Grüße", additional_kwargs=odd)
+        graph_builder().compile(checkpointer=saver).invoke(
+            {"messages": [said]}, config(user_id="alice", thread_id=f"t{number}")
+        )
+    done = operate("export", "alice")
+    assert done.status == 0
+    assert done.err.startswith("Note: null stands for NaN")
+    assert len(done.err.splitlines()) == 1
+    lines = done.out.splitlines()
+    for line in lines:
+        db.execute("SELECT %s::jsonb", [line])
+    if jq := shutil.which("jq"):
+        read = subprocess.run(
+            [jq, "-r", ".record"], input=done.out, text=True, check=True, capture_output=True
+        )
+        assert len(read.stdout.splitlines()) == len(lines)
+    kwargs = json.loads(lines[1])["message"]["additional_kwargs"]
+    assert kwargs == {"nan": None, "most": [None, None], "nul": "a\ufffdb"}
+    assert json.loads(lines[-1])["thread_ids"] == ["t1", "t0"]
 
 
 def test_export_as_a_program(saver: SessionSaver, url: str, tmp_path: Path) -> None:

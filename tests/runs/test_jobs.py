@@ -104,6 +104,10 @@ async def test_what_a_job_begins_is_not_idle_since_the_session_before(
         "UPDATE user_sessions SET created_at = created_at - interval '1 year',"
         " updated_at = updated_at - interval '1 year'"
     )
+    db.execute(
+        "UPDATE checkpoints SET checkpoint ="
+        " checkpoint || jsonb_build_object('ts', now() - interval '1 year')"
+    )
     await job(chat, new_session=True)
     counts = await chat.session("purge_sessions", idle_for=timedelta(days=90))
     assert (counts["purged"], len(await chat.sessions())) == (1, 1)

@@ -102,10 +102,10 @@ def test_a_filter_is_a_condition_only_where_it_is_given() -> None:
 
 @pytest.mark.parametrize(
     ("title", "pattern"),
-    [("Trip", "%Trip%"), ("50%", r"%50\%%"), ("a_b", r"%a\_b%"), ("a\\b", r"%a\\b%")],
+    [("50%", "50%"), ("1_2", "1_2"), ("1\\2", r"1\\2"), ("1.*", r"1\.\*"), ("?x", "\\?[xX]")],
 )
 def test_a_title_is_looked_for_as_it_is_written(title: str, pattern: str) -> None:
-    """LIKE's wildcards and its escape character have no meaning in it."""
+    """What has a meaning in regular expressions, or in LIKE, has none in it."""
     assert Listing(title=title).params["title"] == pattern
 
 

@@ -191,3 +191,42 @@ async def test_whatever_counts_as_a_message_is_read(chat: Chat) -> None:
         asked.clear()
         await chat.session("call_titler", lambda m: asked.append(m) or "T", session.thread_id)
         assert [message.text for message in asked[0]] == [text for _, text in expected]
+
+
+class Trip(TypedDict):
+    """A state with more than messages."""
+
+    messages: Annotated[list[Any], operator.add]
+    plan: dict[str, Any]
+    heard: list[Any]
+
+
+async def test_an_export_has_the_state_beside_messages(chat: Chat) -> None:
+    """What else a thread holds comes after its messages, questions that wait included."""
+    plan = {"to": "Rome", "days": 3}
+
+    def node(state: Any) -> dict[str, Any]:
+        return {"plan": plan, "heard": [HumanMessage("one")]}
+
+    builder = StateGraph(Trip).add_node("node", node).add_node("ask", lambda s: ask(s))
+    graph = chat.compile(builder.add_edge(START, "node").add_edge("node", "ask"))
+    await chat.call(graph, "invoke", {"messages": [HumanMessage("one")]}, ALICE)
+    records = json.loads(json.dumps(await exported(chat, "alice"), allow_nan=False))
+    assert [record["record"] for record in records][-1] == "state"
+    state = records[-1]
+    assert (state["thread_id"], state["values"]) == (records[0]["thread_id"], {"plan": plan})
+    assert [each["value"] for each in state["pending"]["__interrupt__"][0]] == ["Why?"]
+
+
+async def test_a_thread_that_cannot_be_read_ends_no_export(chat: Chat, db: Connection) -> None:
+    """It is a record that names it and says why, and all others are there."""
+    for thread_id in ("whole", "broken", "whole too"):
+        await chat.say(thread_id, user_id="alice", thread_id=thread_id)
+    db.execute("UPDATE checkpoint_blobs SET blob = substr(blob, 1, 5) WHERE thread_id = 'broken'")
+    records = await exported(chat, "alice")
+    said = [r["thread_id"] for r in records if r["record"] == "message"]
+    assert said == ["whole too"] * 2 + ["whole"] * 2
+    (unreadable,) = [r for r in records if r["record"] == "unreadable"]
+    assert unreadable["thread_id"] == "broken"
+    assert unreadable["error"]
+    assert len([r for r in records if r["record"] == "session"]) == 3

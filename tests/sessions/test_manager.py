@@ -91,6 +91,15 @@ async def test_update_changes_what_it_names_and_nothing_else(chat: Chat) -> None
     assert (await chat.current()).title == "Older"
 
 
+async def test_no_session_has_a_key_of_none(chat: Chat) -> None:
+    """A key whose value is `None` is left out where a session is made, too, at the top."""
+    made = await chat.session(
+        "create_user_session", "alice", metadata={"a": None, "b": {"c": None}, "d": [None]}
+    )
+    assert made.metadata == {"b": {"c": None}, "d": [None]}
+    assert dict(await chat.current()) == dict(made)
+
+
 async def test_renaming_an_old_session_does_not_make_it_current(chat: Chat) -> None:
     """Only use makes a session current: a rename, metadata or reactivation does not."""
     old = await chat.session("create_user_session", "alice", "Old")

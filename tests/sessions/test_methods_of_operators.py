@@ -84,11 +84,15 @@ DOES = [
     case(
         "export_user: preferences, sessions with what was said, threads without a session",
         lambda sessions: sessions.export_user("alice"),
-        [[{"preferences": {"a": 1}}], None, [ROW], None, None, [{"thread_id": "p"}], None, None],
+        [
+            *([{"preferences": {"a": 1}}], None),
+            *([ROW], None, None, None),
+            *([{"thread_id": "p"}], None, None, None),
+        ],
         [
             *(GetPreferences("alice"), Give(PREFERENCES)),
-            *(ListSessions(*HERS), Give(HER_SESSION), read("t")),
-            *(PlainThreads("alice"), Give(HER_THREAD), read("p")),
+            *(ListSessions(*HERS), Give(HER_SESSION), read("t"), read("t")),
+            *(PlainThreads("alice"), Give(HER_THREAD), read("p"), read("p")),
         ],
         [PREFERENCES, HER_SESSION, HER_THREAD],
     ),

@@ -22,9 +22,14 @@ Connection = psycopg.Connection[Any]
 
 DAY = timedelta(days=1)
 
+AGE: LiteralString = """
+UPDATE checkpoints SET checkpoint = checkpoint || jsonb_build_object('ts', now() - %s)
+WHERE thread_id = %s"""
+
 
 def age(db: Connection, thread_id: str, *, idle: int = 0, old: int = 0) -> None:
     """Make a session as if it was last used *idle* days ago and created *old* days ago."""
+    db.execute(AGE, [idle * DAY, thread_id])
     db.execute(
         "UPDATE user_sessions SET updated_at = now() - %s, created_at = now() - %s"
         " WHERE thread_id = %s",
@@ -80,6 +85,19 @@ async def test_the_conditions_hold_together(
     assert {name: stored(db, name) for name in kept} == kept
     assert all(stored(db, name) == {table: [] for table in HISTORY} for name in purged)
     assert await chat.session("purge_sessions", **conditions) == {"purged": 0, "kept": 0}
+
+
+async def test_idle_time_counts_from_the_last_checkpoint(chat: Chat, db: Connection) -> None:
+    """A session used long ago to which something was saved since is not idle, and stays."""
+    for thread_id in ("a", "b"):
+        await chat.say("one", user_id="alice", thread_id=thread_id)
+        age(db, thread_id, idle=40, old=40)
+    long_ago(db, "thread_id = 'b' AND metadata ->> 'step' = '1'", "1 day")
+    for dry_run in (True, False):
+        given = {"idle_for": 30 * DAY, "dry_run": dry_run}
+        assert await chat.session("purge_sessions", **given) == {"purged": 1, "kept": 0}
+    assert await left(chat) == {"b"}
+    assert await chat.session("purge_sessions", older_than=30 * DAY) == {"purged": 1, "kept": 0}
 
 
 async def test_a_purge_goes_in_batches_and_says_how_far_it_is(chat: Chat, db: Connection) -> None:
@@ -153,7 +171,7 @@ async def test_a_session_with_a_run_at_work_is_left_alone(chat: Chat, db: Connec
     await chat.say("one", user_id="bob", thread_id="quiet")
     async with under_way(chat, user_id="alice", thread_id="busy") as run:
         for thread_id in ("busy", "quiet"):
-            age(db, thread_id, idle=40, old=40)
+            age(db, thread_id, old=40)
         given = {"older_than": 30 * DAY, "active": True}
         for dry_run in (True, False):
             counts = await chat.session("purge_sessions", **given, dry_run=dry_run)
@@ -225,7 +243,6 @@ async def test_a_resumed_run_at_work_is_left_alone(chat: Chat, db: Connection) -
     graph = chat.compile(chain(both=lambda state: (ask(state), node(state))[0]))
     await chat.say("one", graph, user_id="alice")
     session = await chat.current()
-    age(db, session.thread_id, idle=40)
     answer = chat.call(graph, "invoke", Command(resume="so"), session.config, durability="sync")
     run = asyncio.create_task(answer)
     try:
@@ -233,7 +250,7 @@ async def test_a_resumed_run_at_work_is_left_alone(chat: Chat, db: Connection) -
         # LangGraph saves the answer beside the run, not before it.
         while not db.execute(ANSWERS).fetchall():  # noqa: ASYNC110 - the database tells no event
             await asyncio.sleep(0)
-        given = {"idle_for": 30 * DAY, "interrupted": True}
+        given = {"active": True, "interrupted": True}
         assert await chat.session("purge_sessions", **given) == {"purged": 0, "kept": 1}
     finally:
         node.go_on.set()

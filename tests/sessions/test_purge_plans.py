@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from langgraph_sessions.sessions.deletion import TABLES
-from langgraph_sessions.sessions.retention import Purge, PurgeBatch, is_in_use, waits
+from langgraph_sessions.sessions.retention import Purge, PurgeBatch, is_in_use, since_saved, waits
 from langgraph_sessions.sql.deletion import (
     DeleteRows,
     DeleteSessions,
@@ -22,60 +22,69 @@ from langgraph_sessions.sql.retention import (
 from tests.plans import Row, play
 
 DAY = timedelta(days=1)
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-def state(**said: Any) -> Row:
-    """Return how a thread stands: at rest, a checkpoint saved within a day, if not *said*."""
-    at_rest: Row = {"status": "idle", "tasks": 0, "is_recent": True, "is_answered": False}
-    at_rest |= {"has_failed": False, "written": 0}
+def state(ago: timedelta = 2 * DAY, **said: Any) -> Row:
+    """Return how a thread stands: at rest, if not *said*, its last checkpoint so long *ago*."""
+    at_rest: Row = {"status": "idle", "tasks": 0, "is_answered": False, "has_failed": False}
+    at_rest |= {"written": 0, "saved_at": (NOW - ago).isoformat(), "now": NOW}
     return {"thread_id": "t", **at_rest, **said}
+
+
+def at_work(ago: timedelta = DAY / 2, **said: Any) -> Row:
+    """Return how a thread stands whose last checkpoint was saved within a day."""
+    return state(ago, **said)
 
 
 # --- What is left alone -------------------------------------------------------------------------
 
 # How the thread stands, whether a run is at work, whether it waits for somebody.
 STATES = [
-    pytest.param(state(), False, False, id="at rest"),
-    pytest.param(state(status="error"), False, False, id="failed"),
-    pytest.param(state(tasks=1), True, False, id="a task under way"),
-    pytest.param(state(tasks=2, written=2), True, False, id="tasks that wrote, and go on"),
-    pytest.param(state(tasks=1, is_recent=False), False, False, id="a static breakpoint, old"),
-    pytest.param(state(status="error", tasks=1, written=1), False, False, id="failed for good"),
-    pytest.param(state(tasks=1, written=1, has_failed=True), False, False, id="was stopped"),
-    pytest.param(state(tasks=2, written=1, has_failed=True), True, False, id="is being stopped"),
+    pytest.param(at_work(), False, False, id="at rest"),
+    pytest.param(at_work(status="error"), False, False, id="failed"),
+    pytest.param(at_work(tasks=1), True, False, id="a task under way"),
+    pytest.param(at_work(tasks=2, written=2), True, False, id="tasks that wrote, and go on"),
+    pytest.param(state(tasks=1), False, False, id="a static breakpoint, old"),
+    pytest.param(at_work(status="error", tasks=1, written=1), False, False, id="failed for good"),
+    pytest.param(at_work(tasks=1, written=1, has_failed=True), False, False, id="was stopped"),
+    pytest.param(at_work(tasks=2, written=1, has_failed=True), True, False, id="is being stopped"),
     pytest.param(
-        state(tasks=2, written=1, has_failed=True, is_recent=False),
+        state(tasks=2, written=1, has_failed=True),
         False,
         False,
         id="was stopped beside one, old",
     ),
     pytest.param(
-        state(status="error", tasks=2, written=1), True, False, id="failed beside one under way"
+        at_work(status="error", tasks=2, written=1), True, False, id="failed beside one under way"
     ),
     pytest.param(
-        state(status="error", tasks=2, written=1, is_recent=False),
+        state(status="error", tasks=2, written=1),
         False,
         False,
         id="failed beside one, old",
     ),
-    pytest.param(state(status="interrupted", tasks=1, written=1), False, True, id="asks"),
+    pytest.param(at_work(status="interrupted", tasks=1, written=1), False, True, id="asks"),
     pytest.param(
-        state(status="interrupted", tasks=1, written=1, is_recent=False),
+        state(status="interrupted", tasks=1, written=1),
         False,
         True,
         id="asks, old",
     ),
     pytest.param(
-        state(status="interrupted", tasks=1, written=1, is_answered=True),
+        at_work(status="interrupted", tasks=1, written=1, is_answered=True),
         True,
         True,
         id="was just answered",
     ),
     pytest.param(
-        state(status="interrupted", tasks=2, written=1), True, True, id="asks beside one under way"
+        at_work(status="interrupted", tasks=2, written=1),
+        True,
+        True,
+        id="asks beside one under way",
     ),
     pytest.param(
-        state(status="interrupted", tasks=0, is_answered=True), False, True, id="asks, no tasks"
+        at_work(status="interrupted", tasks=0, is_answered=True), False, True, id="asks, no tasks"
     ),
 ]
 
@@ -124,10 +133,35 @@ def test_a_dry_run_looks_and_deletes_nothing() -> None:
 
 def test_what_waits_goes_where_it_is_asked_for_and_what_is_in_use_never() -> None:
     """`interrupted=True` takes sessions that wait, but none with a run at work."""
-    states = [*STATES_OF_LOCKED, state(thread_id="c", status="interrupted", tasks=2, written=1)]
-    answers = [FOUND, LOCKED, states]
-    assert play(batch(dry_run=True, interrupted=True).plan(), *answers).result == (9, 2, 1)
-    assert play(batch(dry_run=True).plan(), *answers).result == (9, 1, 2)
+    busy = at_work(thread_id="c", status="interrupted", tasks=2, written=1)
+    answers = [FOUND, LOCKED, [*STATES_OF_LOCKED, busy]]
+    given: dict[str, Any] = {"idle_for": None, "active": True, "dry_run": True}
+    assert play(batch(**given, interrupted=True).plan(), *answers).result == (9, 2, 1)
+    assert play(batch(**given).plan(), *answers).result == (9, 1, 2)
+
+
+def test_idle_is_what_saved_no_checkpoint_for_as_long() -> None:
+    """A session used long ago whose checkpoints are newer is not old enough: it counts nowhere."""
+    for ago, purged in ((DAY, 1), (DAY / 2, 0), (-DAY, 0)):
+        answers = [FOUND[:1], LOCKED[:1], [state(ago)]]
+        assert play(batch(dry_run=True).plan(), *answers).result == (6, purged, 0)
+        assert play(batch(dry_run=True, idle_for=None).plan(), *answers).result == (6, 1, 0)
+
+
+@pytest.mark.parametrize("saved_at", [None, "", "infinity", "2026-99-99", "soon", "12:00"])
+def test_a_checkpoint_without_a_time_ends_no_purge(saved_at: str | None) -> None:
+    """When the session was used counts alone, and no run is taken to be at work."""
+    stands = state(saved_at=saved_at, tasks=1)
+    assert (since_saved(stands), is_in_use(stands)) == (None, False)
+    answers = [FOUND[:1], LOCKED[:1], [stands]]
+    assert play(batch(dry_run=True).plan(), *answers).result == (6, 1, 0)
+
+
+def test_times_are_read_with_and_without_a_zone() -> None:
+    """One to come counts as now, so that clocks that differ a little do no harm."""
+    ages = {"2026-01-01T00:00:00": DAY, "2026-01-01T01:00:00+01:00": DAY, "9999-12-31": 0 * DAY}
+    for saved_at, age in ages.items():
+        assert since_saved(state(saved_at=saved_at)) == age
 
 
 def test_a_batch_of_nothing_is_the_last() -> None:
