@@ -80,7 +80,7 @@ def become(account: Account, *needed: Path) -> tuple[list[str], dict[str, Any]]:
     shut = [path for path in needed if not _passes(["test", "-x", str(path)], options | change)]
     if not shut:
         return [], options | change
-    prefix = _reading_all(account)
+    prefix = reading_all(account)
     if not prefix or not _passes([*prefix, "test", "-x", str(shut[0])], options):
         raise SessionError(
             f"as root PostgreSQL runs as {account.name!r}, who cannot reach {shut[0]}: choose a "
@@ -89,8 +89,8 @@ def become(account: Account, *needed: Path) -> tuple[list[str], dict[str, Any]]:
     return prefix, options
 
 
-def _reading_all(account: Account) -> list[str]:
-    """Return the command before others by which *account* may read everything, if there is one."""
+def reading_all(account: Account) -> list[str]:
+    """Return what, before a command, runs it as *account* that may read all; empty if nothing."""
     setpriv = shutil.which("setpriv", path=ENVIRONMENT["PATH"])
     if setpriv is None:
         return []
