@@ -26,11 +26,11 @@ from psycopg.rows import scalar_row
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver
 from langgraph_sessions.cli import main
-from langgraph_sessions.embedded import guardian
 from langgraph_sessions.embedded.server import find_binaries
 from tests import guard, isolation, pgbouncer
 from tests.agents import Agents
 from tests.operating import Done, Operate
+from tests.servers import as_server, make_folder
 from tests.support import Chat, psycopg_pool_options
 
 TEMPLATE = "langgraph_sessions_template"
@@ -94,10 +94,10 @@ def server() -> Iterator[str]:
     # Not under tmp_path: a socket's path must be short.
     folder = Path(tempfile.mkdtemp(prefix="lgs-"))
     folder.chmod(0o755)
-    prefix, options = guardian.unprivileged()
+    prefix, options = as_server()
     binaries = find_binaries()
-    guardian.make_folder(folder / "data")
-    guardian.make_folder(folder / "socket")
+    make_folder(folder / "data")
+    make_folder(folder / "socket")
     subprocess.run(
         [
             *(*prefix, str(binaries / "initdb"), "-D", str(folder / "data"), "-A", "trust"),

@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from langgraph_sessions.embedded import guardian
+from tests.servers import as_server, make_folder
 
 VARIABLE = "LANGGRAPH_SESSIONS_TEST_PGBOUNCER"
 # Debian puts it where not everybody's PATH leads.
@@ -97,14 +97,14 @@ def running(
     program = find()
     assert program is not None, HOW
     folder = Path(tempfile.mkdtemp(prefix="lgs-"))  # A socket's path must be short.
-    guardian.make_folder(folder)
+    make_folder(folder)
     folder.chmod(0o755)
     given = conninfo_to_dict(server)
     keys = ("host", "port", "user", "password")
     address = " ".join(f"{key}={given[key]}" for key in keys if given.get(key))
     settings = SETTINGS.format(server=address, folder=folder, size=pool_size, wait=wait)
     (folder / "pgbouncer.ini").write_text(settings)
-    prefix, options = guardian.unprivileged()  # It refuses root.
+    prefix, options = as_server()  # It refuses root.
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
             [*prefix, program, "-q", str(folder / "pgbouncer.ini")],

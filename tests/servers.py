@@ -19,12 +19,24 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from langgraph_sessions.embedded import guardian
+from langgraph_sessions.embedded.account import become, server_account
 from langgraph_sessions.embedded.server import find_binaries
 
 PATIENCE = 300.0  # Seconds, the most that a test waits for something.
 # Nothing that a killed process had acknowledged may be lost with it; the machine stays up.
 SETTINGS = ("listen_addresses=", "fsync=off", "max_connections=100")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder of the account that PostgreSQL runs as."""
+    account = server_account()
+    path.mkdir(mode=0o700, exist_ok=True)
+    os.chown(path, account.uid, account.gid)
+
+
+def as_server() -> tuple[list[str], dict[str, Any]]:
+    """Return what makes `subprocess` run a command as PostgreSQL's account."""
+    return become(server_account(), find_binaries() / "postgres")
 
 
 class Server:
@@ -64,16 +76,16 @@ class Server:
         self.folder = Path(tempfile.mkdtemp(prefix="lgs-"))
         self.folder.chmod(0o755)
         self.data, self.socket = self.folder / "data", self.folder / "socket"
-        guardian.make_folder(self.data)
-        guardian.make_folder(self.socket)
+        make_folder(self.data)
+        make_folder(self.socket)
         self._settings = settings
-        self._prefix, self._options = guardian.unprivileged()
+        self._prefix, self._options = as_server()
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self, program: str, *arguments: str) -> None:
         """Run one of PostgreSQL's programs, as the server's user."""
         words = [*self._prefix, str(find_binaries() / program), *arguments]
-        subprocess.run(words, check=True, cwd="/", capture_output=True, **self._options)
+        subprocess.run(words, check=True, capture_output=True, **self._options)
 
     @property
     def conninfo(self) -> str:
@@ -101,7 +113,6 @@ class Server:
                 ],
                 stdout=log,
                 stderr=log,
-                cwd="/",
                 **self._options,
             )
         pause, until = threading.Event(), time.monotonic() + PATIENCE

@@ -1,6 +1,6 @@
 """The process that owns the embedded server: see `embedded`.
 
-Run by its path and made of the standard library alone: it lives as long as the server and
+It imports the standard library and little of this package: it lives as long as the server and
 should weigh little. What goes wrong ends it, with the reason in the server's log.
 """
 
@@ -10,34 +10,32 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import pwd
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from langgraph_sessions.embedded.account import UMASK, become, owner, server_account
+from langgraph_sessions.embedded.folders import PrivateFolder
+from langgraph_sessions.errors import SessionError
 
 POLL_SECONDS = 0.1
 ATTEMPTS = 20  # A killed server's files may be in the way for a moment.
 SOCKET_PATH_BYTES = 103  # sockaddr_un.sun_path on macOS, the shortest, less the closing NUL
-UNPRIVILEGED_USER = "nobody"
 PORT = 5432  # It only names the socket.
 SOCKET = f".s.PGSQL.{PORT}"
 TEMPORARY = Path("/tmp")  # Not TMPDIR: every process must find it.
-
-
-@contextlib.contextmanager
-def lock_file(path: Path) -> Iterator[int]:
-    """Open a file that can be locked until the end of the block."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        yield file
-    finally:
-        os.close(file)
+HBA: Final = """# Written at each start: nobody but this server's owner is let in.
+local all all peer map=owner
+"""
+IDENT: Final = """# Written at each start.
+owner "{owner}" all
+"""
 
 
 def try_lock(file: int) -> bool:
@@ -59,76 +57,23 @@ def socket_folder(root: Path) -> Path:
     if len(path) <= SOCKET_PATH_BYTES and not set(path) & set(b",\n\r"):
         return inside
     digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
-    return TEMPORARY / f"langgraph-sessions-{os.getuid()}-{digest}"
-
-
-def unprivileged() -> tuple[list[str], dict[str, Any]]:
-    """Return what makes a command run as somebody PostgreSQL agrees to run as.
-
-    PostgreSQL refuses root, so as root it runs as `nobody`. Where `setpriv` is there (any
-    Linux), it keeps the one right to pass through folders that only root may enter, such as
-    root's home or a `mktemp -d`, for its data and for its programs; the alternative would be
-    to open those to everybody.
-    """
-    if os.geteuid() != 0:
-        return [], {}
-    user = pwd.getpwnam(UNPRIVILEGED_USER)
-    if setpriv := shutil.which("setpriv"):
-        prefix = [
-            setpriv,
-            f"--reuid={user.pw_uid}",
-            f"--regid={user.pw_gid}",
-            "--clear-groups",
-            "--inh-caps=+dac_override",
-            "--ambient-caps=+dac_override",
-            # Else access(2), by which PostgreSQL looks for its programs, would not count it.
-            "--securebits=+no_setuid_fixup",
-        ]
-        # A container may have taken that right from root itself.
-        if subprocess.run([*prefix, "true"], stderr=subprocess.DEVNULL).returncode == 0:
-            return prefix, {}
-    return [], {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-
-def make_folder(path: Path) -> None:
-    """Make *path* a private folder of the user that the server runs as.
-
-    Raises:
-        SystemExit: It is there already and is somebody else's.
-    """
-    path.mkdir(mode=0o700, exist_ok=True)
-    if os.geteuid() == 0:
-        user = pwd.getpwnam(UNPRIVILEGED_USER)
-        if path.stat().st_uid == 0:
-            os.chown(path, user.pw_uid, user.pw_gid)
-        owner = user.pw_uid
-    else:
-        owner = os.geteuid()
-    if path.is_symlink() or path.stat().st_uid != owner:
-        raise SystemExit(f"{path} belongs to another user: use it as that one, or another path")
-    path.chmod(0o700)
+    return TEMPORARY / f"langgraph-sessions-{os.geteuid()}-{digest}" / "socket"
 
 
 class Postmaster:
     """The server process: our child, or one whose guardian was killed."""
 
-    def __init__(self, data: Path, folder: Path, binaries: Path) -> None:
-        """Adopt the server that runs on *data*, or start one."""
-        prefix, self._options = unprivileged()
-        self._command = [
-            *prefix,
-            str(binaries / "postgres"),
-            *("-D", str(data), "-k", str(folder), "-c", "listen_addresses="),
-            *("-p", str(PORT), "-c", "unix_socket_permissions=0700", "-c", "max_connections=200"),
-        ]
+    def __init__(self, command: list[str], options: dict[str, Any], running: int | None) -> None:
+        """Adopt the server that is *running*, or start one by *command*."""
+        self._command, self._options = command, options
         self._child: subprocess.Popen[bytes] | None = None
-        self._pid = _running(data, folder)
+        self._pid = running
         if self._pid is None:
             self.launch()
 
     def launch(self) -> None:
         """Start the server."""
-        self._child = subprocess.Popen(self._command, cwd="/", **self._options)
+        self._child = subprocess.Popen(self._command, **self._options)
         self._pid = self._child.pid
 
     def is_alive(self) -> bool:
@@ -151,74 +96,137 @@ class Postmaster:
             time.sleep(POLL_SECONDS)
 
 
-def _running(data: Path, folder: Path) -> int | None:
-    """Return the pid of the server that answers in *folder*, if one does."""
-    try:
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(folder / SOCKET))
+class Home:
+    """Where a server lives and as whom: what its guardian knows of it."""
+
+    def __init__(self, place: PrivateFolder, binaries: Path) -> None:
+        """Make what is not there yet of the folders in and beside *place*.
+
+        Raises:
+            SessionError: One of them is not the server's alone, or cannot be reached as its user.
+        """
+        self._place, self._binaries = place, binaries
+        self._data, self._folder = place.path / "data", socket_folder(place.path)
+        self._account = server_account(place.group)
+        self._prefix, self._options = become(self._account, binaries / "postgres", place.path)
+        if self._is_inside:
+            place.make(self._folder.name, self._account)
+        else:
+            with PrivateFolder(self._folder.parent, place.group) as beside:
+                beside.make(self._folder.name, self._account)
+        self._initialise()
+
+    @property
+    def _is_inside(self) -> bool:
+        return self._folder.parent == self._place.path
+
+    def server(self) -> Postmaster:
+        """Start the server, or adopt the one that runs."""
+        return Postmaster(self._command(), self._options, self.running())
+
+    def running(self) -> int | None:
+        """Return the pid of the server that answers, if one does."""
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(self._folder / SOCKET))
+                return _listener(client, self._account.uid, self._data)
+        except (OSError, ValueError, IndexError):
+            return None
+
+    def leave(self) -> None:
+        """Remove what of it lies elsewhere."""
+        if not self._is_inside:
+            shutil.rmtree(self._folder.parent, ignore_errors=True)
+
+    def _command(self) -> list[str]:
+        settings = ["listen_addresses=", "unix_socket_permissions=0700", "max_connections=200"]
+        if self._account.uid != os.geteuid():
+            # POSIX shared memory would be open to all programs of an account that others use.
+            settings.append("dynamic_shared_memory_type=mmap")
+        return [
+            *(*self._prefix, str(self._binaries / "postgres"), "-D", str(self._data)),
+            *("-k", str(self._folder), "-p", str(PORT)),
+            *(word for setting in settings for word in ("-c", setting)),
+        ]
+
+    def _initialise(self) -> None:
+        """Create the database cluster, unless a complete one is there, and say whom it lets in."""
+        if not (self._place.has("data", self._account) and (self._data / "PG_VERSION").exists()):
+            # Made beside its place and moved there: killed half way, it is simply made again.
+            self._place.remove("data.new")
+            self._place.make("data.new", self._account)
+            self._initdb(self._place.path / "data.new")
+            self._place.rename("data.new", "data")
+        # Each time: the user may have another name now, or on another machine.
+        self._place.write("data", "pg_hba.conf", HBA, self._account)
+        ident = IDENT.format(owner=owner().replace('"', '""'))
+        self._place.write("data", "pg_ident.conf", ident, self._account)
+
+    def _initdb(self, data: Path) -> None:
+        subprocess.run(
+            [
+                *(*self._prefix, str(self._binaries / "initdb"), "--pgdata", str(data)),
+                *("--username", "postgres", "--auth", "peer"),
+                # Unicode rules for upper and lower case, whatever the system has installed.
+                *("--encoding", "UTF8", "--locale-provider", "builtin"),
+                *("--builtin-locale", "C.UTF-8", "--locale", "C"),
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            **self._options,
+        )
+
+
+def _listener(client: socket.socket, owner: int, data: Path) -> int:
+    """Return the pid of the server that *client* is connected to.
+
+    Raises:
+        ValueError: It is not *owner*'s, or not to be seen from here, as in another container.
+    """
+    if sys.platform != "linux":
         return int((data / "postmaster.pid").read_text().split()[0])
-    except (OSError, ValueError, IndexError):
-        return None
+    # The kernel's word: the file is the server's, and we may be root.
+    peer = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, uid, _ = struct.unpack("3i", peer)
+    if pid <= 0 or uid != owner:
+        raise ValueError(f"the server of {data} is not ours")
+    return int(pid)
 
 
-def guard(root: Path, binaries: Path, guardian: int) -> None:
-    """Keep the server of *root* running for as long as anybody uses it; then free *guardian*."""
-    data, folder = root / "data", socket_folder(root)
-    make_folder(folder)
-    _initialise(data, binaries)
-    server = Postmaster(data, folder, binaries)
+def guard(place: PrivateFolder, binaries: Path, guardian: int) -> None:
+    """Keep the server of *place* running for as long as anybody uses it; then free *guardian*.
+
+    Raises:
+        SessionError: It does not start.
+    """
+    os.umask(UMASK)
+    home = Home(place, binaries)
+    server = home.server()
     attempts = ATTEMPTS
-    with lock_file(root / "users.lock") as users:
-        while not try_lock(users):
-            if attempts and _running(data, folder):
-                attempts = 0  # It can start, so it is started again for as long as it is used.
-            if not server.is_alive():
-                if attempts == 1:
-                    raise SystemExit("the server does not start")
-                attempts = max(0, attempts - 1)
-                server.launch()
-            time.sleep(POLL_SECONDS)
-        # The exclusive lock is held until the server is down: who comes now waits for that,
-        # and must then find that there is no guardian any more.
-        server.stop()
-        if folder.parent != root:
-            shutil.rmtree(folder, ignore_errors=True)
-        fcntl.flock(guardian, fcntl.LOCK_UN)
-
-
-def _initialise(data: Path, binaries: Path) -> None:
-    """Create the database cluster, unless a complete one is there."""
-    if (data / "PG_VERSION").exists():
-        return
-    # Made beside its place and moved there: killed half way, it is simply made again.
-    draft = data.with_name("data.new")
-    shutil.rmtree(draft, ignore_errors=True)
-    make_folder(draft)
-    prefix, options = unprivileged()
-    subprocess.run(
-        [
-            *prefix,
-            str(binaries / "initdb"),
-            *("--pgdata", str(draft), "--username", "postgres", "--auth", "trust"),
-            # Unicode rules for upper and lower case, whatever the system has installed.
-            *("--encoding", "UTF8", "--locale-provider", "builtin"),
-            *("--builtin-locale", "C.UTF-8", "--locale", "C"),
-        ],
-        check=True,
-        cwd="/",
-        stdout=subprocess.DEVNULL,
-        **options,
-    )
-    draft.rename(data)
+    users = place.open("users.lock")
+    while not try_lock(users):
+        if attempts and home.running():
+            attempts = 0  # It can start, so it is started again for as long as it is used.
+        if not server.is_alive():
+            if attempts == 1:
+                raise SessionError("the server does not start")
+            attempts = max(0, attempts - 1)
+            server.launch()
+        time.sleep(POLL_SECONDS)
+    # The exclusive lock is held until the server is down: who comes now waits for that,
+    # and must then find that there is no guardian any more.
+    server.stop()
+    home.leave()
+    fcntl.flock(guardian, fcntl.LOCK_UN)
 
 
 def main(root: Path, binaries: Path) -> None:
     """Become the guardian of *root*, unless there is one, as nobody's child."""
-    with lock_file(root / "guardian.lock") as guardian:
-        # Before the fork, which shares the lock: our starter sees it taken as we return.
-        if try_lock(guardian) and os.fork() == 0:
-            guard(root, binaries, guardian)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    try:
+        with PrivateFolder(root) as place:
+            guardian = place.open("guardian.lock")
+            # Before the fork, which shares the lock: our starter sees it taken as we return.
+            if try_lock(guardian) and os.fork() == 0:
+                guard(place, binaries, guardian)
+    except SessionError as error:
+        sys.exit(str(error))

