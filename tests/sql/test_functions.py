@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "4d32417d3d51aee9c1f7d8575bd2f097cc879b4996c9b9a3acf7251e8dc0fe3a"
+DIGEST = "131e7447cf3593fd0877303774a7ad6f63b31cc1347ff5bd38a18c2e16299fe8"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"
@@ -60,6 +60,17 @@ def test_what_runs_call_takes_one_jsonb(name: str) -> None:
     """The signature of what workers of several versions call never changes."""
     (function,) = (f for f in functions.load() if f.name == f"user_sessions_{name}")
     assert function.arguments == "p jsonb"
+
+
+def test_every_call_names_its_schema_or_is_of_ours() -> None:
+    """What PostgreSQL has is called with `pg_catalog.`, in whatever schema others may create."""
+    grammar = {"coalesce", "greatest", "nullif", "position", "substring"}
+    for function in functions.load():
+        code = re.sub(r"--.*|'[^']*'", "", function.body)
+        calls = set(re.findall(r"(?<![\w.$])(\w+)\(", code))
+        ours = {call for call in calls if call.startswith("user_sessions_")}
+        assert calls - ours <= grammar, function.name
+        assert not re.search(r"->>? '[^']*'(?!::text)", function.body), function.name
 
 
 def test_absent_keys_have_defaults_and_unknown_ones_are_ignored(db: Db) -> None:

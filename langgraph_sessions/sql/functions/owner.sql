@@ -3,8 +3,10 @@ RETURNS text LANGUAGE sql IMMUTABLE AS $$
 -- The user whose run saved a checkpoint, by the metadata that LangGraph copies from the
 -- configurable: text or a whole number, as a run's user_id may be.
     SELECT CASE
-        WHEN jsonb_typeof(owner) = 'string' THEN owner #>> '{}'
-        WHEN jsonb_typeof(owner) = 'number' AND owner #>> '{}' !~ '[.eE]' THEN owner #>> '{}'
+        WHEN pg_catalog.jsonb_typeof(owner) = 'string' THEN owner #>> '{}'::text[]
+        WHEN pg_catalog.jsonb_typeof(owner) = 'number' AND owner #>> '{}'::text[] !~ '[.eE]'
+        THEN owner #>> '{}'::text[]
     END FROM coalesce(
-    nullif(p_metadata -> 'langgraph_auth_user_id', '""'), p_metadata -> 'user_id') AS owner
+    nullif(p_metadata -> 'langgraph_auth_user_id'::text, '""'),
+    p_metadata -> 'user_id'::text) AS owner
 $$;
