@@ -17,8 +17,9 @@ class SessionError(Exception):
     """The root of this package's errors.
 
     Raised itself where the tables are missing and `auto_setup` is off, are newer by a breaking
-    migration, or are somebody else's; where a search path leads past them; where the embedded server cannot be used; and where a saver or manager is used in a
-    process that was forked after it was opened.
+    migration, are gone, or are somebody else's; where a search path leads past them; where the
+    embedded server cannot be used; and where a saver or manager is used in a process that was
+    forked after it was opened.
     """
 
 
