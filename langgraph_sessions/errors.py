@@ -16,9 +16,10 @@ from __future__ import annotations
 class SessionError(Exception):
     """The root of this package's errors.
 
-    Raised itself where the tables are missing and `auto_setup` is off, or are newer by a breaking
-    migration; where the embedded server cannot be used; and where a saver or manager is used in a
-    process that was forked after it was opened.
+    Raised itself where the tables are missing and `auto_setup` is off, are newer by a breaking
+    migration, are gone, or are somebody else's; where a search path leads past them; where the
+    embedded server cannot be used; and where a saver or manager is used in a process that was
+    forked after it was opened.
     """
 
 

@@ -14,9 +14,24 @@ from langgraph_sessions.sessions.deletion import DeleteThreads
 from langgraph_sessions.sql.columns import IN_RUNS
 from langgraph_sessions.sql.functions import FUNCTIONS_VERSION
 from langgraph_sessions.sql.migrations import MIGRATIONS, VERSION_TABLES
+from langgraph_sessions.sql.place import TABLES
 from langgraph_sessions.sql.schema import migrate
 from langgraph_sessions.sql.sessions import CreateSession, GetSession
 from tests.support import config
+
+HERE = [
+    {
+        "schema": "public",
+        "path": "public",
+        "is_first": True,
+        "is_hidden": False,
+        "name": table,
+        "kind": "table",
+        "columns": ["version", "applied_at"],
+        "types": ["integer", "timestamp with time zone"],
+    }
+    for table in TABLES
+]
 
 
 def test_deleting_what_is_not_there_is_not_found() -> None:
@@ -32,7 +47,10 @@ def test_a_migration_takes_up_where_the_last_one_stopped() -> None:
     """Only LangGraph's missing migrations run, none of them concurrently."""
     plan = migrate(["first", "second", "CREATE INDEX CONCURRENTLY third"])
     assert isinstance(next(plan), Fetch)  # the lock
-    assert plan.send([]) == Execute("first")
+    assert isinstance(plan.send([]), Fetch)  # what is there
+    assert isinstance(plan.send(HERE), Fetch)  # no other schema than this
+    assert isinstance(plan.send([]), Fetch)
+    assert plan.send([{"version": len(MIGRATIONS), "breaking": 0}]) == Execute("first")
     assert isinstance(plan.send([]), Fetch)
     assert plan.send([{"version": 1}]) == Execute("CREATE INDEX  third")
     recorded = plan.send([])
@@ -40,9 +58,10 @@ def test_a_migration_takes_up_where_the_last_one_stopped() -> None:
     for table in VERSION_TABLES:
         assert plan.send([]) == Execute(table)
     assert isinstance(plan.send([]), Fetch)
-    assert isinstance(plan.send([{"version": len(MIGRATIONS), "breaking": 0}]), Fetch)
-    with pytest.raises(StopIteration):
-        plan.send([{"version": FUNCTIONS_VERSION}])
+    assert isinstance(plan.send([{"version": FUNCTIONS_VERSION}]), Fetch)  # whether all is there
+    with pytest.raises(StopIteration) as done:
+        plan.send(HERE)
+    assert done.value.value == "public"
 
 
 @pytest.mark.parametrize("found", [True, False])

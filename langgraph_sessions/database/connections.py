@@ -10,6 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import psycopg
@@ -20,11 +21,13 @@ from psycopg_pool import PoolTimeout
 from langgraph_sessions import checks, processes
 from langgraph_sessions.database import failures, pools
 from langgraph_sessions.database.deeds import Deed, T
+from langgraph_sessions.database.place import Place, missing
 from langgraph_sessions.database.probing import probe
-from langgraph_sessions.database.source import NO_AUTOCOMMIT, Path, Source
+from langgraph_sessions.database.source import Path, Source, check_autocommit
 from langgraph_sessions.errors import SessionError
 from langgraph_sessions.plans import Plan
 from langgraph_sessions.sql import schema
+from langgraph_sessions.sql.place import look
 
 ConnT = TypeVar("ConnT")
 PipeT = TypeVar("PipeT")
@@ -38,6 +41,7 @@ class Connections(ABC, Generic[ConnT, PipeT]):
         pipe: The pipeline that the connection is in, if any.
         lock: Held during a use of a single connection; of a pool, no lock at all.
         on_change: Called when `durable` changes.
+        place: The schema of the tables, to which every connection must lead.
     """
 
     # The types that `conn` may have: a connection and a pool.
@@ -70,6 +74,7 @@ class Connections(ABC, Generic[ConnT, PipeT]):
             source.conninfo, pool_size, self._gives_up
         )
         self.pipe = pipe
+        self.place = Place()
         self._is_pool = isinstance(self.conn, self._kinds[1])
         self.lock: Any = nullcontext() if self._is_pool else self._new_lock()
         self.on_change: Callable[[], object] = lambda: None
@@ -206,19 +211,22 @@ class Connections(ABC, Generic[ConnT, PipeT]):
         self._is_ready = True
 
     def _check_tables(self, conn: Any) -> Deed[None]:
-        _check_autocommit(conn)
-        if (yield from self.drive_deed(conn, schema.is_current(LANGGRAPH_MIGRATIONS))):
-            return
-        if not self._auto_setup:
+        check_autocommit(conn)
+        place = yield from self.drive_deed(conn, schema.current(LANGGRAPH_MIGRATIONS))
+        if place is not None:
+            self.place.found(conn, place)
+        elif not self._auto_setup:
             raise missing(conn)
-        yield from self._migrate(conn)
+        else:
+            yield from self._migrate(conn)
 
     def _migrate(self, conn: Any) -> Deed[None]:
-        _check_autocommit(conn)
+        check_autocommit(conn)
         if self.pipe:
             yield cast(Any, self.pipe).sync
-        plan = schema.migrate(LANGGRAPH_MIGRATIONS)
-        yield lambda: self._atomically(conn, self.drive_deed(conn, plan))
+        deed = self.drive_deed(conn, schema.migrate(LANGGRAPH_MIGRATIONS))
+        place = yield lambda: self._atomically(conn, deed)
+        self.place.found(conn, place)
 
     def _open(self) -> Deed[None]:
         if self._is_open:
@@ -229,7 +237,11 @@ class Connections(ABC, Generic[ConnT, PipeT]):
             pool.conninfo = yield lambda: self._block(server.start)
         # Once without the pool, which hides why it cannot connect and goes on trying.
         conn = yield from self.connect_deed()
-        yield conn.close
+        try:
+            # The pool's own connections know the place alone, not the path that led to it.
+            yield from self.drive_deed(conn, look())
+        finally:
+            yield conn.close
         self._is_open = True
         yield pool.open
 
@@ -249,7 +261,12 @@ class Connections(ABC, Generic[ConnT, PipeT]):
     # --- Lending -------------------------------------------------------------------------------
 
     def with_connection(self, use: Callable[[Any], Deed[T]]) -> Deed[T]:
-        """Do what *use* does with a connection."""
+        """Do what *use* does with a connection.
+
+        Raises:
+            SessionError: Its search path does not lead to the tables.
+        """
+        use = partial(self._in_place, use=use)
         if self._is_pool:
             return (yield from self._with_pooled(use))
         yield self.lock.acquire
@@ -261,6 +278,11 @@ class Connections(ABC, Generic[ConnT, PipeT]):
                     yield cast(Any, self.pipe).sync
             finally:
                 self.lock.release()
+
+    def _in_place(self, conn: Any, use: Callable[[Any], Deed[T]]) -> Deed[T]:
+        if not self.place.knows(conn):
+            yield from self.drive_deed(conn, self.place.ask(conn))
+        return (yield from use(conn))
 
     def _with_pooled(self, use: Callable[[Any], Deed[T]]) -> Deed[T]:
         """Use a connection of the pool's that is not known to be dead."""
@@ -327,17 +349,3 @@ def _committed(conn: Any, use: Callable[[Any], Deed[T]]) -> Deed[T]:
     if not conn.closed and conn.pgconn.transaction_status != TransactionStatus.IDLE:
         yield conn.commit
     return result
-
-
-def _check_autocommit(conn: Any) -> None:
-    if not conn.autocommit:
-        raise ValueError(NO_AUTOCOMMIT)
-
-
-def missing(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> SessionError:
-    """Return the error for a database without our tables."""
-    where = f"database {conn.info.dbname!r} at {conn.info.host or 'localhost'}"
-    return SessionError(
-        f"the tables of langgraph-sessions are missing or out of date in {where}: call "
-        "setup() once, or leave auto_setup on"
-    )

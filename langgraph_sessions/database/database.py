@@ -73,8 +73,9 @@ class Database(Running[Conn, Pipeline]):
 
         Raises:
             SessionError: The tables are missing and `auto_setup` is off, they are newer than
-                this package, the embedded server cannot be started, or this process was
-                forked from the one that opened the connections.
+                this package, are gone or somebody else's, a search path leads past them, the
+                embedded server cannot be started, or this process was forked from the one that
+                opened the connections.
             ValueError: The connection is not in autocommit mode.
             psycopg.OperationalError: There is no such server or database, or it refuses the login.
         """

@@ -11,6 +11,8 @@ from psycopg import AsyncConnection, Capabilities, Connection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from langgraph_sessions.sql import place
+
 # Seconds to wait for a server that may never answer; libpq's default is for ever.
 CONNECT_TIMEOUT: Final = 5
 # Not prepared, until `_PREPARE` has said that it is safe.
@@ -37,13 +39,16 @@ PSYCOPG_OPTIONS: Final = frozenset(
 )
 
 # A server's process is not that of which its pooler told the client: behind one, another client's
-# statement of the same name could be executed. Without one, the connection is ours alone, and
-# READ COMMITTED, for which the locks are made, whatever the database's default.
-_PREPARE: Final = """
-SELECT pg_backend_pid() = %(pid)s AS is_ours, CASE
-    WHEN pg_backend_pid() = %(pid)s
-        AND current_setting('default_transaction_isolation') <> 'read committed'
-    THEN set_config('default_transaction_isolation', 'read committed', FALSE) END"""
+# statement of the same name could be executed. Without one, the connection is ours alone: READ
+# COMMITTED, for which the locks are made, whatever the database's default, and without a search
+# path past our tables.
+_PREPARE: Final = f"""
+SELECT is_ours, CASE
+    WHEN is_ours AND current_setting('default_transaction_isolation') <> 'read committed'
+    THEN set_config('default_transaction_isolation', 'read committed', FALSE) END,
+    CASE WHEN is_ours AND current_schema() IS NOT NULL
+    THEN set_config('search_path', {place.PINNED}, FALSE) END
+FROM (SELECT pg_backend_pid() = %(pid)s AS is_ours) AS process"""
 
 
 def _prepare(conn: Connection[Any]) -> None:

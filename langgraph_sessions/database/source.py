@@ -47,7 +47,7 @@ class Source:
         elif isinstance(conn, str):
             self.conninfo = _checked_conninfo(name, conn)
         elif isinstance(conn, kinds):
-            _check_autocommit(conn)
+            check_autocommit(conn)
             self.given = conn
         else:
             allowed = ", ".join(kind.__name__ for kind in kinds)
@@ -68,8 +68,12 @@ def _checked_conninfo(name: str, conninfo: str) -> str:
     )
 
 
-def _check_autocommit(conn: Any) -> None:
-    """Refuse a connection that would keep checkpoints in a transaction that nobody commits."""
+def check_autocommit(conn: Any) -> None:
+    """Refuse a connection that would keep checkpoints in a transaction that nobody commits.
+
+    Raises:
+        ValueError: *conn*, or what a pool makes, is not in autocommit mode.
+    """
     if isinstance(conn, ConnectionPool | AsyncConnectionPool):
         options = conn.kwargs if isinstance(conn.kwargs, dict) else {}
         # Only True: psycopg takes any text, "false" too, for it.

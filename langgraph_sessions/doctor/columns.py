@@ -11,15 +11,16 @@ from psycopg.rows import DictRow
 from langgraph_sessions.doctor.findings import COMMAND, Finding
 from langgraph_sessions.plans import Fetch, Plan
 from langgraph_sessions.sql.columns import TABLES, Column
+from langgraph_sessions.sql.place import here
 
 # `given`: the table itself has a value where an INSERT gives none.
-_COLUMNS: Final = """
+_COLUMNS: Final = f"""
 SELECT name AS table, attname AS column, quote_ident(attname) AS quoted,
     format_type(atttypid, atttypmod) AS type, NOT attnotnull AS nullable,
     pg_get_expr(adbin, adrelid) AS default, attidentity <> '' AS identity,
     atthasdef OR attidentity <> '' OR typdefault IS NOT NULL AS given
 FROM unnest(%(tables)s::text[]) AS name
-JOIN pg_attribute ON attrelid = to_regclass(name) AND attnum > 0 AND NOT attisdropped
+JOIN pg_attribute ON attrelid = {here("name")} AND attnum > 0 AND NOT attisdropped
 JOIN pg_type AS t ON t.oid = atttypid
 LEFT JOIN pg_attrdef ON (adrelid, adnum) = (attrelid, attnum)
 ORDER BY name, attnum"""

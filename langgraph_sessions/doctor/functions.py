@@ -8,11 +8,13 @@ from typing import Final
 from langgraph_sessions.doctor.findings import COMMAND, Finding
 from langgraph_sessions.plans import Fetch, Plan
 from langgraph_sessions.sql.functions import load
+from langgraph_sessions.sql.place import SCHEMA
 
-_FUNCTIONS: Final = """
+_FUNCTIONS: Final = f"""
 SELECT proname AS name, pg_get_function_identity_arguments(oid) AS arguments, prosrc AS body,
     oid::regprocedure::text AS signature
-FROM pg_proc WHERE proname = ANY (%(functions)s) AND pg_function_is_visible(oid)
+FROM pg_proc WHERE proname = ANY (%(functions)s)
+    AND pronamespace = to_regnamespace({SCHEMA})
 ORDER BY signature"""
 
 

@@ -11,26 +11,27 @@ from psycopg.rows import DictRow
 from langgraph_sessions.doctor.findings import COMMAND, Finding
 from langgraph_sessions.plans import Fetch, Plan
 from langgraph_sessions.sql import ddl
+from langgraph_sessions.sql.place import here
 
 # The indexes of a partitioned table are found on the table itself; whether they are valid, also
 # on its partitions.
-_INDEXES: Final = """
+_INDEXES: Final = f"""
 WITH tables AS (
-    SELECT name, to_regclass(name)::oid AS oid, TRUE AS is_whole
+    SELECT name, {here("name")}::oid AS oid, TRUE AS is_whole
     FROM unnest(%(tables)s::text[]) AS name
     UNION ALL
     SELECT name, relid::oid, FALSE FROM unnest(%(tables)s::text[]) AS name
-    CROSS JOIN pg_partition_tree(to_regclass(name)) WHERE level > 0
+    CROSS JOIN pg_partition_tree({here("name")}) WHERE level > 0
 )
 SELECT tables.name AS table, c.oid::regclass::text AS quoted, c.relname AS name, is_whole,
     c.relkind = 'I' AS partitioned, i.indisprimary AS primary,
     i.indisvalid AND i.indisready AS valid, pg_get_indexdef(i.indexrelid) AS definition
 FROM tables JOIN pg_index AS i ON i.indrelid = tables.oid
 JOIN pg_class AS c ON c.oid = i.indexrelid ORDER BY c.relname"""
-_PARTITIONED: Final = """
-SELECT name AS table, pg_get_partkeydef(to_regclass(name)) AS key
+_PARTITIONED: Final = f"""
+SELECT name AS table, pg_get_partkeydef({here("name")}) AS key
 FROM unnest(%(tables)s::text[]) AS name
-JOIN pg_class AS c ON c.oid = to_regclass(name) AND relkind = 'p'"""
+JOIN pg_class AS c ON c.oid = {here("name")} AND relkind = 'p'"""
 
 
 def find(langgraph: Sequence[str], tables: Sequence[str]) -> Plan[list[Finding]]:
@@ -78,7 +79,7 @@ def find_partitioned(tables: Sequence[str]) -> Plan[list[Finding]]:
 def _bare(definition: str) -> str:
     """Return what an index is, without its schema and what goes without saying."""
     words = re.sub(r" CONCURRENTLY| IF NOT EXISTS| USING btree|(?<= ON )ONLY |;", "", definition)
-    words = re.sub(r"(?<= ON )[^ (]+\.", "", words)
+    words = re.sub(r'(?<= ON )("([^"]|"")*"|[^ (."]+)\.', "", words)
     return re.sub(r"\s+|::text|[()]", "", words).lower()
 
 

@@ -10,18 +10,10 @@ from psycopg.rows import DictRow
 
 from langgraph_sessions.doctor.findings import COMMAND, Finding
 from langgraph_sessions.plans import Fetch, Plan
-from langgraph_sessions.sql import columns, schema
+from langgraph_sessions.sql import schema
 from langgraph_sessions.sql.functions import FUNCTIONS_VERSION
 from langgraph_sessions.sql.migrations import MIGRATIONS
-
-LANGGRAPH_TABLES: Final = (
-    "checkpoints",
-    "checkpoint_blobs",
-    "checkpoint_writes",
-    "checkpoint_migrations",
-)
-OUR_TABLES: Final = tuple(columns.TABLES)
-VERSION_TABLES: Final = ("user_sessions_migrations", "user_sessions_functions")
+from langgraph_sessions.sql.place import LANGGRAPH_TABLES, OUR_TABLES
 
 _SETUP: Final = "call SessionSaver(url).setup() once"
 _UPGRADE: Final = "upgrade the package {} here"
@@ -33,11 +25,13 @@ class Versions:
 
     Attributes:
         found: What there is to tell.
+        tables_are_made: Whether our tables have a version.
         tables_are_newer: Whether our tables are those of a newer version of the package.
         functions_are_newer: Whether our functions are.
     """
 
     found: list[Finding] = field(default_factory=list)
+    tables_are_made: bool = False
     tables_are_newer: bool = False
     functions_are_newer: bool = False
 
@@ -57,6 +51,7 @@ def find(langgraph: Sequence[str], tables: Sequence[str]) -> Plan[Versions]:
     if "user_sessions_functions" in tables:
         (made,) = yield Fetch(schema.FUNCTIONS_VERSION)
     versions = Versions(
+        tables_are_made=sessions["version"] > 0,
         tables_are_newer=sessions["version"] > len(MIGRATIONS),
         functions_are_newer=made["version"] > FUNCTIONS_VERSION,
     )

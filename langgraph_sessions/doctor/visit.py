@@ -17,11 +17,19 @@ from psycopg_pool import ConnectionPool
 from langgraph_sessions.database.database import Database
 from langgraph_sessions.database.deeds import do
 from langgraph_sessions.database.source import Source
-from langgraph_sessions.doctor import columns, functions, indexes, leftovers, versions
+from langgraph_sessions.doctor import (
+    columns,
+    functions,
+    indexes,
+    leftovers,
+    places,
+    rights,
+    versions,
+)
 from langgraph_sessions.doctor.findings import Finding
-from langgraph_sessions.doctor.versions import LANGGRAPH_TABLES, OUR_TABLES, VERSION_TABLES
+from langgraph_sessions.errors import SessionError
 from langgraph_sessions.plans import Fetch, Plan
-from langgraph_sessions.sql.functions import load
+from langgraph_sessions.sql import place, strangers
 
 OLDEST_SERVER: Final = 14
 
@@ -32,34 +40,6 @@ SELECT current_setting('server_version_num')::int / 10000 AS version,
     current_setting('transaction_read_only') = 'on' OR pg_is_in_recovery() AS read_only,
     pg_backend_pid() AS pid"""
 _PID = "SELECT pg_backend_pid() AS pid"
-_TABLES = """
-SELECT name FROM unnest(%(tables)s::text[]) AS name WHERE to_regclass(name) IS NOT NULL"""
-_RIGHTS = """
-SELECT quote_ident(current_user) AS role, name AS of, p AS privilege
-FROM unnest(%(tables)s::text[]) AS name
-CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p
-WHERE (p = 'SELECT' OR name NOT SIMILAR TO '%%(migrations|functions)')
-AND NOT has_table_privilege(to_regclass(name), p)
-UNION ALL
-SELECT quote_ident(current_user), s, 'USAGE'
-FROM pg_attribute CROSS JOIN pg_get_serial_sequence('user_sessions', attname) AS s
-WHERE attrelid = to_regclass('user_sessions') AND attname = 'id' AND NOT attisdropped
-AND NOT has_sequence_privilege(s, 'USAGE')
-UNION ALL
-SELECT quote_ident(current_user), oid::regprocedure::text, 'EXECUTE'
-FROM pg_proc WHERE proname = ANY (%(functions)s) AND pg_function_is_visible(oid)
-AND NOT has_function_privilege(oid, 'EXECUTE')"""
-
-
-# Who else may create in the schema of our tables than its owner and theirs.
-_CREATORS = """
-SELECT DISTINCT quote_ident(nspname) AS schema,
-    CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS role
-FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
-CROSS JOIN aclexplode(nspacl)
-WHERE c.oid = to_regclass('user_sessions') AND privilege_type = 'CREATE'
-AND grantee NOT IN (nspowner, relowner, (SELECT oid FROM pg_roles WHERE rolname = current_user))
-ORDER BY role"""
 
 
 def visit(database: str | None, langgraph: Sequence[str]) -> list[Finding]:
@@ -100,24 +80,32 @@ def examine(langgraph: Sequence[str], announced_pid: int) -> Plan[list[Finding]]
 
 def _inside(langgraph: Sequence[str]) -> Plan[list[Finding]]:
     """Look at the tables, as far as there are any, and one may."""
-    rows = yield Fetch(_TABLES, {"tables": [*LANGGRAPH_TABLES, *OUR_TABLES]})
-    tables = [row["name"] for row in rows]
-    found = yield from _rights(tables)
+    try:
+        there = yield from place.look()
+    except SessionError as error:
+        return [places.no_place(error)]
+    tables = [name for name in place.TABLES if name in there.relations]
+    found = yield from rights.find(tables)
     if found:
         return found
+    if others := strangers.unlike(there, langgraph):
+        return [places.strangers(others)]
     # First those of the tables from which the versions are read.
-    found = yield from columns.find(VERSION_TABLES)
+    found = yield from columns.find(place.VERSION_TABLES)
     if found:
         return found
     known = yield from versions.find(langgraph, tables)
+    if not known.tables_are_made and (others := (yield from strangers.unmade(there))):
+        return [places.strangers(others)]
     if known.has_problems:
         return known.found
     found = yield from columns.find_foreign(tables, langgraph)
     if not known.tables_are_newer:  # What a newer version made of them is its own affair.
-        found += yield from columns.find(OUR_TABLES)
+        found += yield from columns.find(place.OUR_TABLES)
     if found:  # The functions, and indexes, want them.
         return known.found + found
-    found = known.found + (yield from _openness())
+    found = known.found + (yield from rights.find_creators())
+    found += yield from places.find_elsewhere()
     found += yield from indexes.find_partitioned(tables)
     if not known.tables_are_newer:
         found += yield from indexes.find(langgraph, tables)
@@ -173,35 +161,3 @@ def _pooler(announced: int, first: int, later: int) -> Iterator[Finding]:
         "your own need prepare_threshold=None",
         is_problem=False,
     )
-
-
-# --- Rights --------------------------------------------------------------------------------------
-
-
-def _rights(tables: Sequence[str]) -> Plan[list[Finding]]:
-    if "user_sessions" not in tables:
-        return []
-    params = {"tables": tables, "functions": [function.name for function in load()]}
-    rows = yield Fetch(_RIGHTS, params)
-    if not rows:
-        return []
-    role = rows[0]["role"]
-    which = [f"{row['privilege']} on {row['of']}" for row in rows]
-    grants = "; ".join(_grant(row, role) for row in rows)
-    return [Finding("rights", f"the role {role} lacks rights", grants, len(which), which)]
-
-
-def _grant(row: DictRow, role: str) -> str:
-    kind = {"USAGE": "SEQUENCE ", "EXECUTE": "FUNCTION "}.get(row["privilege"], "")
-    return f"GRANT {row['privilege']} ON {kind}{row['of']} TO {role}"
-
-
-def _openness() -> Plan[list[Finding]]:
-    """Tell of those who may put something of their own in place of our functions."""
-    rows = yield Fetch(_CREATORS)
-    if not rows:
-        return []
-    which = [row["role"] for row in rows]
-    what = f"others may create functions in the schema {rows[0]['schema']}, also in place of ours"
-    mend = f"REVOKE CREATE ON SCHEMA {rows[0]['schema']} FROM {', '.join(which)}"
-    return [Finding("schema-open", what, mend, len(which), which, is_problem=False)]

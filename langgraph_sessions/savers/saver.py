@@ -222,8 +222,9 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
         processes at once.
 
         Raises:
-            SessionError: The tables are newer by a breaking migration, the embedded server cannot
-                be started, or this process was forked from the one that opened the connections.
+            SessionError: The tables are newer by a breaking migration, are gone or somebody
+                else's, a search path leads past them, the embedded server cannot be started, or
+                this process was forked from the one that opened the connections.
             ValueError: The connection is not in autocommit mode.
             psycopg.Error: Any error of the database, such as missing rights.
         """

@@ -69,7 +69,7 @@ class Turn:
         while True:
             yield from self._stand_in_line(database, session)
             self._conn = yield from database.connect_deed()
-            yield from database.drive_deed(self._conn, self.lock(session))
+            yield from database.drive_deed(self._conn, self.lock(session, database.place.schema))
             # The current session may be another one since the wait for it began.
             found = yield from self._find(database)
             if found.thread_id == session.thread_id:
@@ -96,7 +96,7 @@ class Turn:
         Raises:
             TimeoutError: It was not so in time.
         """
-        user = pools.address(database.conn), session.user_id
+        user = pools.address(database.conn), database.place.schema, session.user_id
         yield from self._wait_in(LINES.line((*user, session.thread_id), 1), database, session)
         yield from self._wait_in(LINES.line(user, MOST_HELD), database, session)
 
@@ -132,8 +132,8 @@ class Turn:
         assert run is not None
         return run.session
 
-    def lock(self, session: Session) -> Plan[None]:
-        """Lock *session*, in a transaction begun for it.
+    def lock(self, session: Session, schema: str | None) -> Plan[None]:
+        """Lock *session*, whose tables are in *schema*, in a transaction begun for it.
 
         Raises:
             TimeoutError: It was not free in time.
@@ -142,6 +142,6 @@ class Turn:
         yield Execute("BEGIN")
         yield SetLockTimes(f"{left}ms")
         try:
-            yield LockSession(session.user_id, session.thread_id)
+            yield LockSession(schema, session.user_id, session.thread_id)
         except psycopg.errors.LockNotAvailable:
             raise self._not_free(session) from None

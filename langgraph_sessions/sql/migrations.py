@@ -45,6 +45,18 @@ CREATE TABLE IF NOT EXISTS user_sessions_functions (
 )""",
 )
 
+
+def _time(column: str) -> str:
+    """Return SQL for an older tool's time, NULL for one that is none.
+
+    Such as an infinite one, or one that is further ahead than any two zones are apart.
+    """
+    return (
+        f"CASE WHEN {column} BETWEEN '0001-01-10' AND localtimestamp + interval '26 hours' "
+        f"THEN {column} END"
+    )
+
+
 # The first seven columns are the contract's. The ALTERs bring a table of the older tool
 # (SERIAL, TIMESTAMP, nullable) to the same shape and do nothing to a new one; its naive
 # times are read in the connection's time zone, in which that tool's CURRENT_TIMESTAMP was cast:
@@ -61,12 +73,14 @@ CREATE TABLE IF NOT EXISTS user_sessions (
     is_active   BOOLEAN NOT NULL DEFAULT TRUE
 )""",
     f"""
-UPDATE user_sessions SET
+UPDATE user_sessions AS s SET
     title = coalesce(title, '{DEFAULT_TITLE}'),
-    created_at = coalesce(created_at, updated_at, CURRENT_TIMESTAMP),
-    updated_at = coalesce(updated_at, created_at, CURRENT_TIMESTAMP),
+    created_at = coalesce(created, updated, CURRENT_TIMESTAMP),
+    updated_at = coalesce(updated, created, CURRENT_TIMESTAMP),
     is_active = coalesce(is_active, TRUE)
-WHERE title IS NULL OR created_at IS NULL OR updated_at IS NULL OR is_active IS NULL""",
+FROM (SELECT id AS of, {_time("created_at")} AS created, {_time("updated_at")} AS updated
+    FROM user_sessions) AS times
+WHERE id = of AND (title IS NULL OR created IS NULL OR updated IS NULL OR is_active IS NULL)""",
     """
 ALTER TABLE user_sessions
     ALTER id TYPE BIGINT,
@@ -85,10 +99,11 @@ ALTER TABLE user_sessions
         CHECK (status IN ('idle', 'interrupted', 'error')),
     ADD COLUMN current_at TIMESTAMPTZ DEFAULT CURRENT_TIMESTAMP""",
     # An application east of the server's zone left times that lie ahead: all of them are moved back
-    # by as much, which keeps their order. A new table has no rows.
+    # by as much, in seconds, which keeps their order. A new table has no rows.
     """
 UPDATE user_sessions SET created_at = created_at - ahead, updated_at = updated_at - ahead
-FROM (SELECT max(greatest(created_at, updated_at)) - CURRENT_TIMESTAMP AS ahead
+FROM (SELECT make_interval(secs => extract(epoch FROM
+        max(greatest(created_at, updated_at)) - CURRENT_TIMESTAMP)::float8) AS ahead
     FROM user_sessions) AS times WHERE ahead > interval '0'""",
     # A sequence that only the default names becomes the column's; where there is none, one is made.
     """

@@ -14,15 +14,13 @@ from psycopg.rows import DictRow
 
 from langgraph_sessions.errors import SessionError
 from langgraph_sessions.plans import Execute, Fetch, Plan
-from langgraph_sessions.sql import functions, migrations
+from langgraph_sessions.sql import functions, migrations, place, strangers
 from langgraph_sessions.sql.migrations import Migration
 
 logger = logging.getLogger("langgraph_sessions")
 
-_TABLES = """
-SELECT to_regclass('checkpoint_migrations') IS NOT NULL
-    AND to_regclass('user_sessions_migrations') IS NOT NULL
-    AND to_regclass('user_sessions_functions') IS NOT NULL AS are_there"""
+# Those from which the versions are read.
+_TABLES: Final = ("checkpoint_migrations", *place.VERSION_TABLES)
 LANGGRAPH_VERSION: Final = "SELECT coalesce(max(v), -1) AS version FROM checkpoint_migrations"
 # `breaking`: the newest version that the package's before it cannot go on with.
 SESSIONS_VERSION: Final = """
@@ -42,24 +40,30 @@ LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('langgraph_sessions.migrati
 _told: dict[int, object] = {}  # The versions that this process has warned of.
 
 
-def is_current(langgraph: Sequence[str]) -> Plan[bool]:
-    """Say whether both packages' tables, and the functions, are there and up to date.
+def current(langgraph: Sequence[str]) -> Plan[str | None]:
+    """Return the schema in which both packages' tables, and the functions, are up to date.
 
-    Where they are newer than this version of the package, they are; a warning is logged once.
+    `None`: they are not, or are not there. Where they are newer than this version of the package,
+    they are; a warning is logged once.
 
     Raises:
-        SessionError: Our tables are newer, by a breaking migration.
+        SessionError: Our tables are newer, by a breaking migration; some of either package's are
+            gone; those of their names are somebody else's; or as `place.look`.
     """
-    (tables,) = yield Fetch(_TABLES)
-    if not tables["are_there"]:
-        return False
+    found = yield from place.look()
+    strangers.refuse(found, strangers.unlike(found, langgraph))
+    if found.missing(_TABLES):
+        return None
     (versions,) = yield Fetch(_VERSIONS)
     _see_newer(versions)
-    return bool(
-        versions["langgraph"] >= len(langgraph) - 1
-        and versions["version"] >= len(migrations.MIGRATIONS)
-        and versions["functions"] >= functions.FUNCTIONS_VERSION
-    )
+    if (
+        versions["langgraph"] < len(langgraph) - 1
+        or versions["version"] < len(migrations.MIGRATIONS)
+        or versions["functions"] < functions.FUNCTIONS_VERSION
+    ):
+        return None
+    found.refuse_gaps()
+    return found.schema
 
 
 def _see_newer(sessions: DictRow) -> None:
@@ -75,8 +79,8 @@ def _see_newer(sessions: DictRow) -> None:
         logger.warning("%s, and goes on: upgrade the package", newer)
 
 
-def migrate(langgraph: Sequence[str]) -> Plan[None]:
-    """Bring both packages' tables up to date; to be run in one transaction.
+def migrate(langgraph: Sequence[str]) -> Plan[str]:
+    """Bring both packages' tables up to date, in one transaction; return their schema.
 
     *langgraph* is LangGraph's own list of migrations. Their indexes are built without
     CONCURRENTLY, which no transaction allows and whose waiting for one another is what
@@ -84,19 +88,36 @@ def migrate(langgraph: Sequence[str]) -> Plan[None]:
 
     Raises:
         SessionError: Our tables are newer than this version of the package, by a breaking
-            migration.
+            migration; some of either package's are gone; those of their names are somebody
+            else's; or as `place.look`.
     """
     yield Fetch(LOCK)
+    there = yield from place.look()
+    yield from place.pin()
+    strangers.refuse(there, strangers.unlike(there, langgraph))
+    version = 0 if there.missing(["user_sessions_migrations"]) else (yield from _version())
+    if version == 0:
+        strangers.refuse(there, (yield from strangers.unmade(there)))
+    yield from _upgrade_langgraph(langgraph)
+    for table in migrations.VERSION_TABLES:
+        yield Execute(table)
+    yield from _upgrade(version)
+    (yield from place.look()).refuse_gaps()
+    return there.schema
+
+
+def _version() -> Plan[int]:
+    (sessions,) = yield Fetch(SESSIONS_VERSION)
+    _see_newer(sessions)
+    return int(sessions["version"])
+
+
+def _upgrade_langgraph(langgraph: Sequence[str]) -> Plan[None]:
     yield Execute(langgraph[0])
     (checkpoints,) = yield Fetch(LANGGRAPH_VERSION)
     for version in range(checkpoints["version"] + 1, len(langgraph)):
         yield Execute(langgraph[version].replace("CONCURRENTLY", ""))
         yield Execute("INSERT INTO checkpoint_migrations (v) VALUES (%(v)s)", {"v": version})
-    for table in migrations.VERSION_TABLES:
-        yield Execute(table)
-    (sessions,) = yield Fetch(SESSIONS_VERSION)
-    _see_newer(sessions)
-    yield from _upgrade(sessions["version"])
 
 
 def _upgrade(version: int) -> Plan[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -214,11 +215,23 @@ SELECT set_config('lock_timeout', %(milliseconds)s, TRUE),
 
 @dataclass(frozen=True)
 class LockSession(Statement):
-    """Wait for a session's lock, which is the transaction's; nobody waits for another user."""
+    """Wait for a session's lock, which is the transaction's; nobody waits for another user.
 
+    Its key has 64 bits, as PostgreSQL's have: of SHA-256, so that nobody can make up a thread id,
+    or come by a schema, with the key of another's session. Not of PostgreSQL's own hash functions:
+    these can be inverted.
+    """
+
+    schema: str | None
     user_id: str
     thread_id: str
 
-    sql: ClassVar[str] = """
-SELECT pg_advisory_xact_lock(hashtextextended(jsonb_build_array(
-    'langgraph_sessions', %(user_id)s::text, %(thread_id)s::text)::text, 0))::text AS locked"""
+    sql: ClassVar[str] = "SELECT pg_advisory_xact_lock(%(key)s::bigint)::text AS locked"
+
+    @property
+    def params(self) -> Params:
+        """The key."""
+        # None of these has a NUL in it: no others are the same text.
+        name = f"langgraph_sessions\0{self.schema}\0{self.user_id}\0{self.thread_id}"
+        digest = hashlib.sha256(name.encode()).digest()
+        return {"key": int.from_bytes(digest[:8], "big", signed=True)}

@@ -15,6 +15,8 @@ from langgraph.graph import START, MessagesState, StateGraph
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from langgraph_sessions import AsyncSessionSaver, ConcurrentRunError, SessionError, SessionSaver
+from langgraph_sessions.plans import vouched
+from langgraph_sessions.sql.sessions import LockSession
 from tests.servers import Server, terminate_backends, until
 from tests.support import Chat, psycopg_pool_options, texts
 
@@ -199,8 +201,8 @@ async def test_who_waits_for_a_session_and_is_killed_waits_again_or_raises(
         holds = "SELECT FROM pg_stat_activity WHERE wait_event = 'advisory'"
         with psycopg.connect(url, autocommit=True) as conn:
             conn.execute("BEGIN")
-            lock = "SELECT pg_advisory_xact_lock(hashtextextended('langgraph_sessions ' || %s, 0))"
-            conn.execute(lock, [session.thread_id])
+            lock = LockSession("public", "alice", session.thread_id)
+            conn.execute(vouched(lock.sql), lock.params)
             waiter = asyncio.create_task(_enter(other))
             with psycopg.connect(url, autocommit=True) as admin:
                 await until(lambda: admin.execute(holds).fetchall())

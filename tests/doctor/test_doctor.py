@@ -27,10 +27,14 @@ CHECKPOINT = (
     "INSERT INTO checkpoints (thread_id, checkpoint_id, checkpoint, metadata) "
     "VALUES ('t', '1', '{}', '{}')"
 )
+UNVERSIONED = [
+    f"{table} looks like this package's, but no row of user_sessions_migrations says so"
+    for table in ("session_threads", "session_users", "session_reservations", "user_sessions")
+]
 BREAKAGES = [
     ("schema-old", [], "DROP SCHEMA public CASCADE; CREATE SCHEMA public"),
-    ("schema-old", [], "DELETE FROM user_sessions_migrations"),
-    ("schema-old", [], "DROP TABLE user_sessions_migrations"),
+    ("table-foreign", UNVERSIONED, "DELETE FROM user_sessions_migrations"),
+    ("table-foreign", UNVERSIONED, "DROP TABLE user_sessions_migrations"),
     ("schema-old", [], "DELETE FROM checkpoint_migrations WHERE v > 4"),
     (
         "schema-new",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import psycopg
@@ -36,24 +37,24 @@ def test_the_session_is_the_one_that_a_run_would_go_to() -> None:
 
 def test_a_lock_is_a_transactions() -> None:
     """Without a timeout it is waited for as long as it takes."""
-    assert play(turn().lock(session()), [], [], []).asked == [
+    assert play(turn().lock(session(), "public"), [], [], []).asked == [
         Execute("BEGIN"),
         SetLockTimes("0ms"),
-        LockSession("alice", "t"),
+        LockSession("public", "alice", "t"),
     ]
 
 
 @pytest.mark.parametrize(("timeout", "most"), [(0, 1), (0.5, 500), (60, 60_000)])
 def test_what_is_left_of_the_time_is_waited(timeout: float, most: int) -> None:
     """In milliseconds, of which 0 would be for ever."""
-    _, times, _ = play(turn(timeout=timeout).lock(session()), [], [], []).asked
+    _, times, _ = play(turn(timeout=timeout).lock(session(), "public"), [], [], []).asked
     assert 1 <= int(times.milliseconds.removesuffix("ms")) <= most
 
 
 def test_a_session_that_is_not_free_in_time_is_told() -> None:
     """The error names the session, and the time."""
     refused = psycopg.errors.LockNotAvailable("canceling statement due to lock timeout")
-    error = play(turn(timeout=1).lock(session()), [], [], refused).error
+    error = play(turn(timeout=1).lock(session(), "public"), [], [], refused).error
     assert isinstance(error, TimeoutError)
     assert str(error) == "session 't' was not free within 1.0 seconds"
 
@@ -67,3 +68,14 @@ def test_a_wrong_timeout_is_named(timeout: Any, error: type[Exception]) -> None:
     """Before anything is asked."""
     with pytest.raises(error, match="timeout"):
         turn(timeout=timeout)
+
+
+def test_a_locks_key_is_of_a_hash_that_cannot_be_inverted() -> None:
+    """It begins a SHA-256 of schema, user and thread id, so that nobody makes up another."""
+    digest = hashlib.sha256(b"langgraph_sessions\0public\0alice\0t").digest()
+    assert LockSession("public", "alice", "t").params == {
+        "key": int.from_bytes(digest[:8], "big", signed=True)
+    }
+    others = [("public", "bob", "t"), ("tenant", "alice", "t"), ("public", "alice", "u")]
+    keys = {str(LockSession(*other).params) for other in others}
+    assert len(keys | {str(LockSession("public", "alice", "t").params)}) == 4

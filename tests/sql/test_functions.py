@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "2fa80d49262947e5cb3049b2b48a5a038ccf6efcf20bdd7eee71175deb5a7029"
+DIGEST = "ac9ccd255c28cce081468835a5dedb6919b9db8dffaa4e078e1bf9295ac68fe7"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"
@@ -60,6 +60,17 @@ def test_what_runs_call_takes_one_jsonb(name: str) -> None:
     """The signature of what workers of several versions call never changes."""
     (function,) = (f for f in functions.load() if f.name == f"user_sessions_{name}")
     assert function.arguments == "p jsonb"
+
+
+def test_every_call_names_its_schema_or_is_of_ours() -> None:
+    """What PostgreSQL has is called with `pg_catalog.`, in whatever schema others may create."""
+    grammar = {"bit", "coalesce", "greatest", "nullif", "position", "substring"}
+    for function in functions.load():
+        code = re.sub(r"--.*|'[^']*'", "", function.body)
+        calls = set(re.findall(r"(?<![\w.$])(\w+)\(", code))
+        ours = {call for call in calls if call.startswith("user_sessions_")}
+        assert calls - ours <= grammar, function.name
+        assert not re.search(r"->>? '[^']*'(?!::text)", function.body), function.name
 
 
 def test_absent_keys_have_defaults_and_unknown_ones_are_ignored(db: Db) -> None:

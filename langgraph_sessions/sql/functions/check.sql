@@ -17,18 +17,21 @@ RETURNS void LANGUAGE plpgsql AS $$
 -- The caller holds the thread's row: of two runs that save at once, the second sees what the
 -- first saved.
 BEGIN
-    IF NOT coalesce((p ->> 'checked')::boolean, FALSE)
-    OR split_part(p_last_save, '.', 1) = split_part(p ->> 'save', '.', 1) THEN
+    IF NOT coalesce((p ->> 'checked'::text)::boolean, FALSE)
+    OR pg_catalog.split_part(p_last_save, '.', 1)
+        = pg_catalog.split_part(p ->> 'save'::text, '.', 1)
+    THEN
         RETURN;
     END IF;
-    IF p_last_save IS DISTINCT FROM p ->> 'seen' OR (
+    IF p_last_save IS DISTINCT FROM p ->> 'seen'::text OR (
         -- Ordered, and not with EXISTS, whose plan would read all of a long conversation that makes
         -- up most of its table.
-        SELECT TRUE FROM checkpoints WHERE thread_id = p ->> 'thread_id' AND checkpoint_ns = ''
-        AND checkpoint_id > p ->> 'base' AND checkpoint_id IS DISTINCT FROM p ->> 'own'
-        AND coalesce(metadata ->> 'source', '') NOT IN ('update', 'fork')
+        SELECT TRUE FROM checkpoints
+        WHERE thread_id = p ->> 'thread_id'::text AND checkpoint_ns = ''
+        AND checkpoint_id > p ->> 'base'::text AND checkpoint_id IS DISTINCT FROM p ->> 'own'::text
+        AND coalesce(metadata ->> 'source'::text, '') NOT IN ('update', 'fork')
         ORDER BY checkpoint_id DESC LIMIT 1
     ) THEN
-        RAISE EXCEPTION 'another run of %', p ->> 'thread_id' USING ERRCODE = 'LGS04';
+        RAISE EXCEPTION 'another run of %', p ->> 'thread_id'::text USING ERRCODE = 'LGS04';
     END IF;
 END $$;

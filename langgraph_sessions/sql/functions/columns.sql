@@ -5,11 +5,13 @@ RETURNS text LANGUAGE sql STABLE AS $$
 --
 -- Not the copy's own: id and thread_id. Nor what only the table itself can give: computed
 -- columns, and those that are unique by themselves, which get their default.
-SELECT string_agg(concat(p_alias || '.', quote_ident(a.attname)), ', ' ORDER BY a.attnum)
-FROM pg_attribute AS a
-WHERE a.attrelid = p_table::regclass AND a.attnum > 0 AND NOT a.attisdropped
+SELECT pg_catalog.string_agg(
+    pg_catalog.concat(p_alias || '.', pg_catalog.quote_ident(a.attname::text)),
+    ', ' ORDER BY a.attnum)
+FROM pg_catalog.pg_attribute AS a
+WHERE a.attrelid = p_table::regclass::oid AND a.attnum > 0 AND NOT a.attisdropped
 AND a.attname NOT IN ('id', 'thread_id') AND a.attgenerated = '' AND a.attidentity = ''
 AND NOT EXISTS (
-    SELECT FROM pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisunique
+    SELECT FROM pg_catalog.pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisunique
     AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum)
 $$;

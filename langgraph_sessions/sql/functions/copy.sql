@@ -22,37 +22,38 @@ DECLARE name text;
 BEGIN
     IF p_checkpoint_id IS NULL THEN
         FOREACH name IN ARRAY ARRAY['checkpoints', 'checkpoint_blobs', 'checkpoint_writes'] LOOP
-            EXECUTE format($query$
+            EXECUTE pg_catalog.format($query$
                 INSERT INTO %1$I (thread_id, %2$s)
                 SELECT $2, %2$s FROM %1$I WHERE thread_id = $1
             $query$, name, user_sessions_columns(name, NULL)) USING p_source, p_target;
         END LOOP;
         RETURN;
     END IF;
-    EXECUTE format($query$
+    EXECUTE pg_catalog.format($query$
         INSERT INTO checkpoints (thread_id, %1$s)
         WITH line AS MATERIALIZED (SELECT * FROM user_sessions_line($1, $3)),
         before AS MATERIALIZED (
-            SELECT line_ns, array_agg(line_id) AS ids FROM line WHERE NOT is_end GROUP BY line_ns)
+            SELECT line_ns, pg_catalog.array_agg(line_id) AS ids
+            FROM line WHERE NOT is_end GROUP BY line_ns)
         SELECT $2, %1$s FROM checkpoints
         WHERE thread_id = $1 AND ((checkpoint_ns, checkpoint_id) IN (
             SELECT line_ns, line_id FROM line
         ) OR EXISTS (
-            SELECT FROM before WHERE metadata -> 'parents' ->> line_ns = ANY (ids)
+            SELECT FROM before WHERE metadata -> 'parents'::text ->> line_ns = ANY (ids)
             AND CASE line_ns WHEN '' THEN checkpoint_ns <> ''
-                ELSE starts_with(checkpoint_ns, line_ns || '|') END))
+                ELSE pg_catalog.starts_with(checkpoint_ns, line_ns || '|') END))
     $query$, user_sessions_columns('checkpoints', NULL))
     USING p_source, p_target, p_checkpoint_id;
-    EXECUTE format($query$
+    EXECUTE pg_catalog.format($query$
         INSERT INTO checkpoint_writes (thread_id, %1$s)
         WITH ends AS MATERIALIZED (
             SELECT line_ns, line_id, asks FROM user_sessions_line($1, $3) WHERE is_end),
         asked AS MATERIALIZED (
-            SELECT e.line_ns, w.task_id, max(w.task_path) AS task_path,
-                coalesce(min(w.idx) FILTER (WHERE w.idx >= 0) > 1, FALSE) AS again
+            SELECT e.line_ns, w.task_id, pg_catalog.max(w.task_path) AS task_path,
+                coalesce(pg_catalog.min(w.idx) FILTER (WHERE w.idx >= 0) > 1, FALSE) AS again
             FROM ends AS e JOIN checkpoint_writes AS w
                 ON w.thread_id = $1 AND w.checkpoint_ns = line_ns AND w.checkpoint_id = line_id
-            GROUP BY e.line_ns, w.task_id HAVING bool_or(w.channel = '__interrupt__'))
+            GROUP BY e.line_ns, w.task_id HAVING pg_catalog.bool_or(w.channel = '__interrupt__'))
         SELECT $2, %2$s FROM checkpoint_writes AS w
         JOIN checkpoints AS c USING (checkpoint_ns, checkpoint_id)
         LEFT JOIN ends AS e ON (line_ns, line_id) = (w.checkpoint_ns, w.checkpoint_id)
@@ -68,11 +69,11 @@ BEGIN
     $query$, user_sessions_columns('checkpoint_writes', NULL),
         user_sessions_columns('checkpoint_writes', 'w'))
     USING p_source, p_target, p_checkpoint_id;
-    EXECUTE format($query$
+    EXECUTE pg_catalog.format($query$
         INSERT INTO checkpoint_blobs (thread_id, %1$s)
         SELECT DISTINCT ON (b.checkpoint_ns, b.channel, b.version) $2, %2$s
         FROM checkpoints AS c
-        CROSS JOIN LATERAL jsonb_each_text(c.checkpoint -> 'channel_versions') AS v
+        CROSS JOIN LATERAL pg_catalog.jsonb_each_text(c.checkpoint -> 'channel_versions'::text) AS v
         JOIN checkpoint_blobs AS b ON b.thread_id = $1 AND b.checkpoint_ns = c.checkpoint_ns
             AND b.channel = v.key AND b.version = v.value
         WHERE c.thread_id = $2

@@ -17,19 +17,19 @@ RETURNS jsonb LANGUAGE plpgsql AS $$
 --   checkpoint_id: copy up to there; absent: all of it
 --   title: the copy's; absent: that of the source
 DECLARE
-    p_source text := p ->> 'source';
-    p_target text := p ->> 'target';
-    p_user_id text := p ->> 'user_id';
-    p_agent text := p ->> 'agent';
-    p_checkpoint_id text := p ->> 'checkpoint_id';
-    p_title text := p ->> 'title';
+    p_source text := p ->> 'source'::text;
+    p_target text := p ->> 'target'::text;
+    p_user_id text := p ->> 'user_id'::text;
+    p_agent text := p ->> 'agent'::text;
+    p_checkpoint_id text := p ->> 'checkpoint_id'::text;
+    p_title text := p ->> 'title'::text;
     s user_sessions;
     head text;
 BEGIN
     PERFORM FROM session_threads WHERE thread_id = p_source FOR NO KEY UPDATE;
-    SELECT * INTO s FROM user_sessions WHERE thread_id = p_source;
-    IF (p_user_id IS NOT NULL AND s.user_id IS DISTINCT FROM p_user_id)
-    OR (p_agent IS NOT NULL AND s.agent IS DISTINCT FROM p_agent) THEN
+    SELECT * INTO s FROM user_sessions WHERE thread_id::text = p_source;
+    IF (p_user_id IS NOT NULL AND s.user_id::text IS DISTINCT FROM p_user_id)
+    OR (p_agent IS NOT NULL AND s.agent::text IS DISTINCT FROM p_agent) THEN
         RAISE EXCEPTION 'no session % of this user', p_source USING ERRCODE = 'LGS01';
     END IF;
     IF NOT user_sessions_free(p_target)
@@ -53,19 +53,19 @@ BEGIN
     IF p_title IS NOT NULL THEN
         s.title := p_title; s.title_source := 'user';
     END IF;
-    s.created_at := now();
+    s.created_at := pg_catalog.now();
     IF p_user_id IS NOT NULL THEN
         s.is_active := TRUE;
-        s.updated_at := user_sessions_latest(s.user_id); s.current_at := s.updated_at;
+        s.updated_at := user_sessions_latest(s.user_id::text); s.current_at := s.updated_at;
     ELSE
         s.updated_at := s.updated_at - interval '1 microsecond'; s.current_at := NULL;
     END IF;
     s.titler_called := FALSE;
     s.status := user_sessions_status(p_target);
     INSERT INTO session_threads (thread_id, user_id) VALUES (p_target, s.user_id);
-    EXECUTE format($query$
+    EXECUTE pg_catalog.format($query$
         INSERT INTO user_sessions (thread_id, %1$s)
         SELECT thread_id, %1$s FROM (SELECT ($1).*) AS s RETURNING *
     $query$, user_sessions_columns('user_sessions', NULL)) INTO s USING s;
-    RETURN to_jsonb(s);
+    RETURN pg_catalog.to_jsonb(s);
 END $$;

@@ -11,11 +11,12 @@ RETURNS TABLE (line_ns text, line_id text, is_end boolean, asks boolean) LANGUAG
             SELECT FROM checkpoint_writes WHERE thread_id = p_thread_id AND checkpoint_ns = ''
             AND checkpoint_id = p_checkpoint_id AND channel = '__interrupt__') AS asks
         UNION ALL
-        (SELECT c.checkpoint_ns, max(c.checkpoint_id), TRUE, TRUE
+        (SELECT c.checkpoint_ns, pg_catalog.max(c.checkpoint_id), TRUE, TRUE
         FROM checkpoints AS c
         JOIN checkpoint_writes AS w USING (thread_id, checkpoint_ns, checkpoint_id)
         WHERE c.thread_id = p_thread_id AND c.checkpoint_ns <> ''
-        AND c.metadata -> 'parents' ->> '' = p_checkpoint_id AND w.channel = '__interrupt__'
+        AND c.metadata -> 'parents'::text ->> ''::text = p_checkpoint_id
+        AND w.channel = '__interrupt__'
         GROUP BY c.checkpoint_ns)
     ), line AS (
         SELECT * FROM ends

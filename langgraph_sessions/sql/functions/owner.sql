@@ -4,9 +4,10 @@ RETURNS text LANGUAGE sql IMMUTABLE AS $$
 -- configurable: text or a whole number, as a run's user_id may be.
 -- Empty text is nobody: LangGraph's server without authentication.
     SELECT CASE
-        WHEN jsonb_typeof(owner) = 'string' THEN owner #>> '{}'
-        WHEN jsonb_typeof(owner) = 'number' AND owner #>> '{}' !~ '[.eE]' THEN owner #>> '{}'
+        WHEN pg_catalog.jsonb_typeof(owner) = 'string' THEN owner #>> '{}'::text[]
+        WHEN pg_catalog.jsonb_typeof(owner) = 'number' AND owner #>> '{}'::text[] !~ '[.eE]'
+        THEN owner #>> '{}'::text[]
     END FROM coalesce(
-    nullif(p_metadata -> 'langgraph_auth_user_id', '""'),
-    nullif(p_metadata -> 'user_id', '""')) AS owner
+    nullif(p_metadata -> 'langgraph_auth_user_id'::text, '""'),
+    nullif(p_metadata -> 'user_id'::text, '""')) AS owner
 $$;

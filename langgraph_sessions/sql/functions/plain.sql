@@ -7,7 +7,8 @@ RETURNS boolean LANGUAGE plpgsql AS $$
 -- for checkpoints then. So of two at the same instant the second sees the first: each statement of
 -- a function sees what was committed before it.
 BEGIN
-    PERFORM pg_advisory_xact_lock_shared(user_sessions_thread_key(p ->> 'thread_id'));
-    RETURN NOT EXISTS (SELECT FROM session_threads WHERE thread_id = p ->> 'thread_id')
+    PERFORM pg_catalog.pg_advisory_xact_lock_shared(
+        user_sessions_thread_key(p ->> 'thread_id'::text));
+    RETURN NOT EXISTS (SELECT FROM session_threads WHERE thread_id = p ->> 'thread_id'::text)
         OR user_sessions_refuse(p);
 END $$;

@@ -23,17 +23,17 @@ RETURNS jsonb LANGUAGE plpgsql AS $$
 --   own, task, channels: see user_sessions_status_after
 --   at: when it was saved, if the database was away then; else it is saved now
 DECLARE
-    p_user_id text := p ->> 'user_id';
-    p_thread_id text := p ->> 'thread_id';
-    p_agent text := p ->> 'agent';
-    p_known boolean := coalesce((p ->> 'known')::boolean, FALSE);
-    p_first boolean := coalesce((p ->> 'first')::boolean, FALSE);
-    p_title text := p ->> 'title';
-    p_message_title text := p ->> 'message_title';
-    p_is_active boolean := (p ->> 'is_active')::boolean;
-    p_make_current boolean := coalesce((p ->> 'make_current')::boolean, TRUE);
-    p_save text := p ->> 'save';
-    p_at timestamptz := (p ->> 'at')::timestamptz;
+    p_user_id text := p ->> 'user_id'::text;
+    p_thread_id text := p ->> 'thread_id'::text;
+    p_agent text := p ->> 'agent'::text;
+    p_known boolean := coalesce((p ->> 'known'::text)::boolean, FALSE);
+    p_first boolean := coalesce((p ->> 'first'::text)::boolean, FALSE);
+    p_title text := p ->> 'title'::text;
+    p_message_title text := p ->> 'message_title'::text;
+    p_is_active boolean := (p ->> 'is_active'::text)::boolean;
+    p_make_current boolean := coalesce((p ->> 'make_current'::text)::boolean, TRUE);
+    p_save text := p ->> 'save'::text;
+    p_at timestamptz := (p ->> 'at'::text)::timestamptz;
     t session_threads;
     s user_sessions;
     old user_sessions;
@@ -42,10 +42,10 @@ DECLARE
 BEGIN
     IF NOT p_known THEN
         -- No save of nobody's goes on meanwhile: see user_sessions_plain.
-        PERFORM pg_advisory_xact_lock(user_sessions_thread_key(p_thread_id));
+        PERFORM pg_catalog.pg_advisory_xact_lock(user_sessions_thread_key(p_thread_id));
         -- What is left of a session that somebody deleted by SQL.
         DELETE FROM session_threads WHERE thread_id = p_thread_id AND NOT EXISTS (
-            SELECT FROM user_sessions WHERE thread_id = p_thread_id);
+            SELECT FROM user_sessions WHERE thread_id::text = p_thread_id);
         -- Of two that make the thread's row at once, the second waits here for the first.
         INSERT INTO session_threads (thread_id, user_id, last_save)
         VALUES (p_thread_id, p_user_id, p_save) ON CONFLICT (thread_id) DO NOTHING;
@@ -53,11 +53,11 @@ BEGIN
             -- What others saved meanwhile, to a thread that was new, is not the user's.
             IF EXISTS (
                 SELECT FROM checkpoints WHERE thread_id = p_thread_id
-                AND checkpoint_id IS DISTINCT FROM p ->> 'own'
+                AND checkpoint_id IS DISTINCT FROM p ->> 'own'::text
             ) AND user_sessions_thread_owner(p_thread_id) IS DISTINCT FROM p_user_id THEN
                 RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = 'LGS01';
             END IF;
-            PERFORM user_sessions_check(p, p ->> 'seen');
+            PERFORM user_sessions_check(p, p ->> 'seen'::text);
             INSERT INTO user_sessions
                 (user_id, thread_id, agent, title, title_source, is_active, status,
                 created_at, updated_at, current_at)
@@ -67,10 +67,10 @@ BEGIN
                 CASE WHEN p_title IS NOT NULL THEN 'user'
                      WHEN p_message_title IS NOT NULL THEN 'message' ELSE 'default' END,
                 coalesce(p_is_active, TRUE), user_sessions_status_after(p_thread_id, p),
-                coalesce(p_at, clock_timestamp()), used,
+                coalesce(p_at, pg_catalog.clock_timestamp()), used,
                 CASE WHEN p_make_current THEN used END)
             RETURNING * INTO s;
-            RETURN to_jsonb(s);
+            RETURN pg_catalog.to_jsonb(s);
         END IF;
     END IF;
     SELECT * INTO t FROM session_threads WHERE thread_id = p_thread_id FOR NO KEY UPDATE;
@@ -78,14 +78,14 @@ BEGIN
         -- A session that somebody made by SQL.
         INSERT INTO session_threads (thread_id, user_id)
         SELECT thread_id, user_id FROM user_sessions
-        WHERE user_id = p_user_id AND thread_id = p_thread_id
+        WHERE user_id::text = p_user_id AND thread_id::text = p_thread_id
         ON CONFLICT (thread_id) DO NOTHING;
         SELECT * INTO t FROM session_threads WHERE thread_id = p_thread_id FOR NO KEY UPDATE;
     END IF;
     SELECT * INTO s FROM user_sessions
-    WHERE user_id = p_user_id AND thread_id = p_thread_id FOR NO KEY UPDATE;
-    IF s.id IS NULL OR t.user_id IS DISTINCT FROM p_user_id
-    OR (p_agent IS NOT NULL AND s.agent IS DISTINCT FROM p_agent) THEN
+    WHERE user_id::text = p_user_id AND thread_id::text = p_thread_id FOR NO KEY UPDATE;
+    IF s.id IS NULL OR t.user_id::text IS DISTINCT FROM p_user_id
+    OR (p_agent IS NOT NULL AND s.agent::text IS DISTINCT FROM p_agent) THEN
         RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = 'LGS01';
     END IF;
     PERFORM user_sessions_check(p, t.last_save);
@@ -104,11 +104,11 @@ BEGIN
         s.updated_at := greatest(s.updated_at, used);
         s.current_at := CASE WHEN p_make_current THEN s.updated_at ELSE s.current_at END;
     END IF;
-    IF s IS DISTINCT FROM old THEN
+    IF NOT pg_catalog.record_eq(s, old) THEN
         UPDATE user_sessions SET title = s.title, title_source = s.title_source,
             status = s.status, is_active = s.is_active, updated_at = s.updated_at,
             current_at = s.current_at
-        WHERE user_id = p_user_id AND thread_id = p_thread_id;
+        WHERE user_id::text = p_user_id AND thread_id::text = p_thread_id;
     END IF;
-    RETURN to_jsonb(s);
+    RETURN pg_catalog.to_jsonb(s);
 END $$;

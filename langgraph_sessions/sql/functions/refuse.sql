@@ -5,9 +5,9 @@ RETURNS boolean LANGUAGE plpgsql AS $$
 -- Its keys: user_id, thread_id.
 BEGIN
     IF EXISTS (SELECT FROM session_threads
-        WHERE thread_id = p ->> 'thread_id' AND user_id = p ->> 'user_id')
+        WHERE thread_id = p ->> 'thread_id'::text AND user_id::text = p ->> 'user_id'::text)
     THEN
-        RAISE EXCEPTION 'another run of %', p ->> 'thread_id' USING ERRCODE = 'LGS04';
+        RAISE EXCEPTION 'another run of %', p ->> 'thread_id'::text USING ERRCODE = 'LGS04';
     END IF;
-    RAISE EXCEPTION 'no session % of this user', p ->> 'thread_id' USING ERRCODE = 'LGS01';
+    RAISE EXCEPTION 'no session % of this user', p ->> 'thread_id'::text USING ERRCODE = 'LGS01';
 END $$;

@@ -17,19 +17,22 @@ DECLARE
 BEGIN
     SELECT checkpoint_id INTO head FROM checkpoints
     WHERE thread_id = p_thread_id AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT 1;
-    head := greatest(head, p ->> 'own');
-    SELECT max(CASE WHEN asks THEN 'interrupted' WHEN fails THEN 'error' END) INTO found FROM (
-        SELECT bool_or(channel = '__interrupt__') AS asks, bool_or(channel = '__error__') AS fails
+    head := greatest(head, p ->> 'own'::text);
+    SELECT pg_catalog.max(CASE WHEN asks THEN 'interrupted' WHEN fails THEN 'error' END)
+    INTO found FROM (
+        SELECT pg_catalog.bool_or(channel = '__interrupt__') AS asks,
+            pg_catalog.bool_or(channel = '__error__') AS fails
         FROM (
             SELECT task_id, channel, idx >= 0 AS is_output FROM checkpoint_writes
             WHERE thread_id = p_thread_id AND checkpoint_ns = '' AND checkpoint_id = head
             AND NOT (channel = '__error__' AND type = 'msgpack'
                 AND position('CancelledError('::bytea IN substring(blob FOR 18)) > 0)
             UNION ALL
-            SELECT p ->> 'task', channel, left(channel, 2) <> '__'
-            FROM jsonb_array_elements_text(p -> 'channels') AS channel WHERE head = p ->> 'own'
+            SELECT p ->> 'task'::text, channel, pg_catalog.left(channel, 2) <> '__'
+            FROM pg_catalog.jsonb_array_elements_text(p -> 'channels'::text) AS channel
+            WHERE head = p ->> 'own'::text
         ) AS writes
-        GROUP BY task_id HAVING NOT bool_or(is_output)
+        GROUP BY task_id HAVING NOT pg_catalog.bool_or(is_output)
     ) AS tasks;
     RETURN coalesce(found, 'idle');
 END $$;

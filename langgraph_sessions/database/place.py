@@ -1,0 +1,64 @@
+"""That all connections of a saver lead to one place: the tables found on first use."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import psycopg
+
+from langgraph_sessions.errors import SessionError
+from langgraph_sessions.plans import Plan
+from langgraph_sessions.sql import place
+
+_NEVER = object()
+
+
+class Place:
+    """The schema of the tables, and which connections are known to lead there.
+
+    A connection is asked when it is first used, and again when the server says that its
+    search_path has changed: from version 18 on it does so by itself. So no turn costs a round trip.
+
+    Attributes:
+        schema: The schema; `None` before first use.
+    """
+
+    def __init__(self) -> None:
+        """Know no place yet."""
+        self.schema: str | None = None
+        self._paths: WeakKeyDictionary[Any, object] = WeakKeyDictionary()
+
+    def found(self, conn: Any, schema: str) -> None:
+        """Note that *schema* is the place, to which *conn* leads."""
+        self.schema = schema
+        self._paths[conn] = _path(conn)
+
+    def knows(self, conn: Any) -> bool:
+        """Say whether *conn* need not be asked."""
+        return self.schema is None or self._paths.get(conn, _NEVER) == _path(conn)
+
+    def ask(self, conn: Any) -> Plan[None]:
+        """See that *conn* leads here.
+
+        Raises:
+            SessionError: It leads elsewhere, or past the tables.
+        """
+        assert self.schema is not None
+        yield from place.settle(self.schema)
+        self._paths[conn] = _path(conn)
+
+
+def _path(conn: Any) -> bytes | None:
+    """Return the search path that the server has told of, if it tells."""
+    path: bytes | None = conn.pgconn.parameter_status(b"search_path")
+    return path
+
+
+def missing(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> SessionError:
+    """Return the error for a database without our tables."""
+    where = f"database {conn.info.dbname!r} at {conn.info.host or 'localhost'}"
+    return SessionError(
+        f"the tables of langgraph-sessions are missing or out of date in {where}: call "
+        "setup() once, or leave auto_setup on"
+    )
