@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Header, HTTPException
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel
-
 from langgraph_sessions import AsyncSessionSaver, ConcurrentRunError, Session
 from langgraph_sessions import SessionError, SessionNotFoundError, SessionPage
 from langgraph_sessions.offline import chat_graph, chat_model
