@@ -7,7 +7,7 @@ from datetime import UTC
 from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from langgraph_sessions import SessionError
@@ -58,10 +58,14 @@ JSON: Final = st.recursive(
 OBJECTS: Final = st.dictionaries(WORDS, JSON, max_size=5)
 
 
-def profile(examples: int) -> settings:
-    """Return how many examples are drawn; each touches a database, and takes what it takes."""
+def profile(examples: int, *, shrinks: bool = True) -> settings:
+    """Return how many examples are drawn; each touches a database, and takes what it takes.
+
+    Where one takes long, what fails is not made smaller.
+    """
     return settings(
         max_examples=examples,
+        phases=[phase for phase in Phase if shrinks or phase != Phase.shrink],
         deadline=None,
         database=None,
         print_blob=True,
