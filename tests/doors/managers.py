@@ -105,6 +105,41 @@ async def delete(v: Visit) -> Any:
     return await v.sessions("delete_session", v.thread_id)
 
 
+@managers("sessions.get_messages")
+async def get_messages(v: Visit) -> Any:
+    return await v.sessions("get_messages", v.thread_id)
+
+
+@managers("sessions.get_messages")
+async def get_messages_at_a_checkpoint(v: Visit) -> Any:
+    return await v.sessions("get_messages", v.thread_id, checkpoint_id=v.checkpoint_id())
+
+
+@managers("sessions.list_checkpoints")
+async def list_checkpoints(v: Visit) -> Any:
+    return await v.sessions("list_checkpoints", v.thread_id)
+
+
+@managers("sessions.list_checkpoints")
+async def list_checkpoints_before_one(v: Visit) -> Any:
+    return await v.sessions("list_checkpoints", v.thread_id, before=v.checkpoint_id(-1))
+
+
+@managers("sessions.iter_sessions")
+async def iterate(v: Visit) -> Any:
+    return [dict(session) for session in await v.sessions("iter_sessions")]
+
+
+@managers("sessions.transfer_sessions")
+async def transfer(v: Visit) -> Any:
+    return await v.sessions("transfer_sessions", "carol", thread_id=v.thread_id)
+
+
+@managers("sessions.transfer_sessions")
+async def transfer_all(v: Visit) -> Any:
+    return await v.sessions("transfer_sessions", "carol")
+
+
 @managers("sessions.adopt_session")
 async def adopt(v: Visit) -> Any:
     return await v.sessions("adopt_session", v.thread_id, title="Taken")

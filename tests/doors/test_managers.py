@@ -76,7 +76,7 @@ def test_a_method_serves_no_stranger(
     assert not leaks(caller, found, caplog)
     if caller is NOBODY:
         assert type(found.error) is TypeError
-        assert "user_id" in str(found.error)
+        assert "user" in str(found.error)
     house.put_back()
     absent = runner.run(outcome(Visit(talk, caller, house, NOWHERE, like=thread), door.use))
     if door.tells and caller is not NOBODY:  # The thread would be a new session's.

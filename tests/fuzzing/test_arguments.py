@@ -51,6 +51,9 @@ METHODS: dict[str, tuple[str, ...]] = {
         *("updated_after", "updated_before", "limit", "cursor"),
     ),
     "count_sessions": ("user_id", "active", "agent"),
+    "get_messages": ("user_id", "thread_id", "checkpoint_id"),
+    "list_checkpoints": ("user_id", "thread_id", "limit", "before"),
+    "transfer_sessions": ("from_user", "to_user", "thread_id"),
     "fork_session": ("user_id", "thread_id", "checkpoint_id", "title"),
     "delete_session": ("user_id", "thread_id"),
     "adopt_session": ("user_id", "thread_id", "title"),
@@ -69,7 +72,13 @@ def test_an_argument_works_or_is_named(
     """Whatever is given, the method works, or names what is wrong; nothing of hers changes."""
     names, before = METHODS[method], house.of_alice()
     # Some are right, so that what is wrong is not always the first.
-    right = {"user_id": TEXT, "title": TEXT, "thread_id": TEXT, "metadata": OBJECTS}
+    right = {
+        "user_id": TEXT,
+        "from_user": TEXT,
+        "title": TEXT,
+        "thread_id": TEXT,
+        "metadata": OBJECTS,
+    }
     drawn = {name: st.one_of(right.get(name, ANYTHING), ANYTHING) for name in names}
     optional = {name: drawn.pop(name) for name in names[2:]}
 
