@@ -95,7 +95,7 @@ def test_an_argument_works_or_is_named(
     assert house.of_alice() == before
 
 
-@rounds(4000)
+@rounds(6000)
 def test_what_is_put_in_comes_out(
     examples: int, manager: AgentSessionManager, house: House
 ) -> None:
