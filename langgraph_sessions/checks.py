@@ -83,6 +83,31 @@ def _identifier(name: str, value: object) -> str:
     return text(name, value)
 
 
+def plain_thread_id(value: object) -> str | None:
+    """Return *value* as the thread id of a run without a user, or `None` if it is that.
+
+    It may be blank, or long, as LangGraph's may. Raises as `user_id` for another type, and text
+    that is none.
+    """
+    if value is None or isinstance(value, int | UUID):
+        return None if value is None else thread_id(value)
+    return unicode("thread_id", value)
+
+
+def unicode(name: str, value: object) -> str:
+    """Return *value* if it is text of any length that the database can hold.
+
+    Raises:
+        TypeError: It is not a `str`.
+        ValueError: It holds NUL or a lone surrogate.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {_shown(value)}")
+    if "\0" in value or not _encodes(value):
+        raise ValueError(f"{name} must not contain NUL characters or lone surrogates")
+    return value
+
+
 def agent(value: object) -> str | None:
     """Return *value* as the name of an agent, or `None` if it is that. Raises as `text`."""
     return None if value is None else text("agent", value)

@@ -5,7 +5,9 @@ that name; what is about the whole package, its ground or its documents lies her
 by subject and have at most some 400 lines. Modules without `test_` are what tests share: those of
 several rooms lie here, those of one room in its folder, fixtures in a `conftest.py`.
 
-`model` holds a model of the contract, which random histories compare with both savers.
+`doors` holds a table of all ways to a thread, and has everybody try them; `fuzzing` draws what is
+given to whatever takes input; `model` holds a model of the contract, which random histories compare
+with both savers.
 
 A test's name states a fact, such as `test_a_refused_run_changes_nothing`; its docstring says in one
 sentence what that means. Most take a fixture of `conftest.py`: `chat` talks to a saver, once to the

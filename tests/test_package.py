@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tomllib
+from importlib import resources
 from pathlib import Path
 from typing import assert_type
 
@@ -178,3 +179,11 @@ def types_are_kept(saver: SessionSaver, twin: AsyncSessionSaver) -> None:
     assert_type(saver.sessions.list_sessions(), SessionPage)
     with SessionSaver.from_conn_string("") as entered:
         assert_type(entered, SessionSaver)
+
+
+def test_the_guide_is_in_the_package() -> None:
+    """Its pages go with what is installed: hatchling takes all of the folder."""
+    assert (
+        "# Threats"
+        in resources.files("langgraph_sessions").joinpath("guide/threats.md").read_text()
+    )

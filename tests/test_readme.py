@@ -13,6 +13,8 @@ from tests.support import python
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+GUIDE = {path.name: path.read_text() for path in (ROOT / "langgraph_sessions/guide").glob("*.md")}
+TEST = r"`((?:\w+/)?test_\w+\.py::test_\w+)`"
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -42,8 +44,14 @@ def test_every_method_and_key_is_in_it() -> None:
         assert re.search(rf"`{word}\b", README), word
 
 
-@pytest.mark.parametrize("named", re.findall(r"`((?:\w+/)?test_\w+\.py::test_\w+)`", README))
+@pytest.mark.parametrize("named", re.findall(TEST, "".join([README, *GUIDE.values()])))
 def test_every_test_that_it_names_is_there(named: str) -> None:
     """Who looks up a fault's test finds it."""
     file, name = named.split("::")
     assert re.search(rf"def {name}\(", (ROOT / "tests" / file).read_text())
+
+
+def test_every_page_of_the_guide_is_in_it() -> None:
+    """A page that nobody is led to is not read."""
+    for name in GUIDE:
+        assert f"langgraph_sessions/guide/{name}" in README

@@ -99,7 +99,7 @@ def open_thread(request: Request, select: str | None) -> Plan[Opened]:
     if request.trusted:
         request = replace(request, user_id=_owner(row))
     if not _may_use(request, row):
-        raise SessionNotFoundError(request.user_id, request.thread_id)
+        raise _not_found(request)
     return _opened(request, row)
 
 
@@ -107,8 +107,13 @@ def continue_thread(request: Request, run: ActiveRun, select: str | None) -> Pla
     """Open the thread of *run*, which is under way and goes on. Raises as `open_run`."""
     (row,) = yield ContinueThread(**_asked(request), thread_id=request.thread_id, select=select)
     if not _may_use(request, row):
-        raise SessionNotFoundError(request.user_id, request.thread_id)
+        raise _not_found(request)
     return Opened(run, row)
+
+
+def _not_found(request: Request) -> SessionNotFoundError:
+    """Return the refusal, in the words in which a checkpoint is missed where there is no thread."""
+    return SessionNotFoundError(request.user_id, request.thread_id, request.checkpoint_id)
 
 
 def _open_new(

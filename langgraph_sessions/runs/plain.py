@@ -8,9 +8,10 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from langgraph_sessions import checks
 from langgraph_sessions.plans import Composite, Plan
 from langgraph_sessions.runs import parent
-from langgraph_sessions.runs.request import IDENTITIES
+from langgraph_sessions.runs.request import IDENTITIES, named
 from langgraph_sessions.runs.saving import guarded
 from langgraph_sessions.sql.saving import GuardPlainThread
 
@@ -39,9 +40,13 @@ class SavePlain(Composite):
 
         Raises:
             SessionNotFoundError: The thread is a user's.
+            TypeError: The thread id is `None`.
         """
-        saved = parent.saving(self.serde, lambda saver: self._save(saver, _nameless(self.config)))
-        yield from guarded(GuardPlainThread(str(self.config["configurable"]["thread_id"])), saved)
+        given = self.config["configurable"]["thread_id"]
+        thread_id = checks.unicode("thread_id", given if given is None else str(given))
+        config = named(_nameless(self.config), thread_id)
+        saved = parent.saving(self.serde, lambda saver: self._save(saver, config))
+        yield from guarded(GuardPlainThread(thread_id), saved)
 
     def _save(self, saver: parent.Parent, config: RunnableConfig) -> None:
         raise NotImplementedError

@@ -111,16 +111,19 @@ class Request:
             raise no_user(config)
         if user_id is None and thread_id is None and "thread_id" not in configurable:
             raise _no_thread(configurable)
-        checkpoint_ns = configurable.get("checkpoint_ns") or ""
+        namespace = configurable.get("checkpoint_ns")
+        checkpoint_ns = "" if namespace is None else checks.unicode("checkpoint_ns", namespace)
         if user_id is None and checkpoint_ns and isinstance(thread_id, AuthorizedThreadId):
             user_id = thread_id.user_id
         if (user_id is not None or trusted) and thread_id is not None:
             thread_id = checks.thread_id(_as_given(config, thread_id))
+        elif user_id is None:
+            thread_id = checks.plain_thread_id(thread_id)
         request = cls(
             user_id=user_id,
             thread_id=thread_id,
             checkpoint_ns=checkpoint_ns,
-            checkpoint_id=_checkpoint_id(configurable, user_id),
+            checkpoint_id=checkpoint_of(configurable),
             new_session=_optional(checks.boolean, "new_session", configurable) or False,
             title=_optional(lambda _, value: checks.title(value), "title", configurable),
             is_active=_optional(checks.boolean, "is_active", configurable),
@@ -227,11 +230,22 @@ def _refuse_elsewhere(configurable: Mapping[str, Any], run: Run, user_id: str | 
         )
 
 
-def _checkpoint_id(configurable: Mapping[str, Any], user_id: str | None) -> str | None:
-    checkpoint_id = configurable.get("checkpoint_id") or None
-    if checkpoint_id is None or user_id is None:
-        return checkpoint_id
-    return checks.text("checkpoint_id", checkpoint_id)
+def checkpoint_of(configurable: Mapping[str, Any]) -> str | None:
+    """Return the checkpoint that *configurable* names, if it does.
+
+    Raises:
+        TypeError: It is not a `str`.
+        ValueError: It is over 255 characters, or no text.
+    """
+    checkpoint_id = configurable.get("checkpoint_id")
+    return None if checkpoint_id in (None, "") else checks.text("checkpoint_id", checkpoint_id)
+
+
+def named(config: RunnableConfig, thread_id: str | None) -> RunnableConfig:
+    """Return *config* with its thread id as text, as LangGraph's own code takes it."""
+    if isinstance(config["configurable"].get("thread_id"), str | None):
+        return config
+    return {**config, "configurable": {**config["configurable"], "thread_id": thread_id}}
 
 
 def _as_given(config: RunnableConfig, thread_id: object) -> object:

@@ -53,7 +53,9 @@ def pin_run(configurable: dict[str, Any], run: Run, progress: Progress) -> None:
         configurable[key] = value
         if RUNTIME_KEY in configurable:
             place = _place(key, configurable)
-            if _PINNED.get(place) is not value:  # It is put there once, and asked for often.
+            if (
+                place is not None and _PINNED.get(place) is not value
+            ):  # It is put there once, and asked for often.
                 _PINNED[place] = value
 
 
@@ -72,13 +74,15 @@ def progress_of(configurable: Mapping[str, Any]) -> Progress | None:
 def _pinned(key: str, configurable: Mapping[str, Any]) -> object:
     value = configurable.get(key)
     if value is None and TASK_KEY in configurable:
-        return _PINNED.get(_place(key, configurable))
+        place = _place(key, configurable)
+        return None if place is None else _PINNED.get(place)
     return value
 
 
-def _place(key: str, configurable: Mapping[str, Any]) -> tuple[str, int, str]:
+def _place(key: str, configurable: Mapping[str, Any]) -> tuple[str, int, str] | None:
+    """Return where *key* is pinned; `None` without a run's control, which nothing else shares."""
     control = getattr(configurable.get(RUNTIME_KEY), "control", None)
-    return key, id(control), str(configurable.get("thread_id"))
+    return None if control is None else (key, id(control), str(configurable.get("thread_id")))
 
 
 def surroundings(configurable: Mapping[str, Any]) -> Mapping[str, Any]:

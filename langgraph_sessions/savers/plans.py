@@ -27,7 +27,7 @@ from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory, LoadLis
 from langgraph_sessions.runs.opening import Opened, continue_thread, find_thread, open_run
 from langgraph_sessions.runs.parent import Parent
 from langgraph_sessions.runs.plain import SavePlainCheckpoint, SavePlainWrites
-from langgraph_sessions.runs.request import Request, instructs, no_user
+from langgraph_sessions.runs.request import Request, checkpoint_of, instructs, named, no_user
 from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
 from langgraph_sessions.runs.surroundings import RUNTIME_KEY, Position, progress_of, surroundings
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory
@@ -94,7 +94,7 @@ class SaverPlans:
         run = opened.run
         if is_run:
             self._refuse_nobody(config, run)
-        given = config if run is None else pin(config, run)
+        given = named(config, request.thread_id) if run is None else pin(config, run)
         found = yield from from_row(opened.row, LoadCheckpoint(run, given, self.serde))
         if run is None:
             return found
@@ -181,8 +181,9 @@ class SaverPlans:
         self, config: RunnableConfig | None, **filters: Any
     ) -> Plan[Sequence[CheckpointTuple]]:
         """Load checkpoints, newest first; without *config*, of all threads of all users."""
-        run = None if config is None else (yield from self._reader(config))
-        pinned = pin(config, run) if config is not None and run else config
+        if (before := filters.get("before")) is not None:
+            checkpoint_of(before["configurable"])
+        run, pinned = (None, None) if config is None else (yield from self._reader(config))
         listed = yield LoadList(run, pinned or {}, self.serde, filters)
         return [owned(found, run.user_id) if run else found for found in listed]
 
@@ -190,17 +191,20 @@ class SaverPlans:
         self, config: RunnableConfig, channels: Sequence[str]
     ) -> Plan[Mapping[str, DeltaChannelHistory]]:
         """Load what rebuilds delta channels."""
-        run = yield from self._reader(config)
-        pinned = pin(config, run) if run else config
+        run, pinned = yield from self._reader(config)
         history: Mapping[str, DeltaChannelHistory] = yield LoadHistory(
             run, pinned, self.serde, channels
         )
         return history
 
-    def _reader(self, config: RunnableConfig) -> Plan[ActiveRun | None]:
-        """Return the run that reads *config*'s thread; one under way was checked before."""
-        find = find_thread(self._request(config))
-        return active_run(config) or (yield from find)
+    def _reader(self, config: RunnableConfig) -> Plan[tuple[ActiveRun | None, RunnableConfig]]:
+        """Return the run that reads *config*'s thread, and that on the run's thread.
+
+        One under way was checked before.
+        """
+        request = self._request(config)
+        run = active_run(config) or (yield from find_thread(request))
+        return run, named(config, request.thread_id) if run is None else pin(config, run)
 
     # --- Saving ------------------------------------------------------------------------------
 

@@ -146,3 +146,11 @@ def test_a_run_can_be_copied_with_its_config() -> None:
     run, _ = begun()
     copied = copy.deepcopy(run)
     assert (copied.user_id, copied.thread_id) == ("alice", "t")
+
+
+@pytest.mark.parametrize("runtime", [{}, {RUNTIME_KEY: None}, {RUNTIME_KEY: {"control": 1}}])
+def test_who_names_a_task_and_the_thread_alone_finds_no_run(runtime: dict[str, Any]) -> None:
+    """A run is found by LangGraph's control of it, which no client can say; else by none."""
+    given = config(user_id="alice", thread_id="t", **{RUNTIME_KEY: object(), TASK_KEY: "a"})
+    pin(given, ActiveRun.start(Request.of(given), session(), known=True))
+    assert run_of({"thread_id": "t", TASK_KEY: "a", **runtime}) is None
