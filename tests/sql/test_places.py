@@ -191,6 +191,7 @@ def test_a_pool_whose_connections_lead_to_different_places_is_refused(
     with ConnectionPool[Any](
         empty_url, kwargs=options, configure=configure, min_size=1, max_size=2
     ) as pool:
+        pool.wait()  # Else it grows for whoever asks before the first connection is there.
         sessions = SessionSaver(pool).sessions
         sessions.create_user_session("alice")
         with pool.connection(), pytest.raises(SessionError, match="search_path leads to"):
