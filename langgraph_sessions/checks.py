@@ -7,16 +7,21 @@ import math
 import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import Enum
 from typing import Any, Final, cast
 from uuid import UUID
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from langgraph_sessions.errors import quoted
+
 ID_LENGTH: Final = 255
+ADDRESS_LENGTH: Final = 4096  # Of threads of nobody's, and of namespaces: LangGraph's to choose.
 TITLE_LENGTH: Final = 255
 PAGE_LIMIT: Final = 1000
 METADATA_DEPTH: Final = 32
+METADATA_SIZE: Final = 64 * 1024  # Bytes of JSON, as PostgreSQL writes it.
 LONGEST_WAIT: Final = 1_000_000  # Seconds; PostgreSQL counts in milliseconds, up to 2**31.
 LONGEST_AGE: Final = timedelta(days=36500)
 UserId = str | int | UUID
@@ -71,16 +76,31 @@ def thread_id(value: object, name: str = "thread_id") -> str:
     return _identifier(name, value)
 
 
-def _identifier(name: str, value: object) -> str:
+def _identifier(name: str, value: object, length: int = ID_LENGTH) -> str:
     if isinstance(value, UUID):
         value = str(value)
     elif isinstance(value, int) and not isinstance(value, bool):
         if value.bit_length() > 1000:
-            raise ValueError(f"{name} must have at most {ID_LENGTH} characters")
+            raise ValueError(f"{name} must have at most {length} characters")
         value = int.__repr__(value)  # Of an Enum, its value.
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a non-empty str, int or UUID, not {_shown(value)}")
-    return text(name, value)
+    return text(name, value, length)
+
+
+def address(name: str, value: object) -> str:
+    """Return *value* as what a plain LangGraph thread, or a part of it, may be called.
+
+    That is text of up to 4,096 characters, or an `int` or `UUID` as its `str`; it may be blank.
+
+    Raises:
+        TypeError: It is something else.
+        ValueError: It is longer, or holds NUL or a lone surrogate.
+    """
+    if isinstance(value, str) and not value.strip():
+        value = str.__str__(value)
+        return value if len(value) <= ADDRESS_LENGTH and "\0" not in value else text(name, value)
+    return _identifier(name, value, ADDRESS_LENGTH)
 
 
 def plain_thread_id(value: object) -> str | None:
@@ -140,7 +160,7 @@ def one_of(name: str, value: object, allowed: Sequence[str]) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {_shown(value)}")
     if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {quoted(value)}")
     return value
 
 
@@ -240,16 +260,17 @@ def moment(name: str, value: object) -> datetime:
     return value
 
 
-def metadata(value: object, name: str = "metadata") -> dict[str, Any]:
+def metadata(value: object, name: str = "metadata", size: float = METADATA_SIZE) -> dict[str, Any]:
     """Return a JSON copy of *value*, a dict with `str` keys.
 
     Raises:
         TypeError: It is not a dict, has a key that is no `str`, or holds what JSON has no word for.
-        ValueError: It nests deeper than 32, holds NaN or infinity, NUL or a lone surrogate.
+        ValueError: It nests deeper than 32, takes more than *size* bytes as JSON, holds NaN or
+            infinity, NUL or a lone surrogate.
     """
     if not isinstance(value, dict):
         raise TypeError(f"{name} must be a dict, not {_shown(value)}")
-    _check_json(value, name)
+    _Json(name, size).measure(value, ())
     copy = json.loads(json.dumps(value, allow_nan=False))
     assert isinstance(copy, dict)
     return copy
@@ -262,31 +283,72 @@ def changes(value: object, name: str = "metadata") -> tuple[dict[str, Any], list
     return kept, [key for key in checked if key not in kept]
 
 
-def _check_json(value: object, where: str, depth: int = 0) -> None:
-    if depth > METADATA_DEPTH:
-        raise ValueError(f"{where.split('[')[0]} must not nest deeper than {METADATA_DEPTH}")
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise TypeError(f"{where} must have str keys, not {_shown(key)}")
-            _check_json(key, where, depth)
-            _check_json(item, f"{where}[{key!r}]", depth + 1)
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            _check_json(item, f"{where}[{index}]", depth + 1)
-    elif isinstance(value, str):
+class _Json:
+    """A look at a value that is to be JSON, which ends as soon as it is too much."""
+
+    def __init__(self, name: str, size: float) -> None:
+        """Begin to look at the argument called *name*, of at most *size* bytes."""
+        self._name = name
+        self._left = size
+
+    def measure(self, value: object, path: tuple[object, ...]) -> None:
+        """Check what stands at *path*, and take its size from what is left."""
+        if len(path) > METADATA_DEPTH:
+            raise ValueError(f"{self._name} must not nest deeper than {METADATA_DEPTH}")
+        if isinstance(value, dict):
+            self._take(0 if value else 2)  # One separator less than items makes room for braces.
+            for key, item in value.items():
+                if not isinstance(key, str):
+                    raise TypeError(f"{self._at(path)} must have str keys, not {_shown(key)}")
+                self._text(key, path)
+                self._take(4)  # Of ": " and ", ", as PostgreSQL writes them.
+                self.measure(item, (*path, key))
+        elif isinstance(value, list | tuple):
+            self._take(0 if value else 2)
+            for index, item in enumerate(value):
+                self._take(2)
+                self.measure(item, (*path, index))
+        else:
+            self._scalar(value, path)
+
+    def _scalar(self, value: object, path: tuple[object, ...]) -> None:
+        if isinstance(value, str):
+            self._text(value, path)
+        elif isinstance(value, float):
+            if not math.isfinite(value):
+                raise ValueError(f"{self._at(path)} must be a finite number, not {value}")
+            self._take(len(f"{Decimal(float.__repr__(value)):f}"))  # PostgreSQL writes no exponent.
+        elif isinstance(value, int):
+            if value.bit_length() > 4096:
+                raise ValueError(f"{self._at(path)} must be a number of at most 4096 bits")
+            self._take(value.bit_length() // 3 + 1)
+        elif value is None:
+            self._take(4)
+        else:
+            raise TypeError(
+                f"{self._at(path)} must be JSON (dict, list, str, number, bool, None), "
+                f"not {_shown(value)}"
+            )
+
+    def _text(self, value: str, path: tuple[object, ...]) -> None:
+        self._take(len(value))  # At the least: before it is looked at.
         if "\0" in value or not _encodes(value):
-            raise ValueError(f"{where} must not contain NUL characters or lone surrogates")
-    elif isinstance(value, float):
-        if value != value or value in (float("inf"), float("-inf")):
-            raise ValueError(f"{where} must be a finite number, not {value}")
-    elif isinstance(value, int):
-        if value.bit_length() > 4096:
-            raise ValueError(f"{where} must be a number of at most 4096 bits")
-    elif value is not None:
-        raise TypeError(
-            f"{where} must be JSON (dict, list, str, number, bool, None), not {_shown(value)}"
-        )
+            raise ValueError(f"{self._at(path)} must not contain NUL characters or lone surrogates")
+        self._take(len(json.dumps(value, ensure_ascii=False).encode()) - len(value))
+
+    def _take(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise too_large(self._name)
+
+    def _at(self, path: tuple[object, ...]) -> str:
+        """Name the place at *path*, of which a part may be as long as anybody likes."""
+        return self._name + "".join(f"[{quoted(key, 40)}]" for key in path[:4])
+
+
+def too_large(name: str) -> ValueError:
+    """Return the error for an argument that makes more JSON than is kept."""
+    return ValueError(f"{name} must take at most {METADATA_SIZE // 1024} KiB as JSON")
 
 
 def _encodes(value: str) -> bool:

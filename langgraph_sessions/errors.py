@@ -12,6 +12,14 @@ database error is raised as psycopg raises it.
 
 from __future__ import annotations
 
+import traceback
+from typing import Final, TypeGuard
+
+# The classes of SQLSTATEs whose messages are about the server, rights and names, never values.
+_ABOUT_SERVER: Final = ("08", "25", "28", "3D", "40", "42", "53", "55", "57", "58")
+# Errors without an SQLSTATE: the client's own, about a connection.
+_OF_CONNECTIONS: Final = ("OperationalError", "PoolTimeout", "PoolClosed", "ConnectionTimeout")
+
 
 class SessionError(Exception):
     """The root of this package's errors.
@@ -39,10 +47,10 @@ class SessionNotFoundError(SessionError, ValueError):
         self.user_id = user_id
         self.thread_id = thread_id
         self.checkpoint_id = checkpoint_id
-        who = f"user_id {user_id!r}" if user_id is not None else "a run without user_id"
-        what = "current session" if thread_id is None else f"session {thread_id!r}"
+        who = f"user_id {quoted(user_id)}" if user_id is not None else "a run without user_id"
+        what = "current session" if thread_id is None else f"session {quoted(thread_id)}"
         if checkpoint_id is not None:
-            what = f"{what} with a checkpoint {checkpoint_id!r}"
+            what = f"{what} with a checkpoint {quoted(checkpoint_id)}"
         super().__init__(f"{who} has no {what}")
 
     def __reduce__(self) -> tuple[type[SessionNotFoundError], tuple[str | None, ...]]:
@@ -64,8 +72,8 @@ class ConcurrentRunError(SessionError):
         """Say in which session."""
         self.thread_id = thread_id
         super().__init__(
-            f"another run saved to session {thread_id!r} while this one was under way: run it "
-            "again, or make runs wait for each other with saver.sessions.exclusive(…)"
+            f"another run saved to session {quoted(thread_id)} while this one was under way: run "
+            "it again, or make runs wait for each other with saver.sessions.exclusive(…)"
         )
 
     def __reduce__(self) -> tuple[type[ConcurrentRunError], tuple[str]]:
@@ -89,8 +97,8 @@ class NotInterruptedError(SessionError):
         self.user_id = user_id
         self.thread_id = thread_id
         super().__init__(
-            f"the current session of user_id {user_id!r}, {thread_id!r}, waits for no answer: "
-            "give the thread_id of the session that asked"
+            f"the current session of user_id {quoted(user_id)}, {quoted(thread_id)}, waits for no "
+            "answer: give the thread_id of the session that asked"
         )
 
     def __reduce__(self) -> tuple[type[NotInterruptedError], tuple[str, str]]:
@@ -100,3 +108,35 @@ class NotInterruptedError(SessionError):
 
 class SessionsUnavailableError(SessionError):
     """The database is away, and memory cannot answer this, or has no room (`outage_limit`)."""
+
+
+def described(error: BaseException) -> str:
+    """Describe *error* for a log, without anything that somebody may have written.
+
+    The text of an error may quote it, be it a model's, a serializer's or the database's; those of
+    this package, and of connections, do not. Of others it says the kind, and where it came from.
+    """
+    if isinstance(error, SessionError):
+        return str(error)
+    kind, sqlstate = type(error).__name__, getattr(error, "sqlstate", None)
+    if sqlstate is not None:
+        diag = getattr(error, "diag", None)
+        names = (getattr(diag, f"{what}_name", None) for what in ("table", "column", "constraint"))
+        about = getattr(diag, "message_primary", None) if sqlstate[:2] in _ABOUT_SERVER else None
+        return ", ".join(filter(None, [f"{kind} ({sqlstate})", about, *names]))
+    if hasattr(error, "pgconn") and kind in _OF_CONNECTIONS:
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{kind} at {frames[-1].filename}:{frames[-1].lineno}" if frames else kind
+
+
+def quoted(value: object, length: int = 80) -> str:
+    """Return *value* as an error quotes it: long text is cut in the middle."""
+    shown = repr(value[: 2 * length] + value[-length:] if _is_long(value, length) else value)
+    if len(shown) <= length:
+        return shown
+    return f"{shown[: length // 2]}…{shown[-length // 2 :]}"
+
+
+def _is_long(value: object, length: int) -> TypeGuard[str]:
+    return isinstance(value, str) and len(value) > 3 * length

@@ -76,7 +76,7 @@ class Session(Mapping[str, Any]):
     id: int
     user_id: str
     thread_id: str
-    title: str
+    title: str = field(repr=False)  # Somebody's words, which belong in no log.
     created_at: datetime
     updated_at: datetime
     is_active: bool
@@ -221,8 +221,16 @@ class CheckpointInfo:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> CheckpointInfo:
         """For this package: make one from a database row."""
-        created_at = datetime.fromisoformat(row["created_at"])
-        return cls(**{**row, "created_at": created_at})
+        return cls(**{**row, "created_at": _saved_at(row["created_at"])})
+
+
+def _saved_at(said: object) -> datetime:
+    """Return when a checkpoint says it was saved; one that says no time is as old as can be."""
+    try:
+        moment = datetime.fromisoformat(str(said))
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return moment if moment.utcoffset() is not None else moment.replace(tzinfo=UTC)
 
 
 def html_table(sessions: Sequence[Session]) -> str:

@@ -24,6 +24,10 @@ Params = Mapping[str, Any] | Sequence[Any] | None
 Rows = list[dict[str, Any]]
 
 
+def _name(asked: object) -> str:
+    return f"<{type(asked).__name__}>"
+
+
 class Asked:
     """A question of a plan, which PostgreSQL answers, or memory during an outage.
 
@@ -33,6 +37,11 @@ class Asked:
     """
 
     repeatable: ClassVar[bool] = True
+
+    def __init_subclass__(cls) -> None:
+        """Keep what is asked, which may be somebody's words, out of its repr, and so of logs."""
+        super().__init_subclass__()
+        cls.__repr__ = _name  # type: ignore[method-assign]  # A dataclass leaves it so.
 
     @property
     def holdable(self) -> bool:

@@ -86,11 +86,7 @@ def with_manager(*, makes_tables: bool = False) -> Callable[[Command], Command]:
                     database, agent=agent, auto_setup=auto_setup, on_outage="raise", retry_for=0
                 )
             ) as manager:
-                try:
-                    return command(manager, **arguments)
-                except NotImplementedError as error:  # Data of another serializer, or encrypted.
-                    reason = f"what was saved cannot be read: {error}"
-                    raise click.ClickException(reason) from error
+                return command(manager, **arguments)
 
         return managed
 

@@ -93,6 +93,15 @@ class Connections(ABC, Generic[ConnT, PipeT]):
         """Whether what is saved now is saved in the database."""
         return True
 
+    def __repr__(self) -> str:
+        """Say where it leads, without a password."""
+        return f"<{type(self).__name__} on {self.where}>"
+
+    @property
+    def where(self) -> str:
+        """Where it leads, without a password."""
+        return str(self._source)
+
     def _when_to_give_up(self) -> Callable[[], bool]:
         """Return a function that says whether to stop connecting.
 

@@ -56,6 +56,22 @@ class Source:
                 f"not {type(conn).__name__}"
             )
 
+    def __str__(self) -> str:
+        """Say where connections lead, without a password."""
+        if self.server is not None:
+            return f"the embedded PostgreSQL in {self.server.root}"
+        conninfo = self.conninfo
+        if self.given is not None:
+            info = getattr(self.given, "info", None)
+            conninfo = info.dsn if info else getattr(self.given, "conninfo", "")
+        if not isinstance(conninfo, str):
+            return "PostgreSQL"  # A function of the caller's says where.
+        with suppress(psycopg.Error):
+            found = conninfo_to_dict(conninfo)
+            host = found.get("host") or found.get("hostaddr") or "the default host"
+            return f"PostgreSQL at {host}, database {found.get('dbname') or 'by default'}"
+        return "PostgreSQL"
+
 
 def _checked_conninfo(name: str, conninfo: str) -> str:
     with suppress(psycopg.ProgrammingError):

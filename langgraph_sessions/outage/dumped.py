@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, cast
 
@@ -96,6 +97,6 @@ def check_metadata(config: RunnableConfig, metadata: CheckpointMetadata) -> None
 
 def _check_jsonb(channel: str, value: object) -> None:
     try:
-        checks.metadata({channel: value}, "channel_values")
+        checks.metadata({channel: value}, "channel_values", math.inf)
     except ValueError as error:
         raise psycopg.DataError(str(error)) from None

@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 
+from langgraph_sessions import checks
 from langgraph_sessions.errors import (
     ConcurrentRunError,
     SessionNotFoundError,
@@ -204,7 +205,9 @@ class HeldSessions:
                 row["is_active"] = asked.is_active
             if asked.metadata is not None:
                 merged = {**row["metadata"], **asked.metadata}
-                row["metadata"] = {key: merged[key] for key in merged if key not in asked.removed}
+                row["metadata"] = checks.metadata(
+                    {key: merged[key] for key in merged if key not in asked.removed}
+                )
             return [self._change(asked, row)]
         return []
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from langgraph_sessions.database.failures import is_broken
+from langgraph_sessions.errors import described
 from langgraph_sessions.outage.memory import Memory
 from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
 
@@ -45,14 +46,17 @@ class Outage:
         """Go on in memory."""
         self.state, self.error, self.written = AWAY, error, 0
         logger.warning(
-            "the database is away: conversations go on in memory until it is back (%s)", error
+            "the database is away: conversations go on in memory until it is back (%s)",
+            described(error),
         )
 
     def stay(self, error: BaseException) -> None:
         """Stay away, for *error*; log it once, unless it says that no server answers."""
         answers = self.state == AWAY or not is_broken(error)
         if answers and str(error) != str(self.error):
-            logger.warning("the database answers, but nothing can be written yet: %s", error)
+            logger.warning(
+                "the database answers, but nothing can be written yet: %s", described(error)
+            )
         self.state, self.error = AWAY, error
 
     def wrote(self) -> None:
@@ -64,7 +68,8 @@ class Outage:
         """Drop the journal's first entry: the database refused it."""
         entry = self.memory.journal.first()
         assert entry is not None
-        logger.error("%s cannot be written, and is lost", _described(entry.item), exc_info=error)
+        what = _described(entry.item)
+        logger.error("%s cannot be written, and is lost: %s", what, described(error))
         self.memory.journal.drop_first()
 
     def end(self) -> None:

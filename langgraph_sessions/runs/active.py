@@ -64,7 +64,7 @@ class ActiveRun(Run):
     """
 
     session: Session
-    title: str | None
+    title: str | None = field(repr=False)  # A config, with its run, may be logged.
     is_active: bool | None
     known: bool
     claim: Claim

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 
 from langgraph_sessions import checks
 from langgraph_sessions.errors import SessionNotFoundError
+from langgraph_sessions.runs.addresses import configurable_of
 from langgraph_sessions.runs.surroundings import Run, run_of, surroundings
 
 INSTRUCTIONS: Final = ("title", "new_session", "is_active", "make_current")
@@ -69,7 +70,7 @@ class Request:
     checkpoint_ns: str
     checkpoint_id: str | None
     new_session: bool
-    title: str | None
+    title: str | None = field(repr=False)  # Somebody's words.
     is_active: bool | None
     make_current: bool | None = None
     trusted: bool = False
@@ -100,7 +101,7 @@ class Request:
                 `new_session` is given with `thread_id`; there is no user, and one is required.
             SessionNotFoundError: `user_id` is not who the server says is signed in.
         """
-        configurable = config["configurable"]
+        configurable = configurable_of(config)
         around = surroundings(configurable)
         run = run_of(around)
         user_id, thread_id = _named(configurable, around, run)
@@ -200,7 +201,8 @@ def no_user(config: RunnableConfig) -> ValueError:
 
 
 def _found(configurable: Mapping[str, Any]) -> list[str]:
-    return sorted(key for key in configurable if not key.startswith("__"))
+    found = sorted(str(key) for key in configurable)
+    return [key[:40] for key in found if not key.startswith("__")][:20]
 
 
 def _identity(user: object) -> object:

@@ -342,4 +342,6 @@ def refusal(error: psycopg.Error, guard: Guard) -> Exception:
         return SessionNotFoundError(guard.user_id, guard.thread_id)
     if error.sqlstate == CONFLICT:
         return ConcurrentRunError(guard.thread_id)
+    if isinstance(error, psycopg.errors.ProgramLimitExceeded):
+        return ValueError("thread_id, checkpoint_ns and task_id are too long together")
     return error

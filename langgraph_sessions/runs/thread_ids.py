@@ -7,6 +7,7 @@ from typing import Final
 from uuid import uuid4
 
 from langgraph_sessions import checks
+from langgraph_sessions.errors import quoted
 from langgraph_sessions.plans import Call, Plan
 
 ThreadIdFactory = Callable[[str], str]
@@ -23,7 +24,7 @@ FACTORY_ID: Final = "the thread id that thread_id_factory returned"
 
 def in_use(name: str, thread_id: str) -> ValueError:
     """Return the error for a thread id, an argument called *name*, that something has."""
-    return ValueError(f"{name}, {thread_id!r}, is in use")
+    return ValueError(f"{name}, {quoted(thread_id)}, is in use")
 
 
 def new_thread_ids(factory: ThreadIdFactory, user_id: str) -> Plan[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from langgraph.checkpoint.base import Checkpoint
@@ -25,7 +25,7 @@ class Words:
     """
 
     untitled: bool = True
-    title: str | None = None
+    title: str | None = field(default=None, repr=False)
     unasked: bool = True
     has_titler: bool = False
     answered: str | None = None

@@ -25,6 +25,7 @@ from langgraph_sessions.database.pools import POOL_SIZE
 from langgraph_sessions.database.source import Path
 from langgraph_sessions.outage import bridge
 from langgraph_sessions.outage.state import OUTAGE_LIMIT
+from langgraph_sessions.runs.addresses import configurable_of
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_id
 from langgraph_sessions.savers.aio_upkeep import AsyncThreadUpkeep
 from langgraph_sessions.savers.plans import SaverPlans
@@ -155,6 +156,7 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Async version of `SessionSaver.get_tuple`."""
+        configurable_of(config)
         await self._under_way.settle(config)
         found = await self._database.run(self._get_tuple(config))
         self._under_way.note_task(config)

@@ -22,12 +22,13 @@ from langgraph_sessions import checks
 from langgraph_sessions.models import Session
 from langgraph_sessions.plans import Call, Plan
 from langgraph_sessions.runs.active import ActiveRun, active_run, owned, pin
+from langgraph_sessions.runs.addresses import check_filters, configurable_of, require
 from langgraph_sessions.runs.answers import refuse
 from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory, LoadList, from_row, is_held
 from langgraph_sessions.runs.opening import Opened, continue_thread, find_thread, open_run
 from langgraph_sessions.runs.parent import Parent
 from langgraph_sessions.runs.plain import SavePlainCheckpoint, SavePlainWrites
-from langgraph_sessions.runs.request import Request, checkpoint_of, instructs, named, no_user
+from langgraph_sessions.runs.request import Request, instructs, named, no_user
 from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
 from langgraph_sessions.runs.surroundings import RUNTIME_KEY, Position, progress_of, surroundings
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory
@@ -70,6 +71,10 @@ class SaverPlans:
         self._trusts = checks.boolean("trust_thread_id", trust_thread_id)
         self._requires_user = checks.boolean("require_user", require_user)
 
+    def __repr__(self) -> str:
+        """Say which database it is on, without a password."""
+        return f"<{type(self).__name__} on {self._manager._database.where}>"
+
     @property
     def _agent(self) -> str | None:
         return self._manager.agent
@@ -86,7 +91,7 @@ class SaverPlans:
 
     def _get_tuple(self, config: RunnableConfig) -> Plan[CheckpointTuple | None]:
         """Load the checkpoint that *config* asks for; a run starts with this."""
-        is_run = RUNTIME_KEY in config["configurable"]
+        is_run = RUNTIME_KEY in configurable_of(config)
         request = self._request(config, is_run)
         begins = is_run and active_run(config) is None and not request.checkpoint_ns
         open_thread = self._begin if begins else self._open
@@ -181,8 +186,7 @@ class SaverPlans:
         self, config: RunnableConfig | None, **filters: Any
     ) -> Plan[Sequence[CheckpointTuple]]:
         """Load checkpoints, newest first; without *config*, of all threads of all users."""
-        if (before := filters.get("before")) is not None:
-            checkpoint_of(before["configurable"])
+        check_filters(**filters)
         run, pinned = (None, None) if config is None else (yield from self._reader(config))
         listed = yield LoadList(run, pinned or {}, self.serde, filters)
         return [owned(found, run.user_id) if run else found for found in listed]
@@ -216,6 +220,7 @@ class SaverPlans:
         new_versions: ChannelVersions,
     ) -> Plan[RunnableConfig]:
         """Save a checkpoint, and its session's row if there is a user."""
+        require(configurable_of(config), "checkpoint_ns")
         run = yield from self._writer(config)
         if run is None:
             yield SavePlainCheckpoint(config, (checkpoint, metadata, new_versions), self.serde)
@@ -238,6 +243,8 @@ class SaverPlans:
         task_path: str,
     ) -> Plan[None]:
         """Save a task's writes."""
+        checks.address("task_id", task_id)
+        require(configurable_of(config), "checkpoint_ns", "checkpoint_id")
         run = yield from self._writer(config)
         if run is None:
             yield SavePlainWrites(config, (writes, task_id, task_path), self.serde)
@@ -267,6 +274,8 @@ class SaverPlans:
             # A run of nobody's, under way: whose thread it is was settled when it began.
             if request.user_id is None and RUNTIME_KEY in config["configurable"]:
                 return None
+            if request.user_id is None:
+                require(config["configurable"], "thread_id")
             run = (yield from self._open(config, request, None)).run
             self._refuse_nobody(config, run)
         if run is not None:

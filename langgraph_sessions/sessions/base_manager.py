@@ -9,11 +9,10 @@ from typing import Any
 import psycopg
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde.base import SerializerProtocol, maybe_add_typed_methods
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from langgraph_sessions import checks
 from langgraph_sessions.database.running import Running
-from langgraph_sessions.errors import SessionNotFoundError
+from langgraph_sessions.errors import SessionNotFoundError, described
 from langgraph_sessions.models import Session
 from langgraph_sessions.plans import Call, Plan
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory
@@ -21,6 +20,7 @@ from langgraph_sessions.sessions import operations, reading, upkeep
 from langgraph_sessions.sessions.cache import SessionCache
 from langgraph_sessions.sessions.export import Export
 from langgraph_sessions.sessions.retention import Purge
+from langgraph_sessions.sessions.strict import StrictSerializer
 from langgraph_sessions.titles.by_model import Titler
 from langgraph_sessions.titles.clear import may_title
 
@@ -56,8 +56,12 @@ class BaseManager:
         self.auto_title = checks.optional_boolean("auto_title", auto_title)
         checks.function("thread_id_factory", thread_id_factory)
         self.thread_id_factory = thread_id_factory
-        self._serde = maybe_add_typed_methods(checks.serde(serde) or JsonPlusSerializer())
+        self._serde = maybe_add_typed_methods(checks.serde(serde) or StrictSerializer())
         self.cache = SessionCache(cache_size, cache_ttl)
+
+    def __repr__(self) -> str:
+        """Say which database it is on, without a password."""
+        return f"<{type(self).__name__} on {self._database.where}>"
 
     def _listed(self, agent: object) -> str | None:
         """Return the agent whose sessions are listed where *agent* is asked for.
@@ -107,9 +111,9 @@ class BaseManager:
             return reading.title((yield from self._messages(thread_id)))
         except psycopg.Error:
             raise
-        except Exception:
+        except Exception as error:
             # An encrypted or damaged thread, or one of another serializer, is adopted all the same.
-            logger.warning("thread %r cannot be read for a title", thread_id, exc_info=True)
+            logger.warning("thread %r gets no title: %s", thread_id, described(error))
             return None
 
     def _adopt_checked(
@@ -134,13 +138,14 @@ class BaseManager:
             yield from self._adopt(owner, thread_id, None)
         except (SessionNotFoundError, psycopg.DataError) as error:
             # Deleted since, or another's session; or an id too long for a session.
-            logger.warning("thread %r was not adopted: %s", thread_id, error)
+            logger.warning("thread %r was not adopted: %s", thread_id, described(error))
             walk.counts["skipped"] += 1
         else:
             walk.counts["adopted"] += 1
 
     def _call_titler(self, ask: Callable[..., Any], titler: Titler, thread_id: str) -> Plan[None]:
         """Title a session by what *ask* gets from *titler*, if nobody did before."""
+        thread_id = checks.thread_id(thread_id)
         if not (yield from operations.claim_title(thread_id, self.agent)):
             return
         messages = yield from self._messages(thread_id)

@@ -6,7 +6,7 @@ from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_sessions import checks
-from langgraph_sessions.errors import SessionNotFoundError
+from langgraph_sessions.errors import SessionNotFoundError, quoted
 from langgraph_sessions.models import CheckpointInfo
 from langgraph_sessions.plans import Plan
 from langgraph_sessions.sessions import operations, reading
@@ -55,7 +55,7 @@ def checkpoints(
 def _checkpoints(asked: ListCheckpoints, agent: str | None) -> Plan[list[CheckpointInfo]]:
     yield from operations.get(asked.user_id, asked.thread_id, agent)
     if asked.before is not None and not (yield HasCheckpoint(asked.thread_id, asked.before)):
-        raise ValueError(f"before {asked.before!r} is not a checkpoint of the session")
+        raise ValueError(f"before {quoted(asked.before)} is not a checkpoint of the session")
     return [CheckpointInfo.from_row(row) for row in (yield asked)]
 
 

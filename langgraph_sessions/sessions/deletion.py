@@ -34,17 +34,24 @@ from langgraph_sessions.sql.upkeep import PlainThreads
 
 TABLES: Final = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
 DELETE_STRATEGIES: Final = ("delete", "delete_all")  # The parent's word, and the Agent Server's.
+STRATEGIES: Final = ("keep_latest", *DELETE_STRATEGIES)
 
 
 def deletes(thread_ids: Sequence[str], strategy: str) -> bool:
     """Say whether a prune deletes whole threads.
 
     Raises:
-        TypeError: *thread_ids* is a single string.
+        TypeError: *thread_ids* is no sequence, or a single string, or a thread id is none.
+        ValueError: *strategy* is unknown, or a thread id is not text, or over 4,096 characters.
     """
-    if isinstance(thread_ids, str):
-        raise TypeError("thread_ids must be a sequence of thread ids, not a str")
-    return strategy in DELETE_STRATEGIES
+    _check_each("thread_ids", thread_ids)
+    return checks.one_of("strategy", strategy, STRATEGIES) in DELETE_STRATEGIES
+
+
+def _check_each(name: str, values: object) -> list[str]:
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise TypeError(f"{name} must be a sequence of ids, not a {type(values).__name__}")
+    return [checks.address(name, value) for value in values]
 
 
 # --- Threads -------------------------------------------------------------------------------------
@@ -165,9 +172,7 @@ def delete_runs(run_ids: object) -> Plan[None]:
         TypeError: *run_ids* is a single string.
         NotImplementedError: A later run of the thread rebuilds a `DeltaChannel` from it.
     """
-    if isinstance(run_ids, str) or not isinstance(run_ids, Sequence):
-        raise TypeError(f"run_ids must be a sequence of run ids, not {type(run_ids).__name__}")
-    return _delete_runs([str(run_id) for run_id in run_ids])
+    return _delete_runs(_check_each("run_ids", run_ids))
 
 
 def _delete_runs(run_ids: list[str]) -> Plan[None]:

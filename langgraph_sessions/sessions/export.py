@@ -9,7 +9,7 @@ import psycopg
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from langgraph_sessions.errors import SessionsUnavailableError
+from langgraph_sessions.errors import SessionsUnavailableError, described
 from langgraph_sessions.plans import Give, Plan
 from langgraph_sessions.sessions import reading, upkeep
 from langgraph_sessions.sessions.listing import Listing
@@ -78,7 +78,8 @@ class Export:
 
 
 def _unreadable(thread_id: str, error: Exception) -> dict[str, Any]:
-    reason = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
+    # Not its text, if that may quote what was said: the record goes where the rest cannot.
+    reason = described(error)[:_LONGEST_REASON]
     record: dict[str, Any] = Plain()(
         {"record": "unreadable", "thread_id": thread_id, "error": reason}
     )

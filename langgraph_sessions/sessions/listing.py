@@ -98,7 +98,9 @@ class Listing:
         rows = yield ListSessions(self.conditions, self.params, limit + 1)
         sessions = tuple(Session.from_row(row) for row in rows[:limit])
         more = len(rows) > limit
-        return SessionPage(sessions, self.cursor_after(sessions[-1]) if more else None)
+        if not more:
+            return SessionPage(sessions)
+        return SessionPage(sessions, self.cursor_after(sessions[-1], rows[limit - 1].get("place")))
 
     def each(self) -> Plan[None]:
         """Give every session, page by page."""
@@ -107,7 +109,7 @@ class Listing:
             for row in rows:
                 yield Give(Session.from_row(row))
             conditions = [*self.conditions, FILTERS["after"]]
-            params = {**self.params, **_after(row["updated_at"], row["id"])}
+            params = {**self.params, **_after(row.get("place") or row["updated_at"], row["id"])}
 
     def all(self) -> Plan[list[Session]]:
         """Return every session."""
@@ -121,9 +123,9 @@ class Listing:
 
     # --- Cursors -----------------------------------------------------------------------------
 
-    def cursor_after(self, session: Session) -> str:
-        """Return the cursor of the page that begins after *session*."""
-        place = json.dumps([session.updated_at.isoformat(), session.id])
+    def cursor_after(self, session: Session, time: str | None = None) -> str:
+        """Return the cursor of the page that begins after *session*; *time* if Python has none."""
+        place = json.dumps([time or session.updated_at.isoformat(), session.id])
         text = f"{_digest(self._fingerprint + place)}{place}"
         return base64.urlsafe_b64encode(text.encode()).decode()
 
@@ -140,6 +142,8 @@ class Listing:
         self.params.update(after)
 
     def _place(self, cursor: str) -> dict[str, Any] | None:
+        if len(cursor) > _CURSOR_LENGTH:
+            return None
         try:
             text = base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
         except ValueError:  # The error of both base64 and UTF-8.
@@ -148,15 +152,24 @@ class Listing:
         if digest != _digest(self._fingerprint + place):
             return None
         time, number = json.loads(place)
-        return _after(datetime.fromisoformat(time), number)
+        return _after(_moment(time), number)
 
 
-def _after(time: datetime, number: int) -> dict[str, Any]:
+def _after(time: datetime | str, number: int) -> dict[str, Any]:
     return {"after_time": time, "after_id": number}
 
 
 _DIGEST_LENGTH = 16
+_CURSOR_LENGTH = 200
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
+
+
+def _moment(time: str) -> datetime | str:
+    """Return a cursor's time; as it is, if Python's have no such one."""
+    try:
+        return datetime.fromisoformat(time)
+    except ValueError:
+        return time

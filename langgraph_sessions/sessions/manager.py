@@ -98,7 +98,8 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
             title: At most 255 characters. Left at the default, it gives way to the first
                 human message.
             thread_id: LangGraph's thread id, at most 255 characters; by default a new one.
-            metadata: The application's own data, a JSON object; a key with `None` is left out.
+            metadata: The application's own data, a JSON object of at most 64 KiB; a key with
+                `None` is left out.
 
         Raises:
             ValueError: *thread_id* is in use.
@@ -178,7 +179,7 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
         Args:
             user_id: Whose it is.
             updates: `title`, `is_active`, and `metadata`, which is merged, key by key, into
-                what is there; a key whose value is `None` goes.
+                what is there, at most 64 KiB; a key whose value is `None` goes.
             thread_id: Which session; by default the current one.
 
         Raises:

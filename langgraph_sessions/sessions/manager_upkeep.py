@@ -186,6 +186,7 @@ class ManagerUpkeep(BaseManager):
     def update_preferences(self, user_id: UserId, changes: dict[str, Any]) -> dict[str, Any]:
         """Merge *changes* into the user's preferences, and return them all.
 
-        A value of `None` removes its key.
+        A value of `None` removes its key. Together they take at most 64 KiB as JSON; more is a
+        `ValueError`.
         """
         return self._database.run(upkeep.update_preferences(user_id, changes))

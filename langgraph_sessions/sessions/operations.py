@@ -13,13 +13,14 @@ import psycopg
 from langchain_core.runnables import RunnableConfig
 
 from langgraph_sessions import checks
-from langgraph_sessions.errors import SessionNotFoundError
+from langgraph_sessions.errors import SessionNotFoundError, quoted
 from langgraph_sessions.models import DEFAULT_TITLE, Session
-from langgraph_sessions.plans import Plan, Statement
+from langgraph_sessions.plans import Plan, Statement, T
 from langgraph_sessions.runs.opening import find_next, open_run
 from langgraph_sessions.runs.request import Request
 from langgraph_sessions.runs.saving import refusal
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory, in_use, new_thread_ids
+from langgraph_sessions.sql import functions
 from langgraph_sessions.sql.sessions import (
     ClaimTitle,
     CreateGivenSession,
@@ -159,7 +160,7 @@ def update(user_id: object, updates: object, thread_id: object, agent: str | Non
         raise TypeError(f"updates must be a dict, not {type(updates).__name__}")
     for key in updates:
         if key not in UPDATABLE:
-            raise ValueError(f"updates has {key!r}; allowed are {', '.join(UPDATABLE)}")
+            raise ValueError(f"updates has {quoted(key)}; allowed are {', '.join(UPDATABLE)}")
     checked: dict[str, Any] = {}
     if "title" in updates:
         checked["title"] = checks.title(updates["title"])
@@ -169,7 +170,17 @@ def update(user_id: object, updates: object, thread_id: object, agent: str | Non
         checked["metadata"], checked["removed"] = checks.changes(updates["metadata"])
     user, thread = checks.user_id(user_id), _optional_thread_id(thread_id)
     statement = UpdateSession(user_id=user, thread_id=thread, agent=agent, **checked)
-    return _one(statement, user, thread)
+    return bounded(_one(statement, user, thread), "metadata")
+
+
+def bounded(plan: Plan[T], name: str) -> Plan[T]:
+    """Run *plan*; raise `ValueError` where it merges too much into what *name* stands for."""
+    try:
+        return (yield from plan)
+    except psycopg.Error as error:
+        if error.sqlstate == functions.TOO_LARGE:
+            raise checks.too_large(name) from None
+        raise
 
 
 def _one(statement: Statement, user_id: str, thread_id: str | None = None) -> Plan[Session]:

@@ -13,9 +13,11 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from langgraph_sessions.plans import Plan
+from langgraph_sessions.errors import SessionError, described, quoted
+from langgraph_sessions.plans import Plan, T
 from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory
 from langgraph_sessions.sessions.plain import Plain
+from langgraph_sessions.sessions.strict import Guarded, Unreadable
 from langgraph_sessions.titles import from_words
 from langgraph_sessions.titles.messages import MESSAGES, said
 
@@ -29,11 +31,41 @@ def messages(
 
     Raises:
         ValueError: The thread has no such checkpoint.
+        UnreadableThread: What is stored cannot be read by *serde*, or is damaged.
     """
+    return (yield from _told(thread_id, _read(thread_id, Guarded(serde), checkpoint_id)))
+
+
+class UnreadableThread(SessionError):
+    """A thread cannot be read: what a row of it holds is encrypted, damaged, or runs code."""
+
+    def __init__(self, thread_id: str, why: str) -> None:
+        """Say which, and why, without anything that was said in it."""
+        self.thread_id, self.why = thread_id, why
+        super().__init__(f"thread {quoted(thread_id)} cannot be read: {why}")
+
+    def __reduce__(self) -> tuple[type[UnreadableThread], tuple[str, str]]:
+        """Let it cross process boundaries."""
+        return type(self), (self.thread_id, self.why)
+
+
+def _told(thread_id: str, read: Plan[T]) -> Plan[T]:
+    """Return what a plan reads of a thread; say which it was where that cannot be read."""
+    try:
+        return (yield from read)
+    except Unreadable as error:
+        raise UnreadableThread(thread_id, str(error)) from None
+    except (KeyError, TypeError, AttributeError) as error:  # No checkpoint of LangGraph's.
+        raise UnreadableThread(thread_id, f"it is damaged: {described(error)}") from None
+
+
+def _read(
+    thread_id: str, serde: SerializerProtocol, checkpoint_id: str | None
+) -> Plan[list[BaseMessage]]:
     found = yield LoadCheckpoint(None, thread(thread_id, checkpoint_id), serde)
     if found is None:
         if checkpoint_id is not None:
-            raise ValueError(f"checkpoint_id {checkpoint_id!r} is not in the session")
+            raise ValueError(f"checkpoint_id {quoted(checkpoint_id)} is not in the session")
         return []
     if checkpoint_id is not None:  # What its tasks answered came after it.
         found = found._replace(pending_writes=None)
@@ -126,6 +158,10 @@ def state(thread_id: str, serde: SerializerProtocol) -> Plan[dict[str, dict[str,
     Its `values`, where a `DeltaChannel`'s is what it began with and what was written since, and
     what is `pending` of a run that waits or failed: questions (`__interrupt__`), errors, writes.
     """
+    return (yield from _told(thread_id, _state(thread_id, Guarded(serde))))
+
+
+def _state(thread_id: str, serde: SerializerProtocol) -> Plan[dict[str, dict[str, Any]]]:
     found = yield LoadCheckpoint(None, thread(thread_id), serde)
     if found is None:
         return {}

@@ -8,10 +8,11 @@ from typing import Any, cast
 import psycopg
 
 from langgraph_sessions import checks
-from langgraph_sessions.errors import SessionNotFoundError
+from langgraph_sessions.errors import SessionNotFoundError, quoted
 from langgraph_sessions.models import DEFAULT_TITLE, Session
 from langgraph_sessions.plans import Plan, Statement
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory, in_use, new_thread_ids
+from langgraph_sessions.sessions.operations import bounded
 from langgraph_sessions.sql import functions
 from langgraph_sessions.sql.sessions import GetSession
 from langgraph_sessions.sql.upkeep import (
@@ -93,7 +94,7 @@ def _copied(copy: CopySession) -> Plan[Sequence[Row] | None]:
             return None
         if error.sqlstate == functions.NO_CHECKPOINT:
             raise ValueError(
-                f"checkpoint_id {copy.checkpoint_id!r} is not in the session"
+                f"checkpoint_id {quoted(copy.checkpoint_id)} is not in the session"
             ) from None
         raise
     return rows
@@ -111,7 +112,8 @@ def update_preferences(user_id: object, changes: object) -> Plan[dict[str, Any]]
     """Merge *changes* into them; `None` removes a key."""
     user = checks.user_id(user_id)
     kept, removed = checks.changes(changes, "changes")
-    return _preferences(UpdatePreferences(user, kept, removed))
+    statement = UpdatePreferences(user, kept, removed)
+    return bounded(_preferences(statement), "preferences")
 
 
 def _preferences(statement: Statement) -> Plan[dict[str, Any]]:

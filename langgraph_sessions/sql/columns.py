@@ -57,6 +57,9 @@ def _seen(name: str, type_: str, default: str | None = None, *, nullable: bool =
 
 _TEXT: Final = "character varying(255)"
 _TIME: Final = "timestamp with time zone"
+# What Python can hold, in whatever time zone.
+EARLIEST: Final = "0001-01-02 00:00:00+00"
+LATEST: Final = "9999-12-30 00:00:00+00"
 
 USER_SESSIONS: Final = (
     _seen("id", "bigint", "nextval('user_sessions_id_seq'::regclass)"),
@@ -108,7 +111,20 @@ TABLES: Final[Mapping[str, Sequence[Column]]] = {
 
 # The names of a session's columns: those that users see, and those that a run knows.
 SEEN: Final = tuple(column.name for column in USER_SESSIONS if column.seen)
+_TIMES: Final = frozenset(column.name for column in USER_SESSIONS if column.type == _TIME)
 IN_RUNS: Final = tuple(column.name for column in USER_SESSIONS if column.in_runs)
+
+
+def shown(name: str, table: str = "") -> str:
+    """Return what selects a session's column: a time, as Python can hold it.
+
+    PostgreSQL has infinite ones, and years that Python's do not reach: one such row must not end
+    a list of all.
+    """
+    place = f"{table}.{name}" if table else name
+    if name not in _TIMES:
+        return place
+    return f"least(greatest({place}, '{EARLIEST}'), '{LATEST}')"
 
 
 def record(names: Sequence[str]) -> str:

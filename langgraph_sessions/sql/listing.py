@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from langgraph_sessions.models import STATUSES
 from langgraph_sessions.plans import Params, Statement
+from langgraph_sessions.sql.columns import EARLIEST, LATEST
 from langgraph_sessions.sql.rows import SESSION
 
 # The filters of a listing, each added only when asked for: a plan for the question at
@@ -23,8 +24,12 @@ FILTERS: Final = {
     "updated_after": "updated_at > %(updated_after)s",
     "updated_before": "updated_at < %(updated_before)s",
     # Keyset, not OFFSET: pages stay stable while sessions are touched.
-    "after": "(updated_at, id) < (%(after_time)s, %(after_id)s)",
+    "after": "(updated_at, id) < (%(after_time)s::timestamptz, %(after_id)s)",
 }
+# A time that Python cannot hold, as text: the next page begins behind it all the same.
+_PLACE: Final = f"""
+CASE WHEN user_sessions.updated_at NOT BETWEEN '{EARLIEST}' AND '{LATEST}'
+    THEN user_sessions.updated_at::text END AS place"""
 # Literal values, so that the indexes on these, one of them partial, are recognised.
 ACTIVE: Final = {True: "is_active", False: "NOT is_active"}
 STATUS: Final = {status: f"status = '{status}'" for status in STATUSES}
@@ -51,7 +56,7 @@ class ListSessions(Statement):
         chosen = f"{_where(self.conditions)}{order}{limit}"
         if FILTERS["title"] in self.conditions:  # Found in the index alone.
             chosen = f" WHERE id IN (SELECT id FROM user_sessions{chosen}){order}"
-        return f"SELECT {SESSION}, status FROM user_sessions{chosen}"
+        return f"SELECT {SESSION}, status, {_PLACE} FROM user_sessions{chosen}"
 
     @property
     def params(self) -> Params:
@@ -83,10 +88,10 @@ def _order(conditions: Sequence[str]) -> str:
     """
     if FILTERS["user_id"] in conditions:
         last = " NULLS LAST" if FILTERS["agent"] in conditions else ""
-        return f" ORDER BY updated_at DESC, id DESC{last}"
+        return f" ORDER BY user_sessions.updated_at DESC, id DESC{last}"
     if set(ACTIVE.values()) & set(conditions):
-        return " ORDER BY updated_at DESC NULLS LAST, id DESC"
-    return " ORDER BY updated_at DESC NULLS LAST, id DESC NULLS LAST"
+        return " ORDER BY user_sessions.updated_at DESC NULLS LAST, id DESC"
+    return " ORDER BY user_sessions.updated_at DESC NULLS LAST, id DESC NULLS LAST"
 
 
 def _where(conditions: Sequence[str]) -> str:

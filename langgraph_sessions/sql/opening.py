@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from langgraph_sessions.plans import Params, Statement
-from langgraph_sessions.sql.columns import IN_RUNS
+from langgraph_sessions.sql.columns import IN_RUNS, shown
 from langgraph_sessions.sql.rows import current
 
-_COLUMNS: Final = ", ".join(f"s.{column} AS session_{column}" for column in IN_RUNS)
+_COLUMNS: Final = ", ".join(f"{shown(name, 's')} AS session_{name}" for name in IN_RUNS)
 
 _THREAD: Final = """
 LEFT JOIN session_threads AS t ON t.thread_id = s.thread_id"""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from langgraph_sessions.sql.columns import IN_RUNS, SEEN
+from langgraph_sessions.sql.columns import IN_RUNS, SEEN, shown
 
-SESSION: Final = ", ".join(SEEN)
+SESSION: Final = ", ".join(f"{shown(name)} AS {name}" for name in SEEN)
 # With the columns that are hidden from users.
-SESSION_ROW: Final = ", ".join(IN_RUNS)
+SESSION_ROW: Final = ", ".join(f"{shown(name)} AS {name}" for name in IN_RUNS)
 
 # Of an agent's sessions alone, if one is given; for what is found by its key, or read whole.
 OF_AGENT: Final = "(%(agent)s::text IS NULL OR agent = %(agent)s::text)"

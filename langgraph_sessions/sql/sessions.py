@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from psycopg.types.json import Jsonb
 
+from langgraph_sessions.checks import METADATA_SIZE
 from langgraph_sessions.plans import Params, Statement
 from langgraph_sessions.sql.rows import OF_AGENT, SESSION, and_agent, current
 
@@ -103,7 +104,8 @@ UPDATE user_sessions SET
     title = coalesce(%(title)s::text, title),
     title_source = CASE WHEN %(title)s::text IS NULL THEN title_source ELSE 'user' END,
     is_active = coalesce(%(is_active)s::boolean, is_active),
-    metadata = (metadata || coalesce(%(metadata)s::jsonb, '{{}}')) - %(removed)s::text[]
+    metadata = CASE WHEN %(metadata)s::jsonb IS NULL THEN metadata ELSE user_sessions_within(
+        (metadata || %(metadata)s::jsonb) - %(removed)s::text[], %(size)s) END
 WHERE user_id = %(user_id)s AND {OF_AGENT}
 AND thread_id = coalesce(%(thread_id)s::text, (SELECT thread_id FROM ({current(self.agent)}) AS s))
 RETURNING {SESSION}"""
@@ -111,7 +113,8 @@ RETURNING {SESSION}"""
     @property
     def params(self) -> Params:
         metadata = None if self.metadata is None else Jsonb(self.metadata)
-        return {**vars(self), "metadata": metadata, "removed": [*self.removed]}
+        removed = [*self.removed]
+        return {**vars(self), "metadata": metadata, "removed": removed, "size": METADATA_SIZE}
 
 
 @dataclass(frozen=True)

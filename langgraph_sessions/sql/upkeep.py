@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final
 
 from psycopg.types.json import Jsonb
 
+from langgraph_sessions.checks import METADATA_SIZE
 from langgraph_sessions.plans import Params, Statement
 from langgraph_sessions.sql.columns import SEEN, record
 from langgraph_sessions.sql.rows import SESSION
@@ -58,12 +59,13 @@ class UpdatePreferences(Statement):
 INSERT INTO session_users AS u (user_id, preferences)
 VALUES (%(user_id)s, %(changes)s::jsonb)
 ON CONFLICT (user_id) DO UPDATE SET
-    preferences = (u.preferences || %(changes)s::jsonb) - %(removed)s::text[]
+    preferences = user_sessions_within(
+        (u.preferences || %(changes)s::jsonb) - %(removed)s::text[], %(size)s)
 RETURNING preferences"""
 
     @property
     def params(self) -> Params:
-        return {**vars(self), "changes": Jsonb(self.changes)}
+        return {**vars(self), "changes": Jsonb(self.changes), "size": METADATA_SIZE}
 
 
 # --- Threads without a session ---------------------------------------------------------------
@@ -126,8 +128,8 @@ WHERE EXISTS (SELECT FROM checkpoints WHERE thread_id = %(thread_id)s)"""
 # twice, or from its owner: of two at once, the second waits, and finds what the first made.
 _ADOPT: Final = f"""
 WITH saved AS (
-    SELECT coalesce(min((checkpoint ->> 'ts')::timestamptz), now()) AS first,
-        coalesce(max((checkpoint ->> 'ts')::timestamptz), now()) AS last
+    SELECT coalesce(min(user_sessions_moment(checkpoint ->> 'ts')), now()) AS first,
+        coalesce(max(user_sessions_moment(checkpoint ->> 'ts')), now()) AS last
     FROM checkpoints WHERE thread_id = %(thread_id)s::text HAVING count(*) > 0
 ), thread AS (
     INSERT INTO session_threads AS t (thread_id, user_id)

@@ -11,10 +11,13 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
+from langgraph_sessions.errors import described
+
 logger = logging.getLogger("langgraph_sessions")
 
 T = TypeVar("T")
 
+FAILED: Final = "a titler failed (%s); the session keeps its title"
 CLOSE_SECONDS: Final = 5.0  # How long close() waits for titles under way.
 
 
@@ -56,8 +59,8 @@ class Background:
         def work() -> None:
             try:
                 job()
-            except Exception:
-                logger.warning("a titler failed; the session keeps its title", exc_info=True)
+            except Exception as error:
+                logger.warning(FAILED, described(error))
             finally:
                 self._threads.discard(thread)
 
@@ -85,8 +88,8 @@ class AsyncBackground:
         async def work() -> None:
             try:
                 await job
-            except Exception:
-                logger.warning("a titler failed; the session keeps its title", exc_info=True)
+            except Exception as error:
+                logger.warning(FAILED, described(error))
 
         task = asyncio.create_task(work())
         self._tasks.add(task)

@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "ac9ccd255c28cce081468835a5dedb6919b9db8dffaa4e078e1bf9295ac68fe7"
+DIGEST = "d77f7c5858081051464a799063d9218aa18053e87bd8d9d9f0015d184a4b0efe"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"
@@ -50,6 +50,7 @@ def test_the_sqlstates_and_the_default_title_are_pythons() -> None:
     """What the files raise, and call a session without a title, is what Python knows them by."""
     text = "\n".join(function.sql for function in functions.load())
     known = {functions.NOT_FOUND, functions.IN_USE, functions.NO_CHECKPOINT, functions.CONFLICT}
+    known |= {functions.TOO_LARGE}
     assert set(re.findall(r"ERRCODE = '(\w+)'", text)) == known
     (put,) = (f.sql for f in functions.load() if f.name == "user_sessions_put")
     assert f"'{DEFAULT_TITLE}'" in put

@@ -10,6 +10,7 @@ from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
 from langgraph_sessions import AgentSessionManager, AsyncSessionSaver, SessionSaver
+from tests.operating import Operate, talk
 from tests.support import Chat, config, graph_builder
 
 Connection = psycopg.Connection[Any]
@@ -116,3 +117,15 @@ def test_a_wrong_one_is_named(url: str) -> None:
     """It is a `bool`, or not given."""
     with pytest.raises(TypeError, match="auto_title"):
         SessionSaver(url, auto_title="no")  # type: ignore[arg-type]
+
+
+def test_a_command_says_what_is_encrypted(operate: Operate, url: str) -> None:
+    """It has no key: it names the thread that it cannot read, and the cipher."""
+    with SessionSaver(url, serde=EncryptedSerializer(Cipher())) as saver:
+        thread_id = talk(saver, "alice", WORDS).thread_id
+    why = "it is encrypted ('complement'): only its own serializer can read it"
+    shown, exported = operate("show", "alice", thread_id), operate("export", "alice")
+    assert (shown.status, exported.status) == (2, 1)
+    assert shown.err == f"Error: thread '{thread_id}' cannot be read: {why}\n"
+    assert exported.err.startswith(f"Could not export thread {thread_id}: ")
+    assert why in exported.err

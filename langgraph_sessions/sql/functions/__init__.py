@@ -26,6 +26,7 @@ NOT_FOUND: Final = "LGS01"
 IN_USE: Final = "LGS02"
 NO_CHECKPOINT: Final = "LGS03"
 CONFLICT: Final = "LGS04"
+TOO_LARGE: Final = "LGS05"
 
 # In this order they are created: one in SQL after those that it calls.
 FILES: Final = (
@@ -37,6 +38,8 @@ FILES: Final = (
     "status_after",
     "status",
     "latest",
+    "within",
+    "moment",
     "put",
     "columns",
     "line",

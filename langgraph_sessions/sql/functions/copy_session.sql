@@ -8,7 +8,8 @@ RETURNS jsonb LANGUAGE plpgsql AS $$
 -- words to go there.
 --
 -- The source is locked as saves lock it, so that nobody deletes it half way, and no run saves
--- meanwhile: the copy ends where it was asked to.
+-- meanwhile: the copy ends where it was asked to. Not before it is known whose it is: somebody else
+-- is to hold up nobody. The owner may have changed until the lock is there, and is looked at again.
 --
 -- Raises LGS01 where the source is not the user's, or not of the agent, LGS02 where the target is
 -- in use, LGS03 where the source has no such checkpoint. Its keys:
@@ -26,12 +27,16 @@ DECLARE
     s user_sessions;
     head text;
 BEGIN
-    PERFORM FROM session_threads WHERE thread_id = p_source FOR NO KEY UPDATE;
-    SELECT * INTO s FROM user_sessions WHERE thread_id::text = p_source;
-    IF (p_user_id IS NOT NULL AND s.user_id::text IS DISTINCT FROM p_user_id)
-    OR (p_agent IS NOT NULL AND s.agent::text IS DISTINCT FROM p_agent) THEN
-        RAISE EXCEPTION 'no session % of this user', p_source USING ERRCODE = 'LGS01';
-    END IF;
+    FOR look IN 1..2 LOOP
+        SELECT * INTO s FROM user_sessions WHERE thread_id::text = p_source;
+        IF (p_user_id IS NOT NULL AND s.user_id::text IS DISTINCT FROM p_user_id)
+        OR (p_agent IS NOT NULL AND s.agent::text IS DISTINCT FROM p_agent) THEN
+            RAISE EXCEPTION 'no session % of this user', p_source USING ERRCODE = 'LGS01';
+        END IF;
+        IF look = 1 THEN
+            PERFORM FROM session_threads WHERE thread_id = p_source FOR NO KEY UPDATE;
+        END IF;
+    END LOOP;
     IF NOT user_sessions_free(p_target)
     OR EXISTS (SELECT FROM session_threads WHERE thread_id = p_target) THEN
         RAISE EXCEPTION 'thread id % is already in use', p_target USING ERRCODE = 'LGS02';

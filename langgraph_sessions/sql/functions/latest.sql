@@ -1,9 +1,11 @@
 CREATE OR REPLACE FUNCTION user_sessions_latest(p_user_id text)
 RETURNS timestamptz LANGUAGE plpgsql AS $$
 -- The time for a session that becomes current now: later than those of all of the user's sessions,
--- also where one lies in the future, as after a failover to a server with a slower clock.
+-- also where one lies in the future, as after a failover to a server with a slower clock. A time
+-- that is none, infinite or past what Python can hold, does not count: nothing is later than that.
 BEGIN
     RETURN greatest(pg_catalog.clock_timestamp(), (
         SELECT updated_at + interval '1 microsecond' FROM user_sessions
-        WHERE user_id::text = p_user_id ORDER BY updated_at DESC, id DESC LIMIT 1));
+        WHERE user_id::text = p_user_id AND updated_at < '9999-12-30Z'::timestamptz
+        ORDER BY updated_at DESC, id DESC LIMIT 1));
 END $$;
