@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "ac9ccd255c28cce081468835a5dedb6919b9db8dffaa4e078e1bf9295ac68fe7"
+DIGEST = "8777387fd207b670c745db4e4d46197f108e723d516d3099b31cec5f55cc1db4"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"
