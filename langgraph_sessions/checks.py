@@ -133,14 +133,14 @@ def agent(value: object) -> str | None:
     return None if value is None else text("agent", value)
 
 
-def title(value: object) -> str:
+def title(value: object, name: str = "title") -> str:
     """Return *value* as a title of 1 to 255 characters.
 
     Raises:
         TypeError: It is not a `str`.
         ValueError: As in `text`.
     """
-    return text("title", value, TITLE_LENGTH)
+    return text(name, value, TITLE_LENGTH)
 
 
 def boolean(name: str, value: object) -> bool:

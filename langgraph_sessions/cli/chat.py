@@ -16,7 +16,7 @@ from rich.console import Console
 
 from langgraph_sessions.cli.terminal import literal, new_console, one_line, session_table, where
 from langgraph_sessions.errors import SessionNotFoundError
-from langgraph_sessions.models import DEFAULT_TITLE, Session
+from langgraph_sessions.models import Session
 from langgraph_sessions.offline import chat_graph, chat_model
 from langgraph_sessions.savers.saver import SessionSaver
 
@@ -166,7 +166,7 @@ class Chat:
 
     def new(self, title: str) -> None:
         """Start a session; without a title, its first message gives it one."""
-        self.session = self.sessions.create_user_session(self.user_id, title or DEFAULT_TITLE)
+        self.session = self.sessions.create_user_session(self.user_id, title or None)
         self.tell(f'Started "{self.session.title}".')
 
     def show(self, _: str) -> None:

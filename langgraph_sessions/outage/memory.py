@@ -31,7 +31,7 @@ from langgraph_sessions.runs.thread_ids import (
 )
 from langgraph_sessions.sql.functions import IN_USE
 from langgraph_sessions.sql.saving import PutSession
-from langgraph_sessions.sql.sessions import GetSession
+from langgraph_sessions.sql.sessions import TITLER_TRIES, GetSession
 from langgraph_sessions.sql.upkeep import CopySession
 
 Mover = tuple[str, str] | ActiveRun  # What moves: a user's thread, or one run.
@@ -328,7 +328,7 @@ def _row_of(run: ActiveRun) -> Row:
         **row_of(run.session),
         "title": run.title or run.session.title,
         "title_source": "default" if run.words.untitled else "user",
-        "titler_called": not run.words.unasked,
+        "titler_tries": 0 if run.words.may_ask else TITLER_TRIES,
         "status": run.status,
         "last_save": run.claim.seen,
     }
@@ -341,4 +341,8 @@ def _moved(item: Any, thread_id: str) -> Any:
     # Without a checkpoint to fork, its first save makes the session.
     known = item.session.known and bool(item.base)
     session = replace(item.session, thread_id=thread_id, known=known, checked=False)
+    if session.known != item.session.known:  # It is called as the session was where it began.
+        title = item.run.session.title
+        given = None if item.run.words.untitled else title
+        session = replace(session, title=session.title or given, default_title=title)
     return replace(item, config=config, session=session)

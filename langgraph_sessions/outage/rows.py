@@ -32,7 +32,7 @@ def unopened(thread_id: str | None) -> Row:
         "session_user_id": None,
         "session_is_active": None,
         "session_current_at": None,
-        "session_titler_called": None,
+        "session_titler_tries": None,
         "session_status": None,
         "last_save": None,
     }

@@ -15,6 +15,7 @@ from langgraph_sessions.errors import (
     SessionNotFoundError,
     SessionsUnavailableError,
 )
+from langgraph_sessions.models import DEFAULT_TITLE
 from langgraph_sessions.outage.journal import Entry, Journal
 from langgraph_sessions.outage.rows import Row, new_row, opened, unopened
 from langgraph_sessions.plans import Question, Statement
@@ -244,6 +245,7 @@ class HeldSessions:
         old = self._mine(put.user_id).get(put.thread_id)
         if old is None:
             row = new_row(put.user_id, put.thread_id, put.agent)
+            row["title"] = put.default_title or DEFAULT_TITLE
         else:
             row = self._checked(put, old)
         row["last_save"] = put.save or row["last_save"]

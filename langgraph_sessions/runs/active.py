@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 
 from langgraph_sessions.errors import SessionNotFoundError
-from langgraph_sessions.models import Session
+from langgraph_sessions.models import DEFAULT_TITLE, Session
 from langgraph_sessions.plans import Composite
 from langgraph_sessions.runs.claim import Claim
 from langgraph_sessions.runs.request import (
@@ -58,8 +58,11 @@ class ActiveRun(Run):
         is_stopped: Whether somebody stopped it.
         task: The asyncio task that began it, if one did.
         turns: Lets its saves go one at a time.
+        progress: How far its own graph has come, not one that is called inside it; `None` for what
+            is no run.
         around: Where it was called inside another run; `None` for a run by itself.
         instructed: What a graph inside it said of the session since the last save.
+        default_title: What its session is called if the run makes it, and nothing titles it.
         home: Which saver, or copy of it, began it: another one may have another database.
     """
 
@@ -77,8 +80,10 @@ class ActiveRun(Run):
     task: Callable[[], asyncio.Task[Any] | None] | None = None
     words: Words = field(default_factory=Words)
     turns: Turns = field(default_factory=Turns)
+    progress: Progress | None = None
     around: Position | None = None
     instructed: Request | None = None
+    default_title: str = DEFAULT_TITLE
     home: str = ""
 
     @classmethod
@@ -94,6 +99,7 @@ class ActiveRun(Run):
             known=known,
             claim=Claim(session.thread_id),
             makes_current=makes_current,
+            default_title=request.default_title,
         )
 
     @property
@@ -110,6 +116,11 @@ class ActiveRun(Run):
     def agent(self) -> str | None:
         """The agent of its session; `None` for none."""
         return self.session.agent
+
+    @property
+    def is_named(self) -> bool:
+        """Whether its saves have names: not those of an application's update, which is no run."""
+        return bool(self.claim.token)
 
     @property
     def is_untitled(self) -> bool:
@@ -148,6 +159,7 @@ class ActiveRun(Run):
             first=first,
             title=self.title,
             message_title=self.words.title,
+            default_title=None if self.known else self.default_title,
             is_active=self.is_active,
             make_current=None if self.makes_current else False,
             **save,
@@ -173,8 +185,7 @@ class ActiveRun(Run):
         self.known = True
         self.unsaved.clear()
         self.status = row["status"]
-        self.words.untitled = row["title_source"] == "default"
-        self.words.unasked = not row["titler_called"] and row["title_source"] != "user"
+        self.words.note(row["title_source"], row["titler_tries"])
         return Session.from_row(row)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypedDict
 
 from langgraph_sessions.errors import SessionNotFoundError
-from langgraph_sessions.models import DEFAULT_TITLE, Session
+from langgraph_sessions.models import Session
 from langgraph_sessions.plans import Plan
 from langgraph_sessions.runs.active import IDLE, ActiveRun
 from langgraph_sessions.runs.request import Request
@@ -183,8 +183,8 @@ def _opened(request: Request, row: Row) -> Opened:
     known = row["session_id"] is not None
     session = Session.from_row(row, "session_") if known else _draft(request, row)
     run = ActiveRun.start(request, session, known=known)
-    run.words.untitled = not known or row["session_title_source"] == "default"
-    run.words.unasked = not row["session_titler_called"]
+    if known:
+        run.words.note(row["session_title_source"], row["session_titler_tries"])
     run.claim.seen = row["last_save"]
     run.status = row["session_status"] or IDLE
     return Opened(run, row)
@@ -196,7 +196,7 @@ def _draft(request: Request, row: Row) -> Session:
     return Session.draft(
         request.user_id,
         row["asked_thread_id"],
-        title=request.title or DEFAULT_TITLE,
+        title=request.title or request.default_title,
         is_active=request.is_active is not False,
         agent=request.agent,
         preferences=row["preferences"],

@@ -10,6 +10,7 @@ from langchain_core.runnables import RunnableConfig
 
 from langgraph_sessions import checks
 from langgraph_sessions.errors import SessionNotFoundError
+from langgraph_sessions.models import DEFAULT_TITLE
 from langgraph_sessions.runs.addresses import configurable_of
 from langgraph_sessions.runs.surroundings import Run, run_of, surroundings
 
@@ -53,6 +54,7 @@ class Request:
     Attributes:
         user_id: Who asks; `None` for a plain LangGraph thread.
         agent: The agent whose session it must be, and a new one is; `None` for any.
+        default_title: What a new session is called until it is titled.
         thread_id: The thread asked for; `None` for the user's current session.
         checkpoint_ns: A subgraph's namespace; `""` for the root graph.
         checkpoint_id: A certain checkpoint; `None` for the newest.
@@ -76,6 +78,7 @@ class Request:
     trusted: bool = False
     inside: bool = False
     agent: str | None = None
+    default_title: str = DEFAULT_TITLE
 
     @classmethod
     def of(
@@ -83,6 +86,7 @@ class Request:
         config: RunnableConfig,
         *,
         agent: str | None = None,
+        default_title: str = DEFAULT_TITLE,
         trusts: bool = False,
         requires: bool = False,
     ) -> Request:
@@ -92,6 +96,7 @@ class Request:
             config: What LangGraph was given.
             agent: The agent that asks, which no config says; `None` for any. A graph on the thread
                 of the run inside which it is called is part of that, and of its agent.
+            default_title: What a new session is called, which no config says either.
             trusts: Whether a `thread_id` alone stands for its owner.
             requires: Whether it must name a user, or such a thread.
 
@@ -132,6 +137,7 @@ class Request:
             trusted=trusted and user_id is None,
             inside=bool(around),
             agent=agent,
+            default_title=default_title,
         )
         if request.new_session and thread_id is not None:
             raise ValueError("new_session=True starts a thread of its own: give no thread_id")

@@ -21,6 +21,7 @@ from langgraph_sessions.models import Session
 from langgraph_sessions.plans import Batch, Composite, Plan, Statement
 from langgraph_sessions.runs import parent
 from langgraph_sessions.runs.active import IDLE, ActiveRun, for_storage, pin
+from langgraph_sessions.runs.hearing import NULL_TASK, hear_checkpoint, hear_writes
 from langgraph_sessions.sql import saving
 from langgraph_sessions.sql.functions import CONFLICT, NOT_FOUND
 from langgraph_sessions.sql.saving import (
@@ -119,7 +120,7 @@ class SaveCheckpoint(Save):
         save = cls(run, stored, serde, name, checkpoint, metadata, new_versions)
         if not save.checkpoint_ns:
             run.claim.take(checkpoint["id"])
-            run.words.in_checkpoint(checkpoint)
+            hear_checkpoint(run, config, checkpoint, metadata)
         return save
 
     @property
@@ -235,7 +236,7 @@ class SaveWrites(Save):
             return wrote
         run.claim.refuse_if_overtaken()
         if not wrote.checkpoint_ns:
-            run.words.in_writes(writes)
+            hear_writes(run, config, writes, task_id)
             if wrote.waits:
                 run.asked_on = wrote.checkpoint_id
         return wrote
@@ -279,6 +280,8 @@ class SaveWrites(Save):
     def guard_thread(self) -> GuardThread | None:
         """As `Save.guard_thread`: a question, or an error, is what a session waits for.
 
+        So is a title in a `Command`, or an update: no checkpoint of this run's may follow.
+
         Other runs need not notice outputs: the next checkpoint is checked, and has them.
         """
         run = self.run
@@ -286,7 +289,8 @@ class SaveWrites(Save):
             return run.guard(None)
         waits = self.waits
         answers = run.status != IDLE and not run.claim.advanced
-        if not run.claim.is_made or (not self.checkpoint_ns and (waits or answers)):
+        titles = run.is_untitled and (self.task_id == NULL_TASK or not run.is_named)
+        if not run.claim.is_made or (not self.checkpoint_ns and (waits or answers or titles)):
             return None
         return run.guard(self.name, named=waits)
 

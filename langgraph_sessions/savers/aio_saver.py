@@ -23,6 +23,7 @@ from psycopg import AsyncPipeline
 from langgraph_sessions.database.aio_database import AsyncConn
 from langgraph_sessions.database.pools import POOL_SIZE
 from langgraph_sessions.database.source import Path
+from langgraph_sessions.models import DEFAULT_TITLE
 from langgraph_sessions.outage import bridge
 from langgraph_sessions.outage.state import OUTAGE_LIMIT
 from langgraph_sessions.runs.addresses import configurable_of
@@ -65,6 +66,7 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
         retry_for: float = 5.0,
         titler: Titler | None = None,
         auto_title: bool | None = None,
+        default_title: str = DEFAULT_TITLE,
         concurrent_runs: str = "reject",
         trust_thread_id: bool = False,
         require_user: bool = False,
@@ -93,6 +95,7 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
             cache_size=cache_size,
             cache_ttl=cache_ttl,
             auto_title=auto_title,
+            default_title=default_title,
         )
         self._set_up(
             self.sessions,

@@ -33,6 +33,7 @@ from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
 from langgraph_sessions.runs.surroundings import RUNTIME_KEY, Position, progress_of, surroundings
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory
 from langgraph_sessions.runs.underway import TRIES, UnderWay
+from langgraph_sessions.sessions import reading
 from langgraph_sessions.sessions.base_manager import BaseManager
 from langgraph_sessions.titles.by_model import Titler
 from langgraph_sessions.titles.clear import may_title
@@ -105,7 +106,9 @@ class SaverPlans:
             return found
         if is_run:
             refuse(run, request, given["configurable"], found, held=is_held(opened.row))
-            self._start(run, found, request)
+            begins = self._start(run, found, request, given)
+            if begins and found and not run.known and run.words.may_title:  # It is adopted.
+                run.words.title = yield from reading.title(run.thread_id, self.serde)
         return owned(found, run.user_id) if found else None
 
     def _begin(self, config: RunnableConfig, request: Request, select: str | None) -> Plan[Opened]:
@@ -134,7 +137,13 @@ class SaverPlans:
     def _request(self, config: RunnableConfig, is_run: bool = False) -> Request:
         """Read what *config* asks for; a run may have to name a user."""
         requires = self._requires_user and is_run
-        return Request.of(config, agent=self._agent, trusts=self._trusts, requires=requires)
+        return Request.of(
+            config,
+            agent=self._agent,
+            default_title=self._manager.default_title,
+            trusts=self._trusts,
+            requires=requires,
+        )
 
     def _refuse_nobody(self, config: RunnableConfig, run: ActiveRun | None) -> None:
         """Raise `ValueError` for a *run* without a user, where one is required."""
@@ -170,17 +179,20 @@ class SaverPlans:
         run: ActiveRun,
         found: CheckpointTuple | None,
         request: Request,
-    ) -> None:
+        config: RunnableConfig,
+    ) -> bool:
         """Name the saves of a run that starts, so that it and other runs notice each other.
 
         Only a root graph's run: a subgraph is part of one, and `get_state` and `update_state` are
         none.
         """
         if run.claim.token or request.checkpoint_ns:
-            return
+            return False
         newest = found.checkpoint["id"] if found else ""
         addressed = request.checkpoint_id is not None
         run.claim.start(newest, addressed=addressed, checked=self._rejects)
+        run.progress = progress_of(config["configurable"])
+        return True
 
     def _list(
         self, config: RunnableConfig | None, **filters: Any

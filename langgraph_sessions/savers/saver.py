@@ -24,6 +24,7 @@ from psycopg import Pipeline
 from langgraph_sessions.database.database import Conn
 from langgraph_sessions.database.pools import POOL_SIZE
 from langgraph_sessions.database.source import Path
+from langgraph_sessions.models import DEFAULT_TITLE
 from langgraph_sessions.outage import bridge
 from langgraph_sessions.outage.state import OUTAGE_LIMIT
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_id
@@ -79,6 +80,7 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
         retry_for: float = 5.0,
         titler: Titler | None = None,
         auto_title: bool | None = None,
+        default_title: str = DEFAULT_TITLE,
         concurrent_runs: str = "reject",
         trust_thread_id: bool = False,
         require_user: bool = False,
@@ -112,10 +114,13 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
                 tried again before the database counts as away. Each has its own, so that a method
                 of several may take longer.
             titler: From a conversation's messages to a title, sync or async, called in the
-                background once for a session, after its first answer; never over a title
-                that somebody gave. `langgraph_sessions.titler(model)` makes one.
+                background after a session's first answer, and once more with each of the next two
+                turns if it fails, or returns no title; never over a title that somebody gave, or
+                for a fork of what has a model's. `langgraph_sessions.titler(model)` makes one.
             auto_title: Whether sessions are titled by their messages, and by *titler*. `None`: yes,
                 unless *serde* is LangGraph's `EncryptedSerializer`: titles are stored in clear.
+            default_title: What a session is called until somebody, or its first message, titles
+                it: 1 to 255 characters.
             concurrent_runs: `"reject"`: a run with a `user_id` raises `ConcurrentRunError`
                 rather than save what would hide, or be hidden by, what another run of the
                 session saved since this one loaded it. `"allow"`: as in LangGraph, the later
@@ -157,6 +162,7 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
             cache_size=cache_size,
             cache_ttl=cache_ttl,
             auto_title=auto_title,
+            default_title=default_title,
         )
         self._set_up(
             self.sessions,

@@ -23,7 +23,6 @@ from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_i
 from langgraph_sessions.sessions import deletion, operations, upkeep
 from langgraph_sessions.sessions.aio_manager_reading import AsyncManagerReading
 from langgraph_sessions.sessions.aio_manager_upkeep import AsyncManagerUpkeep
-from langgraph_sessions.sessions.exclusive import Turn
 from langgraph_sessions.sessions.listing import Listing
 
 
@@ -50,9 +49,12 @@ class AsyncAgentSessionManager(AsyncManagerReading, AsyncManagerUpkeep):
         outage_limit: int = OUTAGE_LIMIT,
         retry_for: float = 5.0,
         auto_title: bool | None = None,
+        default_title: str = DEFAULT_TITLE,
     ) -> None:
         """Async version of `AgentSessionManager.__init__`."""
-        super().__init__(serde, thread_id_factory, cache_size, cache_ttl, agent, auto_title)
+        super().__init__(
+            serde, thread_id_factory, cache_size, cache_ttl, agent, auto_title, default_title
+        )
         self._owns_database = not isinstance(conn, AsyncDatabase)
         self._database = (
             conn
@@ -79,25 +81,19 @@ class AsyncAgentSessionManager(AsyncManagerReading, AsyncManagerUpkeep):
     async def create_user_session(
         self,
         user_id: UserId,
-        title: str = DEFAULT_TITLE,
+        title: str | None = None,
         *,
         thread_id: ThreadId | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> Session:
         """Async version of `AgentSessionManager.create_user_session`."""
-        factory = self.thread_id_factory
-        return await self._database.run(
-            self.cache.writing(
-                operations.create(user_id, title, thread_id, metadata, factory, self.agent)
-            )
-        )
+        return await self._database.run(self._create(user_id, title, thread_id, metadata))
 
     async def get_or_create_user_session(
-        self, user_id: UserId, title: str = DEFAULT_TITLE
+        self, user_id: UserId, title: str | None = None
     ) -> Session:
         """Async version of `AgentSessionManager.get_or_create_user_session`."""
-        plan = operations.get_or_create(user_id, title, self.thread_id_factory, self.agent)
-        return await self._database.run(self.cache.writing(plan))
+        return await self._database.run(self._get_or_create(user_id, title))
 
     async def get_current_user_session(self, user_id: UserId) -> Session:
         """Async version of `AgentSessionManager.get_current_user_session`."""
@@ -220,7 +216,7 @@ class AsyncAgentSessionManager(AsyncManagerReading, AsyncManagerUpkeep):
         self, user_id: UserId, thread_id: ThreadId | None = None, timeout: float | None = None
     ) -> AsyncIterator[Session]:
         """Async version of `AgentSessionManager.exclusive`."""
-        turn = Turn(user_id, thread_id, timeout, self.thread_id_factory, self.agent)
+        turn = self._turn(user_id, thread_id, timeout)
         try:
             yield await ado(turn.take_deed(self._database))
         finally:

@@ -13,14 +13,16 @@ from langgraph.checkpoint.serde.base import SerializerProtocol, maybe_add_typed_
 from langgraph_sessions import checks
 from langgraph_sessions.database.running import Running
 from langgraph_sessions.errors import SessionNotFoundError, described
-from langgraph_sessions.models import Session
+from langgraph_sessions.models import DEFAULT_TITLE, Session
 from langgraph_sessions.plans import Call, Plan
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory
 from langgraph_sessions.sessions import operations, reading, upkeep
 from langgraph_sessions.sessions.cache import SessionCache
+from langgraph_sessions.sessions.exclusive import Turn
 from langgraph_sessions.sessions.export import Export
 from langgraph_sessions.sessions.retention import Purge
 from langgraph_sessions.sessions.strict import StrictSerializer
+from langgraph_sessions.sql.sessions import ReleaseTitle
 from langgraph_sessions.titles.by_model import Titler
 from langgraph_sessions.titles.clear import may_title
 
@@ -38,6 +40,7 @@ class BaseManager:
         cache: Sessions that were read or written lately.
         auto_title: Whether what is adopted is titled by its messages; `None`: unless the serializer
             encrypts.
+        default_title: What a session without a title is called.
     """
 
     _database: Running[Any, Any]
@@ -50,10 +53,12 @@ class BaseManager:
         cache_ttl: float,
         agent: str | None = None,
         auto_title: bool | None = None,
+        default_title: str = DEFAULT_TITLE,
     ) -> None:
         """Check the arguments that are not the database's."""
         self.agent = checks.agent(agent)
         self.auto_title = checks.optional_boolean("auto_title", auto_title)
+        self.default_title = checks.title(default_title, "default_title")
         checks.function("thread_id_factory", thread_id_factory)
         self.thread_id_factory = thread_id_factory
         self._serde = maybe_add_typed_methods(checks.serde(serde) or StrictSerializer())
@@ -73,6 +78,28 @@ class BaseManager:
         if self.agent is not None and asked not in (None, self.agent):
             raise ValueError(f"agent must be {self.agent!r}, as this manager's is, not {asked!r}")
         return asked or self.agent
+
+    def _create(
+        self, user_id: object, title: object, thread_id: object, metadata: object
+    ) -> Plan[Session]:
+        """Make a session."""
+        factory, default_title = self.thread_id_factory, self.default_title
+        return self.cache.writing(
+            operations.create(
+                user_id, title, thread_id, metadata, factory, self.agent, default_title
+            )
+        )
+
+    def _get_or_create(self, user_id: object, title: object) -> Plan[Session]:
+        """Return the current session, else make one."""
+        factory, default_title = self.thread_id_factory, self.default_title
+        plan = operations.get_or_create(user_id, title, factory, self.agent, default_title)
+        return self.cache.writing(plan)
+
+    def _turn(self, user_id: object, thread_id: object, timeout: object) -> Turn:
+        """Return a wait for a session's lock."""
+        factory, default_title = self.thread_id_factory, self.default_title
+        return Turn(user_id, thread_id, timeout, factory, self.agent, default_title)
 
     def _reading(
         self, plan: Plan[Session], user_id: object, thread_id: object = None
@@ -99,22 +126,11 @@ class BaseManager:
 
     def _adopt(self, user_id: object, thread_id: str, title: str | None) -> Plan[Session]:
         """Make a session for a thread that may be adopted."""
-        said = None if title is not None else (yield from self._title(thread_id))
-        plan = upkeep.adopt(user_id, thread_id, title, said, self.agent)
+        said = None
+        if title is None and may_title(self.auto_title, self._serde):
+            said = yield from reading.title(thread_id, self._serde)
+        plan = upkeep.adopt(user_id, thread_id, title, said, self.agent, self.default_title)
         return (yield from self.cache.writing(plan))
-
-    def _title(self, thread_id: str) -> Plan[str | None]:
-        """Return the title that a thread's messages suggest, if they may be titles."""
-        if not may_title(self.auto_title, self._serde):
-            return None
-        try:
-            return reading.title((yield from self._messages(thread_id)))
-        except psycopg.Error:
-            raise
-        except Exception as error:
-            # An encrypted or damaged thread, or one of another serializer, is adopted all the same.
-            logger.warning("thread %r gets no title: %s", thread_id, described(error))
-            return None
 
     def _adopt_checked(
         self, user_id: object, thread_id: object, title: str | None
@@ -148,9 +164,14 @@ class BaseManager:
         thread_id = checks.thread_id(thread_id)
         if not (yield from operations.claim_title(thread_id, self.agent)):
             return
-        messages = yield from self._messages(thread_id)
-        title = yield Call(ask, (titler, messages))
-        if session := (yield from operations.set_title(thread_id, title)):
+        try:
+            messages = yield from self._messages(thread_id)
+            title = yield Call(ask, (titler, messages))
+            session = yield from operations.set_title(thread_id, title)
+        except Exception:
+            yield ReleaseTitle(thread_id)
+            raise
+        if session is not None:
             self.cache.forget_user(session.user_id)
 
 

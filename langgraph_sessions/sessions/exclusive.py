@@ -7,12 +7,13 @@ import time
 from typing import Any, Final
 
 import psycopg
+from langchain_core.runnables import RunnableConfig
 
 from langgraph_sessions import checks
 from langgraph_sessions.database import pools
 from langgraph_sessions.database.deeds import Deed
 from langgraph_sessions.database.running import Running
-from langgraph_sessions.models import Session
+from langgraph_sessions.models import DEFAULT_TITLE, Session
 from langgraph_sessions.plans import Execute, Plan
 from langgraph_sessions.runs.opening import open_run
 from langgraph_sessions.runs.request import Request
@@ -40,10 +41,11 @@ class Turn:
         timeout: object,
         factory: ThreadIdFactory,
         agent: str | None,
+        default_title: str = DEFAULT_TITLE,
     ) -> None:
         """Wait for at most *timeout* seconds, for ever if it is `None`."""
-        configurable = {"user_id": user_id, "thread_id": thread_id}
-        self._request = Request.of({"configurable": configurable}, agent=agent)
+        config: RunnableConfig = {"configurable": {"user_id": user_id, "thread_id": thread_id}}
+        self._request = Request.of(config, agent=agent, default_title=default_title)
         self._timeout = (
             None if timeout is None else checks.seconds("timeout", timeout, checks.LONGEST_WAIT)
         )

@@ -21,7 +21,6 @@ from langgraph_sessions.outage import bridge
 from langgraph_sessions.outage.state import OUTAGE_LIMIT
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_id
 from langgraph_sessions.sessions import deletion, operations, upkeep
-from langgraph_sessions.sessions.exclusive import Turn
 from langgraph_sessions.sessions.listing import Listing
 from langgraph_sessions.sessions.manager_reading import ManagerReading
 from langgraph_sessions.sessions.manager_upkeep import ManagerUpkeep
@@ -57,9 +56,12 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
         outage_limit: int = OUTAGE_LIMIT,
         retry_for: float = 5.0,
         auto_title: bool | None = None,
+        default_title: str = DEFAULT_TITLE,
     ) -> None:
         """Choose the database. Takes and raises what `SessionSaver` does."""
-        super().__init__(serde, thread_id_factory, cache_size, cache_ttl, agent, auto_title)
+        super().__init__(
+            serde, thread_id_factory, cache_size, cache_ttl, agent, auto_title, default_title
+        )
         self._owns_database = not isinstance(conn, Database)
         self._database = (
             conn
@@ -86,7 +88,7 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
     def create_user_session(
         self,
         user_id: UserId,
-        title: str = DEFAULT_TITLE,
+        title: str | None = None,
         *,
         thread_id: ThreadId | None = None,
         metadata: dict[str, Any] | None = None,
@@ -95,8 +97,8 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
 
         Args:
             user_id: Whose it is.
-            title: At most 255 characters. Left at the default, it gives way to the first
-                human message.
+            title: At most 255 characters. `None`, or the manager's `default_title`: it is called
+                that until its first human message titles it.
             thread_id: LangGraph's thread id, at most 255 characters; by default a new one.
             metadata: The application's own data, a JSON object of at most 64 KiB; a key with
                 `None` is left out.
@@ -104,20 +106,11 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
         Raises:
             ValueError: *thread_id* is in use.
         """
-        factory = self.thread_id_factory
-        return self._database.run(
-            self.cache.writing(
-                operations.create(user_id, title, thread_id, metadata, factory, self.agent)
-            )
-        )
+        return self._database.run(self._create(user_id, title, thread_id, metadata))
 
-    def get_or_create_user_session(self, user_id: UserId, title: str = DEFAULT_TITLE) -> Session:
-        """Return the current session; if there is none, create one called *title*."""
-        return self._database.run(
-            self.cache.writing(
-                operations.get_or_create(user_id, title, self.thread_id_factory, self.agent)
-            )
-        )
+    def get_or_create_user_session(self, user_id: UserId, title: str | None = None) -> Session:
+        """Return the current session; if there is none, create one as `create_user_session`."""
+        return self._database.run(self._get_or_create(user_id, title))
 
     def get_current_user_session(self, user_id: UserId) -> Session:
         """Return the current session.
@@ -343,7 +336,7 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
             psycopg.OperationalError: Likewise, with `"raise"`; or no connection can be made.
             ValueError: *conn* is a pool whose conninfo or kwargs are functions.
         """
-        turn = Turn(user_id, thread_id, timeout, self.thread_id_factory, self.agent)
+        turn = self._turn(user_id, thread_id, timeout)
         try:
             yield do(turn.take_deed(self._database))
         finally:

@@ -170,11 +170,13 @@ class ManagerUpkeep(BaseManager):
     def call_titler(self, titler: Titler, thread_id: str) -> None:
         """Title a session by *titler*, as the savers do after its first answer.
 
-        Nothing happens if that was done before, or if somebody gave the session a title.
+        Nothing happens while one is at work on it, if somebody or a model gave the session a title,
+        and once three titlers have failed.
 
         Raises:
             TypeError: *titler* is no function, or does not return a `str`.
-            Exception: Whatever the titler raises; it is not called again for the session.
+            ValueError: There is no title in what it returns.
+            Exception: Whatever the titler raises.
         """
         checks.function("titler", titler)
         self._database.run(self._call_titler(by_model.ask_now, titler, thread_id))

@@ -46,16 +46,19 @@ def create(
     metadata: object,
     factory: ThreadIdFactory,
     agent: str | None,
+    default_title: str = DEFAULT_TITLE,
 ) -> Plan[Session]:
-    """Insert a session, which becomes current."""
-    user, name, given = checks.user_id(user_id), checks.title(title), _optional_thread_id(thread_id)
+    """Insert a session, which becomes current; without a title it gets *default_title*."""
+    user, given = checks.user_id(user_id), _optional_thread_id(thread_id)
+    named = _titled(title, default_title)
     data, _ = ({}, []) if metadata is None else checks.changes(metadata)
-    return _create(user, name, given, data, factory, agent)
+    return _create(user, named or default_title, named is not None, given, data, factory, agent)
 
 
 def _create(
     user_id: str,
     title: str,
+    is_titled: bool,
     given: str | None,
     metadata: dict[str, Any],
     factory: ThreadIdFactory,
@@ -69,7 +72,7 @@ def _create(
                 user_id=user_id,
                 thread_id=thread_id,
                 title=title,
-                title_source=_title_source(title),
+                title_source="user" if is_titled else "default",
                 metadata=metadata,
                 agent=agent,
             )
@@ -78,25 +81,31 @@ def _create(
     raise in_use("thread_id", thread_ids[0])
 
 
-def _title_source(title: str) -> str:
-    """Say who titled it: a session that was left at the default may yet be titled."""
-    return "default" if title == DEFAULT_TITLE else "user"
+def _titled(title: object, default_title: str) -> str | None:
+    """Return the title that is given; `None` if that is the default: it may yet be titled."""
+    named = None if title is None else checks.title(title)
+    return None if named == default_title else named
 
 
 def get_or_create(
-    user_id: object, title: object, factory: ThreadIdFactory, agent: str | None
+    user_id: object,
+    title: object,
+    factory: ThreadIdFactory,
+    agent: str | None,
+    default_title: str = DEFAULT_TITLE,
 ) -> Plan[Session]:
     """Return the current session; else make one, the same one as a run at this moment makes."""
-    asked = Request.of({"configurable": {"user_id": user_id}}, agent=agent)
-    return _get_or_create(asked, checks.title(title), factory)
+    config: RunnableConfig = {"configurable": {"user_id": user_id}}
+    asked = Request.of(config, agent=agent, default_title=default_title)
+    return _get_or_create(asked, _titled(title, default_title), factory)
 
 
-def _get_or_create(asked: Request, title: str, factory: ThreadIdFactory) -> Plan[Session]:
+def _get_or_create(asked: Request, title: str | None, factory: ThreadIdFactory) -> Plan[Session]:
     run = (yield from open_run(asked, factory, None)).run
     assert run is not None
     if run.known:
         return replace(run.session)  # Which is no run's: without the preferences.
-    run.title = title if _title_source(title) == "user" else None
+    run.title = title
     # Not as a run's first save: of a session that a run made meanwhile, nothing changes.
     put = run.put(None, first=False)
     try:
@@ -216,10 +225,14 @@ def claim_title(thread_id: str, agent: str | None) -> Plan[bool]:
 
 
 def set_title(thread_id: str, title: str) -> Plan[Session | None]:
-    """Set a model's title, unless somebody gave one meanwhile."""
+    """Set a model's title, unless somebody gave one meanwhile.
+
+    Raises:
+        ValueError: There is no title in *title*.
+    """
     short = shorten(title_in(title))
     if not short:
-        return None
+        raise ValueError("titler returned no title")
     for row in (yield SetModelTitle(thread_id, short)):
         return Session.from_row(row)
     return None

@@ -5,9 +5,11 @@ It goes through the parent's own saver, so that whatever LangGraph can load is r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+import psycopg
 from langchain_core.messages import BaseMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory
@@ -18,8 +20,11 @@ from langgraph_sessions.plans import Plan, T
 from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory
 from langgraph_sessions.sessions.plain import Plain
 from langgraph_sessions.sessions.strict import Guarded, Unreadable
+from langgraph_sessions.sql.upkeep import FirstInputs
 from langgraph_sessions.titles import from_words
 from langgraph_sessions.titles.messages import MESSAGES, said
+
+logger = logging.getLogger("langgraph_sessions")
 
 
 def messages(
@@ -129,9 +134,30 @@ def _values(
         yield channel, value
 
 
-def title(messages: Iterable[BaseMessage]) -> str | None:
-    """Return the title that messages suggest, or `None`."""
-    return from_words.from_values([(MESSAGES, list(messages))])
+def title(thread_id: str, serde: SerializerProtocol) -> Plan[str | None]:
+    """Return the title that a thread's first inputs suggest; `None` where it cannot be read.
+
+    Where none was saved (`durability="exit"`, a thread that was pruned), its messages do.
+    """
+    try:
+        return (yield from _title(thread_id, Guarded(serde)))
+    except psycopg.Error:
+        raise
+    except Exception as error:
+        # An encrypted or damaged thread, or one of another serializer, is adopted all the same.
+        logger.warning("thread %r gets no title: %s", thread_id, described(error))
+        return None
+
+
+def _title(thread_id: str, serde: SerializerProtocol) -> Plan[str | None]:
+    inputs = yield FirstInputs(thread_id)
+    for row in inputs:
+        found = yield LoadCheckpoint(None, thread(thread_id, row["checkpoint_id"]), serde)
+        values = from_words.values_of(found.checkpoint) if found else {}
+        if title := from_words.from_input(values.get(from_words.INPUT_CHANNEL)):
+            return title
+    said = [] if inputs else (yield from messages(thread_id, serde))
+    return from_words.from_values([(MESSAGES, said)])
 
 
 def record(thread_id: str, message: BaseMessage, plain: Plain | None = None) -> dict[str, Any]:

@@ -149,11 +149,16 @@ def _may_adopt(user_id: str, thread_id: str, agent: str | None) -> Plan[Session 
 
 
 def adopt(
-    user_id: object, thread_id: str, title: object, message_title: str | None, agent: str | None
+    user_id: object,
+    thread_id: str,
+    title: object,
+    message_title: str | None,
+    agent: str | None,
+    default_title: str = DEFAULT_TITLE,
 ) -> Plan[Session]:
     """Make a session for a thread; the user's own is simply returned."""
     given = None if title is None else checks.title(title)
-    name = given or message_title or DEFAULT_TITLE
+    name = given or message_title or default_title
     source = "user" if given else "message" if message_title else "default"
     return _adopt(AdoptSession(checks.user_id(user_id), thread_id, name, source, agent))
 

@@ -40,6 +40,8 @@ class Column:
         """Its default in Python; `None` for an expression such as CURRENT_TIMESTAMP."""
         if self.default in ("true", "false"):
             return self.default == "true"
+        if self.default is not None and self.default.isdigit():
+            return int(self.default)
         if self.default is None or not self.default.startswith("'"):
             return None
         text = self.default[1:].rpartition("'::")[0]
@@ -72,7 +74,8 @@ USER_SESSIONS: Final = (
     _seen("metadata", "jsonb", "'{}'::jsonb"),
     _seen("agent", _TEXT, nullable=True),
     Column("title_source", "text", default="'default'::text", in_runs=True),
-    Column("titler_called", "boolean", default="false", in_runs=True),
+    Column("titler_tries", "integer", default="0", in_runs=True),
+    Column("titler_called", _TIME, nullable=True),
     Column("status", "text", default="'idle'::text", in_runs=True),
     Column("current_at", _TIME, nullable=True, default="CURRENT_TIMESTAMP", in_runs=True),
 )

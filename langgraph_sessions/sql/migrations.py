@@ -94,7 +94,8 @@ ALTER TABLE user_sessions
     ADD COLUMN agent VARCHAR(255),
     ADD COLUMN title_source TEXT NOT NULL DEFAULT 'default'
         CHECK (title_source IN ('default', 'message', 'model', 'user')),
-    ADD COLUMN titler_called BOOLEAN NOT NULL DEFAULT FALSE,
+    ADD COLUMN titler_tries INTEGER NOT NULL DEFAULT 0,
+    ADD COLUMN titler_called TIMESTAMPTZ,
     ADD COLUMN status TEXT NOT NULL DEFAULT 'idle'
         CHECK (status IN ('idle', 'interrupted', 'error')),
     ADD COLUMN current_at TIMESTAMPTZ DEFAULT CURRENT_TIMESTAMP""",

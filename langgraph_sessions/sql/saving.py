@@ -132,6 +132,7 @@ class PutSession(Guard):
         first: Whether this is the run's first save, which carries out its instructions.
         title: The title to give.
         message_title: The title that the messages suggest.
+        default_title: What a new session without a title is called; `None`: "New Chat".
         is_active: Whether to activate or deactivate it; `None` for neither.
         make_current: `False`: it does not become current by this.
         own: The root checkpoint that is being saved, or that writes belong to.
@@ -151,6 +152,7 @@ class PutSession(Guard):
     first: bool = False
     title: str | None = None
     message_title: str | None = None
+    default_title: str | None = None
     is_active: bool | None = None
     make_current: bool | None = None
     own: str | None = None

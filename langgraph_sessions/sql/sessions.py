@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from psycopg.types.json import Jsonb
 
@@ -169,9 +169,16 @@ SELECT EXISTS (
 )::int AS count"""
 
 
+TITLER_TRIES: Final = 3  # How often a titler is called for a session, if it fails.
+
+
 @dataclass(frozen=True)
 class ClaimTitle(Statement):
-    """Mark a session as one whose titler is called: once for a session, over all processes."""
+    """Mark a session as one whose titler is called: by one of all processes at a time.
+
+    Of one that was called, and of which nothing was heard for long, the process has ended. What
+    somebody, or a model, titled keeps its title.
+    """
 
     repeatable = False
 
@@ -179,9 +186,21 @@ class ClaimTitle(Statement):
     agent: str | None = None
 
     sql: ClassVar[str] = f"""
-UPDATE user_sessions SET titler_called = TRUE
-WHERE thread_id = %(thread_id)s AND NOT titler_called AND title_source <> 'user' AND {OF_AGENT}
+UPDATE user_sessions SET titler_tries = titler_tries + 1, titler_called = now()
+WHERE thread_id = %(thread_id)s AND titler_tries < {TITLER_TRIES}
+AND title_source IN ('default', 'message') AND {OF_AGENT}
+AND (titler_called IS NULL OR titler_called < now() - interval '5 minutes')
 RETURNING id"""
+
+
+@dataclass(frozen=True)
+class ReleaseTitle(Statement):
+    """Note that a session's titler failed: the next turn may call it again."""
+
+    thread_id: str
+
+    sql: ClassVar[str] = """
+UPDATE user_sessions SET titler_called = NULL WHERE thread_id = %(thread_id)s RETURNING id"""
 
 
 @dataclass(frozen=True)
@@ -192,7 +211,7 @@ class SetModelTitle(Statement):
     title: str
 
     sql: ClassVar[str] = f"""
-UPDATE user_sessions SET title = %(title)s, title_source = 'model'
+UPDATE user_sessions SET title = %(title)s, title_source = 'model', titler_called = NULL
 WHERE thread_id = %(thread_id)s AND title_source <> 'user'
 RETURNING {SESSION}"""
 

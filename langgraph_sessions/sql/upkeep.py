@@ -124,6 +124,18 @@ SELECT user_sessions_thread_owner(%(thread_id)s) AS owner
 WHERE EXISTS (SELECT FROM checkpoints WHERE thread_id = %(thread_id)s)"""
 
 
+@dataclass(frozen=True)
+class FirstInputs(Statement):
+    """Return the checkpoints with a thread's first inputs, oldest first: some may have no words."""
+
+    thread_id: str
+
+    sql: ClassVar[str] = """
+SELECT checkpoint_id FROM checkpoints
+WHERE thread_id = %(thread_id)s AND checkpoint_ns = '' AND metadata ->> 'source' = 'input'
+ORDER BY checkpoint_id LIMIT 5"""
+
+
 # Times from the first and the last checkpoint, whose clock may have been fast. Nothing is adopted
 # twice, or from its owner: of two at once, the second waits, and finds what the first made.
 _ADOPT: Final = f"""

@@ -1,4 +1,4 @@
-"""Titles by a model: called once for a session, in the background, never in a run's way."""
+"""Titles by a model: asked for in the background, never in a run's way."""
 
 from __future__ import annotations
 
@@ -37,7 +37,11 @@ def titler(model: BaseChatModel) -> Titler:
     # Sync, and so called in a thread that no program waits for: a model's own async call may well
     # be its sync one in a thread of the loop's, which is waited for.
     def call_model(messages: Sequence[BaseMessage]) -> str:
-        spoken = [message for message in messages if isinstance(message, HumanMessage | AIMessage)]
+        spoken = [
+            message
+            for message in messages
+            if isinstance(message, HumanMessage | AIMessage) and not from_words.is_example(message)
+        ]
         transcript = "\n".join(
             f"{message.type}: {from_words.text_of(message)[:SENT]}" for message in spoken[:6]
         )

@@ -22,6 +22,7 @@ from langgraph.types import Command, interrupt
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver
 from tests.model.conversations import Answer, Given, called, last_human, question, reply
+from tests.model.records import DEFAULT
 from tests.support import PATIENCE, graph_builder, texts
 
 GATE: Final = "__gate"  # LangGraph keeps keys that begin so out of metadata.
@@ -174,7 +175,8 @@ class Product:
 
     def _open(self, kind: str) -> None:
         agent = self.agents[kind]
-        options: dict[str, Any] = {"pool_size": 4, **({"agent": agent} if agent else {})}
+        options: dict[str, Any] = {"pool_size": 4, "default_title": DEFAULT}
+        options |= {"agent": agent} if agent else {}
 
         async def opened() -> AsyncSessionSaver:
             return AsyncSessionSaver(self._url, **options)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tests.model.conversations import Point, Turn
 
-DEFAULT: Final = "New Chat"
+DEFAULT: Final = "Untitled"  # The default title of its savers.
 
 
 @dataclass(eq=False)

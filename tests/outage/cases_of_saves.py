@@ -185,11 +185,12 @@ def a_subgraphs_save_may_be_the_first() -> Sequence[Step]:
 
 def what_a_human_says_titles_it() -> Sequence[Step]:
     run = starts("mine")
-    said = checkpoint("c2", 2, messages=[AIMessage("Hello!"), HumanMessage("Plan a trip")])
+    prompt = checkpoint("c1", messages=[HumanMessage("You are a guide")])
+    said = checkpoint("c2", 2, __start__=[AIMessage("Hello!"), HumanMessage("Plan a trip")])
     titled = {"title": "Plan a trip", "title_source": "message"}
     return [
-        Step(saves(starts("other", thread_id="u"), checkpoint("c1", topic="x")), {}),
-        Step(saves(run, said), titled),
+        Step(saves(starts("other", thread_id="u"), prompt), {"title": "New Chat"}),
+        Step(saves(run, said, source="input"), titled),
         Step(saves(run, checkpoint("c3", 3, topic="x"), "c2"), None),
     ]
 

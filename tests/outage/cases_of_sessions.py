@@ -214,7 +214,7 @@ def a_session_is_put_with_its_title() -> Sequence[Step]:
     said = {"title": "Said", "title_source": "message"}
     given = {"title": "Given", "title_source": "user"}
     return [
-        Step(put(), [{**untitled, "is_active": True, "metadata": {}, "titler_called": False}]),
+        Step(put(), [{**untitled, "is_active": True, "metadata": {}, "titler_tries": 0}]),
         Step(put(title="Too late"), [untitled]),
         Step(put(message_title="Said"), [said]),
         Step(put(message_title="Said later"), [said]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -162,6 +163,19 @@ def test_a_run_that_was_overtaken_goes_to_a_fork_of_what_it_knew() -> None:
     assert [thread_of(item) for item in items] == ["new", "new", "t", "t"]
     assert [item.session.checked for item in items] == [False, False, True, True]
     assert all(item.session.known for item in items)
+
+
+@pytest.mark.parametrize("untitled", [True, False])
+def test_a_session_without_a_checkpoint_moves_with_its_title(untitled: bool) -> None:
+    """There is nothing to fork: what is made is called so, and titled by what was said or not."""
+    run = starts("a", at="", known=True, seen="z.0")
+    run.session = replace(run.session, title="Mine")
+    run.words.untitled = untitled
+    held = memory(saves(run, checkpoint("c1", topic="x")))
+    play(held.move(first(held), factory), "new")
+    session = first(held).session
+    assert (session.thread_id, session.known, session.default_title) == ("new", False, "Mine")
+    assert session.title == (None if untitled else "Mine")
 
 
 def test_a_thread_that_was_begun_in_memory_moves_as_a_whole() -> None:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from langchain_core.messages import AIMessage
 
 from langgraph_sessions import (
     AgentSessionManager,
@@ -38,6 +39,23 @@ async def test_instructions_given_in_an_outage_hold(chat: Chat, server: Server) 
     reactivated = await chat.say("again", user_id="alice", thread_id=found["Closed"].thread_id)
     assert texts(reactivated)[0] == "z"
     assert (await chat.current()).is_active
+
+
+async def test_a_default_title_holds_in_an_outage(kind: str, place: str, server: Server) -> None:
+    """Sessions begun in memory are called by it, and titled by what is said to them."""
+    async with chatting(kind, place, default_title="Untitled") as chat:
+        server.stop()
+        await chat.say(AIMessage("Welcome!"), user_id="alice")
+        made = await chat.session("create_user_session", "bob")
+        assert ((await chat.current()).title, made.title) == ("Untitled", "Untitled")
+        await chat.session("create_user_session", "carol", "Untitled")
+        await chat.say("Plan a trip", user_id="carol")
+        server.start()
+        await returned(chat)
+        titles = {session.user_id: session.title for session in await chat.sessions(None)}
+        assert titles == {"alice": "Untitled", "bob": "Untitled", "carol": "Plan a trip"}
+        await chat.say("Pack a bag", user_id="alice")
+        assert (await chat.current()).title == "Pack a bag"
 
 
 async def test_sessions_begun_in_an_outage_are_managed(chat: Chat, server: Server) -> None:

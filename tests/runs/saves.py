@@ -55,13 +55,19 @@ def checkpoint(checkpoint_id: str = "c1", **values: Any) -> Checkpoint:
     }
 
 
-def save(run: ActiveRun, saved: Checkpoint, **more: Any) -> SaveCheckpoint:
+def save(run: ActiveRun, saved: Checkpoint, *, source: str = "loop", **more: Any) -> SaveCheckpoint:
     """Return what *run* is about to save."""
+    metadata: Any = {**METADATA, "source": source}
     return SaveCheckpoint.of(
-        run, place(run, **more), saved, METADATA, saved["channel_versions"], SERDE
+        run, place(run, **more), saved, metadata, saved["channel_versions"], SERDE
     )
 
 
-def wrote(run: ActiveRun, *writes: tuple[str, Any], **more: Any) -> SaveWrites:
+def given(*messages: Any, checkpoint_id: str = "c1") -> Checkpoint:
+    """Return the checkpoint of a graph's input."""
+    return checkpoint(checkpoint_id, __start__={"messages": [*messages]})
+
+
+def wrote(run: ActiveRun, *writes: tuple[str, Any], task: str = "task", **more: Any) -> SaveWrites:
     """Return what a task of *run* is about to write to the checkpoint c1."""
-    return SaveWrites.of(run, place(run, checkpoint_id="c1", **more), writes, "task", "", SERDE)
+    return SaveWrites.of(run, place(run, checkpoint_id="c1", **more), writes, task, "", SERDE)

@@ -94,16 +94,18 @@ def test_a_session_that_was_made_is_known() -> None:
 
 
 def test_what_the_row_says_of_titles_is_what_the_run_knows() -> None:
-    """Of a title that somebody gave, and of a titler that was called, the run's words know."""
+    """Of a title that somebody or a model gave, and of titlers that failed, its words know."""
     default = {"title_source": "default"}
     assert on(default).words.untitled
     assert not on({"title_source": "message"}).words.untitled
     assert new().words.untitled
-    assert on(default).words.unasked
-    assert not on({"titler_called": True}).words.unasked
+    for tries in range(4):
+        assert on({**default, "titler_tries": tries}).words.may_ask == (tries < 3)
+    for source in ("default", "message", "model", "user"):
+        assert on({"title_source": source}).words.may_ask == (source in ("default", "message"))
     run = on(default)
     run.note_saved(session_row(title_source="user"))
-    assert (run.words.untitled, run.words.unasked) == (False, False)
+    assert (run.words.untitled, run.words.may_ask) == (False, False)
 
 
 def test_a_save_that_left_the_session_alone_says_nothing_of_it() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 
 from langgraph_sessions import ConcurrentRunError, SessionNotFoundError
@@ -195,17 +195,6 @@ def test_a_save_settled_in_memory_is_sent_as_it_was_then() -> None:
 
 
 # --- For the title ------------------------------------------------------------------------------
-
-
-def test_what_a_human_said_is_in_the_save_that_says_it() -> None:
-    """The first words of the root graph title the session; a subgraph's prompts are its own."""
-    run = running()
-    below = save(run, checkpoint("s1", messages=[HumanMessage("A prompt")]), checkpoint_ns="sub:1")
-    assert below.put_session().message_title is None
-    root = save(run, checkpoint(messages=[HumanMessage("Plan a trip")]))
-    assert root.put_session().message_title == "Plan a trip"
-    later = save(run, checkpoint("c2", messages=[HumanMessage("And back")]))
-    assert later.put_session().message_title == "Plan a trip"
 
 
 def test_a_models_answer_counts_once_it_is_saved() -> None:

@@ -12,9 +12,10 @@ from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 
 from langgraph_sessions.plans import Execute, ExecuteMany
+from langgraph_sessions.runs.hearing import NULL_TASK
 from langgraph_sessions.sql.saving import GuardThread, PutSession
 from tests.plans import Refused, play, session_row
-from tests.runs.saves import checkpoint, made, new, running, save, wrote
+from tests.runs.saves import checkpoint, given, made, new, running, save, wrote
 
 # --- With the session, or without it ------------------------------------------------------------
 
@@ -38,11 +39,22 @@ def test_a_checkpoint_touches_the_session_where_that_changes(begin: Any, touches
 def test_a_checkpoint_with_the_first_words_touches_the_session() -> None:
     """It is titled after them, once."""
     run = made(title_source="default")
-    titles = save(run, checkpoint(messages=[HumanMessage("Plan a trip")]))
+    titles = save(run, given(HumanMessage("Plan a trip")), source="input")
     assert titles.guard_thread() is None
     assert not titles.put_session().first
     titles.done(session_row(title_source="message"))
-    assert save(run, checkpoint("c2", messages=[HumanMessage("Again")])).guard_thread()
+    assert save(run, given(HumanMessage("Again")), source="input").guard_thread()
+
+
+def test_a_commands_words_touch_the_session() -> None:
+    """They are in writes, which no checkpoint of the run's need follow; a node's are its own."""
+    said = ("messages", HumanMessage("Plan a trip"))
+    run = made(title_source="default")
+    assert wrote(run, said).guard_thread()
+    run.claim.seen = f"{run.claim.token}.0"
+    titles = wrote(run, said, task=NULL_TASK)
+    assert titles.guard_thread() is None
+    assert titles.put_session().message_title == "Plan a trip"
 
 
 def test_only_the_first_checkpoint_instructs() -> None:

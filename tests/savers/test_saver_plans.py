@@ -263,7 +263,7 @@ def test_the_titler_is_called_once_after_the_first_answer() -> None:
     """Beside the run that saves it; not for a subgraph's answer, nor where there is no titler."""
     for titler, called in ((str, ["t"]), (None, [])):
         saver = Saver(titler=titler)
-        row, later = (session_row(title_source="message", titler_called=it) for it in (False, True))
+        row, later = (session_row(title_source="message", titler_tries=it) for it in (0, 1))
         given, _ = begin(saver, opened(row, **stored()))
         said, answered = HumanMessage("Plan a trip"), AIMessage("Rome")
         below = within(given, checkpoint_ns="sub:1")

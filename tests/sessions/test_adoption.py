@@ -251,7 +251,7 @@ async def test_what_cannot_be_read_is_adopted_without_a_title(
     await asyncio.to_thread(leave, url, {"a": "alice", "b": "alice", "c": "alice"})
     db.execute("""
         UPDATE checkpoint_blobs SET type = 'encrypted', blob = 'x'
-        WHERE thread_id = 'b' AND channel = 'messages'""")
+        WHERE thread_id = 'b'""")
     assert (await chat.session("backfill"))["adopted"] == 3
     titles = {row["thread_id"]: row["title"] for row in db.execute(SESSIONS)}
     assert titles == {"a": "Question a", "b": "New Chat", "c": "Question c"}
@@ -266,13 +266,13 @@ async def test_a_thread_deleted_meanwhile_is_passed_over(
     await asyncio.to_thread(leave, url, dict.fromkeys("abcd", "alice"))
     real = reading.title
 
-    def meanwhile(said: Any) -> str | None:
+    def meanwhile(*thread: Any) -> Any:
         db.execute("DELETE FROM checkpoints WHERE thread_id = 'b'")
         db.execute("""
             INSERT INTO user_sessions (user_id, thread_id, title) VALUES ('bob', 'c', 'His')
             ON CONFLICT DO NOTHING""")
         pair(db)
-        return real(said)
+        return real(*thread)
 
     monkeypatch.setattr(reading, "title", meanwhile)
     assert (await chat.session("backfill"))["adopted"] == 2

@@ -34,6 +34,7 @@ HERS_ACTIVE = ([FILTERS["user_id"], ACTIVE[True]], {"user_id": "alice"})
 MADE: dict[str, Any] = {"user_id": "alice", "thread_id": "new"}
 UNTITLED: dict[str, Any] = {"title": "New Chat", "title_source": "default"}
 TITLED: dict[str, Any] = {"title": "Trip", "title_source": "user"}
+PUT_TITLED = PutSession(**MADE, title="Trip", default_title="New Chat")
 CHANGES: dict[str, Any] = {"title": "Trip", "is_active": False, "metadata": {"a": 1}}
 FORK = CopySession(source="t", target="new", user_id="alice", checkpoint_id="c", title="Fork")
 TAKEN = opened(session_row("bob", "new"))
@@ -66,13 +67,13 @@ DOES = [
         "get_or_create_user_session: else a new one, which a run at this moment finds, too",
         lambda sessions: sessions.get_or_create_user_session("alice"),
         [[], "new", [opened(asked_thread_id="new")], [ROW]],
-        [OPEN, ASKS_FACTORY, RESERVE, PutSession(**MADE)],
+        [OPEN, ASKS_FACTORY, RESERVE, PutSession(**MADE, default_title="New Chat")],
     ),
     case(
         "get_or_create_user_session: else a new one with its title",
         lambda sessions: sessions.get_or_create_user_session("alice", "Trip"),
         [[], "new", [opened(asked_thread_id="new")], [ROW]],
-        [OPEN, ASKS_FACTORY, RESERVE, PutSession(**MADE, title="Trip")],
+        [OPEN, ASKS_FACTORY, RESERVE, PUT_TITLED],
     ),
     case(
         "get_current_user_session: the current session",

@@ -19,9 +19,10 @@ from langgraph_sessions.sessions.manager_upkeep import ManagerUpkeep
 from langgraph_sessions.sessions.retention import PurgeBatch
 from langgraph_sessions.sessions.transfer import TransferSessions
 from langgraph_sessions.sql.listing import ListSessions
-from langgraph_sessions.sql.sessions import ClaimTitle, GetSession, SetModelTitle
+from langgraph_sessions.sql.sessions import ClaimTitle, GetSession, ReleaseTitle, SetModelTitle
 from langgraph_sessions.sql.upkeep import (
     AdoptSession,
+    FirstInputs,
     GetPreferences,
     NextThreads,
     PlainThreads,
@@ -43,6 +44,9 @@ SAID = CheckpointTuple(
     None,
     [],
 )
+GIVEN = SAID._replace(
+    checkpoint={**empty_checkpoint(), "channel_values": {"__start__": {"messages": ["In May"]}}}
+)
 
 
 class Whatever:
@@ -55,9 +59,10 @@ class Whatever:
     __hash__ = None  # type: ignore[assignment]
 
 
-def read(thread_id: str) -> LoadCheckpoint:
-    """Return what reads a thread's messages."""
-    return LoadCheckpoint(None, reading.thread(thread_id), Whatever())  # type: ignore[arg-type]
+def read(thread_id: str, checkpoint_id: str | None = None) -> LoadCheckpoint:
+    """Return what reads a thread's messages, or a certain checkpoint of it."""
+    where = reading.thread(thread_id, checkpoint_id)
+    return LoadCheckpoint(None, where, Whatever())  # type: ignore[arg-type]
 
 
 def history() -> LoadHistory:
@@ -132,17 +137,36 @@ DOES = [
     case(
         "adopt_session: a thread of nobody's, titled by what was said",
         lambda sessions: sessions.adopt_session("alice", "t"),
-        [[], [{"owner": None}], SAID, {}, [ROW]],
+        [[], [{"owner": None}], [], SAID, {}, [ROW]],
         [
-            *(GET, ThreadOwner("t"), read("t"), history()),
+            *(GET, ThreadOwner("t"), FirstInputs("t"), read("t"), history()),
             AdoptSession("alice", "t", "Plan a trip", "message"),
+        ],
+    ),
+    case(
+        "adopt_session: titled by the first input with words, and no node's, if one was saved",
+        lambda sessions: sessions.adopt_session("alice", "t"),
+        [
+            [],
+            [{"owner": None}],
+            [{"checkpoint_id": "1"}, {"checkpoint_id": "2"}],
+            SAID,
+            GIVEN,
+            [ROW],
+        ],
+        [
+            *(GET, ThreadOwner("t"), FirstInputs("t"), read("t", "1"), read("t", "2")),
+            AdoptSession("alice", "t", "In May", "message"),
         ],
     ),
     case(
         "adopt_session: what cannot be read is adopted without a title",
         lambda sessions: sessions.adopt_session("alice", "t"),
-        [[], [{"owner": None}], ValueError("encrypted"), [ROW]],
-        [GET, ThreadOwner("t"), read("t"), AdoptSession("alice", "t", "New Chat", "default")],
+        [[], [{"owner": None}], [], ValueError("encrypted"), [ROW]],
+        [
+            *(GET, ThreadOwner("t"), FirstInputs("t"), read("t")),
+            AdoptSession("alice", "t", "New Chat", "default"),
+        ],
     ),
     case(
         "backfill: threads whose checkpoints name somebody, and have no session",
@@ -154,12 +178,12 @@ DOES = [
                 {"thread_id": "c", "has_session": False, "owner": None},
                 {"thread_id": "d", "has_session": False, "owner": " "},
             ],
-            *(None, [ROW]),
+            *([], None, [ROW]),
             [],
         ],
         [
             NextThreads("", 4),
-            *(read("b"), AdoptSession("alice", "b", "New Chat", "default")),
+            *(FirstInputs("b"), read("b"), AdoptSession("alice", "b", "New Chat", "default")),
             NextThreads("d", 4),
         ],
         {"seen": 4, "adopted": 1, "unowned": 2, "skipped": 0},
@@ -169,14 +193,14 @@ DOES = [
         lambda sessions: sessions.backfill(),
         [
             [{"thread_id": name, "has_session": False, "owner": "alice"} for name in "ab"],
-            *(None, []),
-            *(None, psycopg.DataError("too long")),
+            *([], None, []),
+            *([], None, psycopg.DataError("too long")),
             [],
         ],
         [
             NextThreads("", 100),
-            *(read("a"), AdoptSession("alice", "a", "New Chat", "default")),
-            *(read("b"), AdoptSession("alice", "b", "New Chat", "default")),
+            *(FirstInputs("a"), read("a"), AdoptSession("alice", "a", "New Chat", "default")),
+            *(FirstInputs("b"), read("b"), AdoptSession("alice", "b", "New Chat", "default")),
             NextThreads("b", 100),
         ],
         {"seen": 2, "adopted": 0, "unowned": 0, "skipped": 2},
@@ -289,7 +313,20 @@ def test_a_titler_is_asked_with_what_was_said_and_its_answer_is_set() -> None:
 
 
 @pytest.mark.parametrize("answer", ["", ' "" ', "\u200b"], ids=repr)
-def test_an_empty_answer_of_a_titlers_is_no_title(answer: str) -> None:
-    """Nothing is set."""
-    _, asked = call(lambda sessions: sessions.call_titler(str, "t"), [{"id": 1}], None, answer)
-    assert not any(isinstance(step, SetModelTitle) for step in asked)
+def test_an_empty_answer_of_a_titlers_is_a_failure(answer: str) -> None:
+    """Nothing is set, and the session is left to another try."""
+    database = Answering([{"id": 1}], None, answer, [])
+    with pytest.raises(ValueError, match="no title"):
+        AgentSessionManager(database).call_titler(str, "t")
+    assert database.asked[-1] == ReleaseTitle("t")
+    assert not any(isinstance(step, SetModelTitle) for step in database.asked)
+
+
+def test_whatever_fails_leaves_the_session_to_another_try() -> None:
+    """The titler, what reads the conversation, and what sets the title: the error is raised."""
+    no = ZeroDivisionError("no")
+    for answers in ([None, no], [no], [None, "A trip", no]):
+        database = Answering([{"id": 1}], *answers, [])
+        with pytest.raises(ZeroDivisionError):
+            AgentSessionManager(database).call_titler(str, "t")
+        assert database.asked[-1] == ReleaseTitle("t")

@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "d77f7c5858081051464a799063d9218aa18053e87bd8d9d9f0015d184a4b0efe"
+DIGEST = "a6794310a0615649570fe080a7673a36e1aa5e45ac167b4e5ec432f42e0a4ea8"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"

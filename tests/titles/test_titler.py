@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import multiprocessing
-import threading
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -19,63 +15,13 @@ from langgraph.types import Command
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver, titler
 from tests.graphs import DURABILITIES, ask, chain, delta_graph, says
-from tests.support import PATIENCE, Chat, config, graph_builder, python
+from tests.support import PATIENCE, config, graph_builder, python
+from tests.titles.titlers import Titler, title
 
 Connection = psycopg.Connection[Any]
 Open = Callable[..., Any]
 
 ALICE = config(user_id="alice")
-
-
-@pytest.fixture(params=["sync", "async"])
-def open_chat(request: pytest.FixtureRequest, url: str) -> Open:
-    """What opens a conversation whose saver has a titler, which has ended when it is closed."""
-
-    @asynccontextmanager
-    async def opened(titler: Any) -> AsyncIterator[Chat]:
-        if request.param == "async":
-            async with AsyncSessionSaver(url, titler=titler) as saver:
-                yield Chat(saver)
-            return
-        sync = SessionSaver(url, titler=titler)
-        try:
-            yield Chat(sync)
-        finally:
-            await asyncio.to_thread(sync.close)
-
-    return opened
-
-
-class Titler:
-    """A titler that keeps what it was asked, and may wait until it is told to go on."""
-
-    def __init__(self, title: Any = "By the model", *, waits: bool = False) -> None:
-        self.title = title
-        self.asked: list[list[str]] = []
-        self.entered, self.go_on = threading.Event(), threading.Event()
-        if not waits:
-            self.go_on.set()
-
-    def __call__(self, messages: Sequence[BaseMessage]) -> Any:
-        self.asked.append([f"{message.type}: {message.text}" for message in messages])
-        self.entered.set()
-        assert self.go_on.wait(60)
-        if isinstance(self.title, Exception):
-            raise self.title
-        return self.title
-
-    async def as_coroutine(self, messages: Sequence[BaseMessage]) -> Any:
-        return await asyncio.to_thread(self, messages)
-
-    async def is_asked(self) -> None:
-        """Wait until it has been called."""
-        assert await asyncio.to_thread(self.entered.wait, PATIENCE)
-
-
-def title(db: Connection, user_id: str = "alice") -> tuple[str, str]:
-    """Return the title of a user's only session, and where it is from."""
-    (row,) = db.execute("SELECT * FROM user_sessions WHERE user_id = %s", [user_id]).fetchall()
-    return row["title"], row["title_source"]
 
 
 @pytest.mark.parametrize("kind", ["function", "coroutine"])
@@ -153,24 +99,6 @@ async def test_a_given_title_is_never_replaced(open_chat: Open, db: Connection, 
             await chat.say("two", user_id="alice")
     assert title(db) == ("Mine", "user")
     assert len(model.asked) == (1 if how in ("while it is asked", "in a run") else 0)
-
-
-@pytest.mark.parametrize("wrong", [ZeroDivisionError("no"), None, 5, "", " \n"], ids=repr)
-async def test_a_titler_that_fails_fails_no_run(
-    open_chat: Open, db: Connection, wrong: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The session keeps its title, and the log says so; of an empty title nothing comes."""
-    model = Titler(wrong)
-    with caplog.at_level(logging.WARNING, "langgraph_sessions"):
-        async with open_chat(model) as chat:
-            for text in ("one", "two"):
-                await chat.say(text, user_id="alice")
-                await model.is_asked()
-    assert title(db) == ("one", "message")
-    assert len(model.asked) == 1
-    logged = [record for record in caplog.records if record.name == "langgraph_sessions"]
-    assert len(logged) == (0 if isinstance(wrong, str) else 1)
-    assert all(record.levelno == logging.WARNING for record in logged)
 
 
 async def test_a_models_title_is_made_fit(open_chat: Open, db: Connection) -> None:

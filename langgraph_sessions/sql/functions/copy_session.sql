@@ -65,7 +65,7 @@ BEGIN
     ELSE
         s.updated_at := s.updated_at - interval '1 microsecond'; s.current_at := NULL;
     END IF;
-    s.titler_called := FALSE;
+    s.titler_called := NULL;  -- One that is at work titles the source.
     s.status := user_sessions_status(p_target);
     INSERT INTO session_threads (thread_id, user_id) VALUES (p_target, s.user_id);
     EXECUTE pg_catalog.format($query$

@@ -19,6 +19,7 @@ RETURNS jsonb LANGUAGE plpgsql AS $$
 --       run's instructions (title, is_active). The later saves leave all that alone.
 --   make_current: FALSE for a job's run, by which no session becomes current
 --   title, message_title, is_active: what the run, or its first message, asks for
+--   default_title: what a new session without a title is called
 --   checked, save, seen, base, own: see user_sessions_check
 --   own, task, channels: see user_sessions_status_after
 --   at: when it was saved, if the database was away then; else it is saved now
@@ -63,7 +64,8 @@ BEGIN
                 created_at, updated_at, current_at)
             VALUES (
                 p_user_id, p_thread_id, p_agent,
-                coalesce(p_title, p_message_title, 'New Chat'),
+                coalesce(p_title, p_message_title, p ->> 'default_title'::text,
+                    'New Chat'),
                 CASE WHEN p_title IS NOT NULL THEN 'user'
                      WHEN p_message_title IS NOT NULL THEN 'message' ELSE 'default' END,
                 coalesce(p_is_active, TRUE), user_sessions_status_after(p_thread_id, p),
