@@ -18,7 +18,8 @@ from tests.support import psycopg_pool_options
 
 pytestmark = pytest.mark.server
 
-TIMES = st.none() | st.datetimes(datetime(1900, 1, 1), datetime(2090, 12, 31))
+ODD = ["infinity", "-infinity", "294276-12-31 23:59:59", "4713-01-01 00:00:00 BC", "0001-01-01"]
+TIMES = st.none() | st.sampled_from(ODD) | st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31))
 ROWS = st.lists(
     st.fixed_dictionaries(
         {
