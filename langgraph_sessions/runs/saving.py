@@ -130,16 +130,22 @@ class SaveCheckpoint(Save):
     def put_session(self) -> PutSession:
         """As `Save.put_session`."""
         first = not self.run.saved
-        return self.run.put(self.name, first=first, own=self._own, **self._overtaken_by())
+        asked = self._overtaken_by()
+        return self.run.put(self.name, first=first, own=self._own, idle=not self._waits, **asked)
 
-    def guard_thread(self) -> GuardThread | None:
-        """As `Save.guard_thread`: a new checkpoint ends what the session waited for.
+    @property
+    def _waits(self) -> bool:
+        """Whether the session may wait for something: a new checkpoint ends what it waited for.
 
         Or what was asked on it may be saved already: writes do not wait for the saves before them.
         """
         run = self.run
-        waits = run.status != IDLE or (self._own is not None and run.asked_on == self._own)
-        if not run.saved or run.is_untitled or waits:
+        return run.status != IDLE or (self._own is not None and run.asked_on == self._own)
+
+    def guard_thread(self) -> GuardThread | None:
+        """As `Save.guard_thread`."""
+        run = self.run
+        if not run.saved or run.is_untitled or self._waits:
             return None
         return run.guard(self.name)
 

@@ -139,6 +139,7 @@ class PutSession(Guard):
         task: The task whose writes are being saved.
         channels: The channels of these writes.
         at: When it was saved, if the database was away then.
+        idle: Whether the session waits for nothing, as far as the run knows.
     """
 
     user_id: str
@@ -159,16 +160,66 @@ class PutSession(Guard):
     task: str | None = None
     channels: Sequence[str] = ()
     at: datetime | None = None
+    idle: bool = False
 
-    sql: ClassVar[str] = f"""
-SELECT {SESSION_ROW}
-FROM jsonb_to_record(user_sessions_put(%s::jsonb)) AS s ({record(IN_RUNS)})"""
+    @property
+    def _touches(self) -> bool:
+        """Whether it is the first save of a run like most: it tells the session that it goes on."""
+        given = (self.title, self.message_title, self.is_active, self.task, self.at)
+        named = self.save is not None and self.own is not None
+        first = self.first and self.known and self.checked and self.idle
+        return first and named and given == (None,) * 5
+
+    @property
+    def part(self) -> str:
+        return _TOUCHED if self._touches else ""
+
+    @property
+    def sql(self) -> str:
+        return _TOUCH if self._touches else _PUT
 
     @property
     def params(self) -> Sequence[Any]:
         """One argument, so that the function never gets another; defaults are left out."""
         given = {key: value for key, value in vars(self).items() if value not in (None, ())}
         return (Jsonb(given, dumps=_dumps),)
+
+
+_PUT: Final = f"""
+SELECT {SESSION_ROW}
+FROM jsonb_to_record(user_sessions_put(%s::jsonb)) AS s ({record(IN_RUNS)})"""
+
+# What user_sessions_put and user_sessions_check do for a run's first save, as a rule; where this
+# finds nothing to change, the function does what is to be done, or says why not. The function
+# takes three times as long: each transaction prepares all of its expressions anew.
+_TOUCHED: Final = f"""given AS MATERIALIZED (SELECT %s::jsonb AS p),
+thread AS (
+    UPDATE session_threads AS t SET last_save = p ->> 'save' FROM given
+    WHERE t.thread_id = p ->> 'thread_id' AND t.user_id = p ->> 'user_id'
+    AND t.last_save IS NOT DISTINCT FROM p ->> 'seen' AND (
+        SELECT checkpoint_id FROM checkpoints AS c
+        WHERE c.thread_id = t.thread_id AND c.checkpoint_ns = ''
+        AND c.checkpoint_id > p ->> 'base' AND c.checkpoint_id <> p ->> 'own'
+        AND coalesce(c.metadata ->> 'source', '') NOT IN ('update', 'fork')
+        ORDER BY c.checkpoint_id DESC LIMIT 1
+    ) IS NULL
+    RETURNING t.thread_id, t.user_id, p ->> 'agent' AS agent,
+        coalesce((p ->> 'make_current')::boolean, TRUE) AS makes_current,
+        greatest(clock_timestamp(), (
+            SELECT updated_at + interval '1 microsecond' FROM user_sessions AS s
+            WHERE s.user_id = t.user_id ORDER BY updated_at DESC, id DESC LIMIT 1)) AS used
+),
+session AS (
+    UPDATE user_sessions AS s SET status = 'idle', updated_at = used,
+        current_at = CASE WHEN makes_current THEN used ELSE current_at END
+    FROM thread AS t WHERE s.thread_id = t.thread_id AND s.user_id = t.user_id
+    AND (t.agent IS NULL OR s.agent = t.agent)
+    RETURNING {", ".join(f"s.{column}" for column in IN_RUNS)}
+)"""
+_TOUCH: Final = f"""
+SELECT * FROM session UNION ALL
+SELECT s.* FROM given, jsonb_to_record(user_sessions_put(p)) AS s ({record(IN_RUNS)})
+WHERE NOT EXISTS (SELECT FROM session)"""
 
 
 @dataclass(frozen=True)
