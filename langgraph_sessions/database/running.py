@@ -137,18 +137,24 @@ class Running(Connections[ConnT, PipeT]):
         return (yield from self.with_connection(ask))
 
     def _answer_on(self, question: Question, conn: Any) -> Deed[Any]:
-        if isinstance(question, Composite):
-            if not question.atomic:
-                return (yield from self.drive_deed(conn, question.plan()))
-            if self.pipe:
-                yield cast(Any, self.pipe).sync
-            deed = self.drive_deed(conn, _limited(question))
-            return (yield partial(self._atomically, conn, deed))
+        if not isinstance(question, Composite):
+            return self._executed(question, conn)
+        if not question.atomic:
+            return self.drive_deed(conn, question.plan())
+        return self._together(question, conn)
+
+    def _executed(self, question: Statement | Batch, conn: Any) -> Deed[Any]:
         if isinstance(question, Batch):
             return (yield partial(self._execute_batch, conn, question))
         if self.pipe:  # What is not ended by a sync is not committed.
             return (yield partial(self._execute_batch, conn, Batch([question])))
         return (yield partial(self._execute, conn, question))
+
+    def _together(self, question: Composite, conn: Any) -> Deed[Any]:
+        if self.pipe:
+            yield cast(Any, self.pipe).sync
+        deed = self.drive_deed(conn, _limited(question))
+        return (yield partial(self._atomically, conn, deed))
 
     def drive_deed(self, conn: Any, plan: Plan[T]) -> Deed[T]:
         """Run a plan of questions alone on *conn*."""

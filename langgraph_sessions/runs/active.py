@@ -200,7 +200,8 @@ def active_run(config: RunnableConfig) -> ActiveRun | None:
     own = configurable.get(RUN_KEY)
     if isinstance(own, ActiveRun) and TASK_KEY not in configurable and _is_on(own, configurable):
         return own  # A root graph's own config is of no task that could be over.
-    position: Position | None = Position.of(surroundings(configurable))
+    around = surroundings(configurable)
+    position = Position.of(around) if around else None
     while position is not None and isinstance(run := position.run, ActiveRun):
         if _is_on(run, configurable):
             return None if position.is_past else run
@@ -251,10 +252,11 @@ def pin(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
         configurable = dict(configurable)
     for key in INSTRUCTIONS:
         configurable.pop(key, None)
-    # A graph inside the run, at the root of its thread, has a progress of its own.
-    progress = progress_of(configurable) if run_of(configurable) is run else None
-    configurable.update({"user_id": run.user_id, "thread_id": run.thread_id})
-    pin_run(configurable, run, progress or Progress())
+    configurable["user_id"], configurable["thread_id"] = run.user_id, run.thread_id
+    if configurable.get(RUN_KEY) is not run or progress_of(configurable) is None:
+        # A graph inside the run, at the root of its thread, has a progress of its own.
+        progress = progress_of(configurable) if run_of(configurable) is run else None
+        pin_run(configurable, run, progress or Progress())
     return cast(RunnableConfig, {**config, "configurable": configurable})
 
 

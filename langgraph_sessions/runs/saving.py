@@ -7,6 +7,7 @@ import concurrent.futures
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from typing import Any, Final, cast
 
@@ -58,7 +59,7 @@ class Save(Composite):
     session: PutSession | None = field(default=None, kw_only=True)
     base: str | None = field(default=None, kw_only=True)
 
-    @property
+    @cached_property
     def checkpoint_ns(self) -> str:
         """A subgraph's namespace; `""` for the root graph."""
         return str(self.config["configurable"].get("checkpoint_ns") or "")
@@ -235,9 +236,8 @@ class SaveWrites(Save):
         Raises:
             ConcurrentRunError: It was raised before: the run is over.
         """
-        stored = pin(config, run)
         name = None if _is_stop(writes) else run.claim.next_name()
-        wrote = cls(run, stored, serde, name, writes, task_id, task_path)
+        wrote = cls(run, pin(config, run), serde, name, writes, task_id, task_path)
         if wrote.is_stop:
             return wrote
         run.claim.refuse_if_overtaken()
@@ -247,7 +247,7 @@ class SaveWrites(Save):
                 run.asked_on = wrote.checkpoint_id
         return wrote
 
-    @property
+    @cached_property
     def is_stop(self) -> bool:
         """Whether it says that the run was stopped in the task.
 
@@ -256,17 +256,17 @@ class SaveWrites(Save):
         """
         return _is_stop(self.writes)
 
-    @property
+    @cached_property
     def checkpoint_id(self) -> str:
         """The checkpoint that the task is of."""
         return str(self.config["configurable"]["checkpoint_id"])
 
-    @property
+    @cached_property
     def channels(self) -> Sequence[str]:
         """What it wrote to; nothing of a stop, for which nobody waits."""
         return () if self.is_stop else tuple(channel for channel, _ in self.writes)
 
-    @property
+    @cached_property
     def waits(self) -> bool:
         """Whether it is a question, or an error."""
         return INTERRUPT in self.channels or ERROR in self.channels

@@ -37,6 +37,8 @@ class Guard(Statement):
     user_id: str | None
     thread_id: str
 
+    returns_rows: ClassVar[bool] = False
+
     @property
     def part(self) -> str:
         """The part that comes before LangGraph's, with the first of the parameters."""
@@ -86,12 +88,7 @@ class GuardThread(Guard):
 
     @property
     def part(self) -> str:
-        own = " AND split_part(last_save, '.', 1) = %s" if self._run else ""
-        where = f"WHERE thread_id = %s AND user_id = %s{own}"
-        if self._name is None:
-            # A lock that others' names need not wait for, but a deletion does.
-            return f"thread AS (SELECT 1 FROM session_threads {where} FOR KEY SHARE)"
-        return f"thread AS (UPDATE session_threads SET last_save = %s {where} RETURNING 1)"
+        return _thread(self._name is not None, self._run is not None)
 
     sql: ClassVar[str] = """
 SELECT CASE WHEN EXISTS (SELECT 1 FROM thread) THEN TRUE ELSE user_sessions_refuse(
@@ -108,10 +105,19 @@ SELECT CASE WHEN EXISTS (SELECT 1 FROM thread) THEN TRUE ELSE user_sessions_refu
 
     @property
     def params(self) -> Sequence[Any]:
-        name = () if self._name is None else (self._name,)
-        run = () if self._run is None else (self._run,)
-        thread = (self.thread_id, self.user_id)
-        return (*name, *thread, *run, *thread)
+        thread, name, run = (self.thread_id, self.user_id), self._name, self._run
+        # As `_thread` has them, and then those of the refusal.
+        return (*(() if name is None else (name,)), *thread, *((run,) if run else ()), *thread)
+
+
+@cache
+def _thread(names: bool, checks: bool) -> str:
+    own = " AND split_part(last_save, '.', 1) = %s" if checks else ""
+    where = f"WHERE thread_id = %s AND user_id = %s{own}"
+    if not names:
+        # A lock that others' names need not wait for, but a deletion does.
+        return f"thread AS (SELECT 1 FROM session_threads {where} FOR KEY SHARE)"
+    return f"thread AS (UPDATE session_threads SET last_save = %s {where} RETURNING 1)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +167,8 @@ class PutSession(Guard):
     channels: Sequence[str] = ()
     at: datetime | None = None
     idle: bool = False
+
+    returns_rows = True
 
     @property
     def _touches(self) -> bool:
@@ -231,6 +239,11 @@ class Beside(Statement):
 
     guard: Guard
     saved: Sequence[Statement]
+
+    @property
+    def returns_rows(self) -> bool:  # type: ignore[override]
+        """Whether the guard does."""
+        return self.guard.returns_rows
 
     @property
     def sql(self) -> str:

@@ -22,7 +22,7 @@ def test_a_run_waits_for_saves_under_way_and_loads_again() -> None:
     plan = saver._get_tuple(runs(user_id="alice"))
     opens = proceed(plan)
     waits = proceed(plan, [before])
-    assert waits == Call(saver._await_saves, ([save],))
+    assert waits == Call(saver._await_saves, ([save.end],))
     under_way._leave("t", save)
     assert proceed(plan, None) == opens
     done = proceed(plan, [after])

@@ -42,7 +42,8 @@ CASES = [
         "UPDATE user_sessions SET agent = 'writer'", {"agent": "writer"}, id="the agent's"
     ),
     pytest.param(
-        """INSERT INTO user_sessions (id, user_id, thread_id, title, created_at, updated_at, current_at)
+        """INSERT INTO user_sessions
+            (id, user_id, thread_id, title, created_at, updated_at, current_at)
         VALUES (9, 'alice', 'u', 'Later', '2000-01-01', '3000-01-01', '3000-01-01')""",
         {},
         id="a time in the future",
