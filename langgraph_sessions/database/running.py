@@ -62,7 +62,8 @@ class Running(Connections[ConnT, PipeT]):
         """Run *plan*, step by step, by *answer*, else `answer_deed`. Raises what these raise."""
         step = yield from self._advanced(plan, answer or self.answer_deed)
         assert isinstance(step, Done), "this plan wants `stream`"
-        return cast(T, step.value)
+        result: T = step.value
+        return result
 
     def advance_deed(self, plan: Plan[Any], answer: Answer) -> Deed[tuple[bool, Any]]:
         """Run *plan* to its next `Give` or its end; return (is it a `Give`, value)."""
@@ -160,7 +161,8 @@ class Running(Connections[ConnT, PipeT]):
         """Run a plan of questions alone on *conn*."""
         step = yield from self._advanced(plan, lambda question: self._answer_on(question, conn))
         assert isinstance(step, Done)
-        return cast(T, step.value)
+        result: T = step.value
+        return result
 
     def attempt_deed(
         self, work: Callable[[], Deed[T]], failure: psycopg.Error | None = None

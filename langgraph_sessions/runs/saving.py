@@ -59,7 +59,7 @@ class Save(Composite):
     session: PutSession | None = field(default=None, kw_only=True)
     base: str | None = field(default=None, kw_only=True)
 
-    @cached_property
+    @property
     def checkpoint_ns(self) -> str:
         """A subgraph's namespace; `""` for the root graph."""
         return str(self.config["configurable"].get("checkpoint_ns") or "")
@@ -256,7 +256,7 @@ class SaveWrites(Save):
         """
         return _is_stop(self.writes)
 
-    @cached_property
+    @property
     def checkpoint_id(self) -> str:
         """The checkpoint that the task is of."""
         return str(self.config["configurable"]["checkpoint_id"])
@@ -324,7 +324,7 @@ class SaveWrites(Save):
 
 
 def _is_stop(writes: Sequence[tuple[str, Any]]) -> bool:
-    return any(channel == ERROR and isinstance(value, STOPPED) for channel, value in writes)
+    return any(isinstance(value, STOPPED) for channel, value in writes if channel == ERROR)
 
 
 def guarded(guard: Guard, saved: Sequence[Statement]) -> Plan[list[Row]]:

@@ -13,17 +13,16 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, partial
-from itertools import chain
+from functools import cache
 from typing import Any, ClassVar, Final
 
 from psycopg.types.json import Jsonb
 
-from langgraph_sessions.plans import ExecuteMany, Fetch, Params, Statement
+from langgraph_sessions.plans import ExecuteMany, Params, Statement
 from langgraph_sessions.sql.columns import IN_RUNS, record
 from langgraph_sessions.sql.rows import SESSION_ROW
 
-_dumps: Final = partial(json.dumps, default=datetime.isoformat)
+_dumps: Final = json.JSONEncoder(default=datetime.isoformat).encode
 
 
 class Guard(Statement):
@@ -88,26 +87,24 @@ class GuardThread(Guard):
 
     @property
     def part(self) -> str:
-        return _thread(self._name is not None, self._run is not None)
+        is_named = self.save is not None
+        return _thread(is_named and self.named, is_named and self.checked)
 
     sql: ClassVar[str] = """
 SELECT CASE WHEN EXISTS (SELECT 1 FROM thread) THEN TRUE ELSE user_sessions_refuse(
     jsonb_build_object('thread_id', %s::text, 'user_id', %s::text)) END"""
 
     @property
-    def _name(self) -> str | None:
-        return self.save if self.named else None
-
-    @property
-    def _run(self) -> str | None:
-        """The run whose saves alone may have been made since."""
-        return self.save.partition(".")[0] if self.save and self.checked else None
-
-    @property
     def params(self) -> Sequence[Any]:
-        thread, name, run = (self.thread_id, self.user_id), self._name, self._run
-        # As `_thread` has them, and then those of the refusal.
-        return (*(() if name is None else (name,)), *thread, *((run,) if run else ()), *thread)
+        """As `_thread` has them, and then those of the refusal."""
+        params: list[str] = []
+        if self.save is not None and self.named:
+            params.append(self.save)
+        params += (self.thread_id, self.user_id)
+        if self.save is not None and self.checked:
+            params.append(self.save.partition(".")[0])  # The run's saves alone may be later.
+        params += (self.thread_id, self.user_id)
+        return tuple(params)
 
 
 @cache
@@ -247,15 +244,18 @@ class Beside(Statement):
 
     @property
     def sql(self) -> str:
-        return _combined(
-            self.guard.part, self.guard.sql, tuple((part.sql, _rows(part)) for part in self.saved)
-        )
+        saved = tuple([(part.sql, _rows(part)) for part in self.saved])
+        return _combined(self.guard.part, self.guard.sql, saved)
 
     @property
     def params(self) -> Params:
-        guard, saved = self.guard.params, chain.from_iterable(map(_values, self.saved))
-        before = self.guard.part.count("%s")
-        return (*guard[:before], *saved, *guard[before:])
+        guard, before = self.guard.params, self.guard.part.count("%s")
+        params = [*guard[:before]]
+        for part in self.saved:
+            for values in part.rows if isinstance(part, ExecuteMany) else (part.params,):
+                params += values or ()
+        params += guard[before:]
+        return params
 
 
 MOST_ROWS: Final = 8  # Merged statements of many rows are dear to plan, and each number is another.
@@ -272,13 +272,6 @@ def fits(saved: Iterable[Statement]) -> bool:
 
 def _rows(part: Statement) -> int:
     return len(part.rows) if isinstance(part, ExecuteMany) else 1
-
-
-def _values(part: Statement) -> Iterable[Any]:
-    if isinstance(part, ExecuteMany):
-        return chain.from_iterable(part.rows)
-    assert isinstance(part, Fetch)
-    return part.params or ()
 
 
 @cache
