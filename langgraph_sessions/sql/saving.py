@@ -217,7 +217,8 @@ thread AS (
 session AS (
     UPDATE user_sessions AS s SET status = 'idle', updated_at = used,
         current_at = CASE WHEN makes_current THEN used ELSE current_at END
-    FROM thread AS t WHERE s.thread_id = t.thread_id AND s.user_id = t.user_id
+    FROM thread AS t WHERE s.thread_id = t.thread_id
+    AND s.user_id IS NOT DISTINCT FROM t.user_id  -- So that no index of the user's is read.
     AND (t.agent IS NULL OR s.agent = t.agent)
     RETURNING {", ".join(f"s.{column}" for column in IN_RUNS)}
 )"""
