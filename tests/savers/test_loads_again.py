@@ -87,7 +87,7 @@ def test_a_run_does_not_wait_for_ever() -> None:
     proceed(plan)
     for number in range(TRIES):
         save = saver._under_way._enter("t")
-        assert proceed(plan, [HERE]) == Call(saver._await_saves, ([save],))
+        assert proceed(plan, [HERE]) == Call(saver._await_saves, ([save.end],))
         saver._under_way._leave("t", save)
         step = proceed(plan, None)
         assert isinstance(step, Done) is (number == TRIES - 1)
