@@ -194,9 +194,9 @@ _PUT: Final = f"""
 SELECT {SESSION_ROW}
 FROM jsonb_to_record(user_sessions_put(%s::jsonb)) AS s ({record(IN_RUNS)})"""
 
-# What user_sessions_put and user_sessions_check do for a run's first save, as a rule; where this
-# finds nothing to change, the function does what is to be done, or says why not. The function
-# takes three times as long: each transaction prepares all of its expressions anew.
+# What user_sessions_put, with user_sessions_check and user_sessions_latest, does for a run's first
+# save, as a rule; where this finds nothing to change, the function does what is to be done, or
+# says why not. That takes three times as long: each transaction prepares its expressions anew.
 _TOUCHED: Final = f"""given AS MATERIALIZED (SELECT %s::jsonb AS p),
 thread AS (
     UPDATE session_threads AS t SET last_save = p ->> 'save' FROM given
@@ -212,11 +212,12 @@ thread AS (
         coalesce((p ->> 'make_current')::boolean, TRUE) AS makes_current,
         greatest(clock_timestamp(), (
             SELECT updated_at + interval '1 microsecond' FROM user_sessions AS s
-            WHERE s.user_id = t.user_id ORDER BY updated_at DESC, id DESC LIMIT 1)) AS used
+            WHERE s.user_id = t.user_id AND updated_at < '9999-12-30Z'::timestamptz
+            ORDER BY updated_at DESC, id DESC LIMIT 1)) AS used
 ),
 session AS (
-    UPDATE user_sessions AS s SET status = 'idle', updated_at = used,
-        current_at = CASE WHEN makes_current THEN used ELSE current_at END
+    UPDATE user_sessions AS s SET status = 'idle', updated_at = greatest(updated_at, used),
+        current_at = CASE WHEN makes_current THEN greatest(updated_at, used) ELSE current_at END
     FROM thread AS t WHERE s.thread_id = t.thread_id
     AND s.user_id IS NOT DISTINCT FROM t.user_id  -- So that no index of the user's is read.
     AND (t.agent IS NULL OR s.agent = t.agent)

@@ -48,6 +48,9 @@ CASES = [
         {},
         id="a time in the future",
     ),
+    pytest.param(
+        "UPDATE user_sessions SET updated_at = '9999-12-31Z'", {}, id="the last time there is"
+    ),
 ]
 
 
