@@ -13,7 +13,7 @@ its error into the plan.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, LiteralString, NamedTuple, TypeVar
@@ -49,7 +49,7 @@ class Asked:
         return True
 
 
-class Statement(Asked, ABC):
+class Statement(Asked):
     """An SQL statement: subclasses are frozen dataclasses whose fields are its parameters."""
 
     returns_rows: ClassVar[bool] = True
@@ -96,7 +96,7 @@ class Batch(Asked):
     statements: Sequence[Statement]
 
 
-class Composite(Asked, ABC):
+class Composite(Asked):
     """Several statements in PostgreSQL; its plan has no `Call` and no `Give`.
 
     Attributes:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import psycopg
 from psycopg import AsyncConnection, AsyncPipeline
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, tuple_row
 from psycopg_pool import AsyncConnectionPool
 
 from langgraph_sessions.database import pools
@@ -174,8 +174,8 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
             return await ado(deed)
 
     async def _execute(self, conn: AsyncConnection[Any], statement: Statement) -> list[Any]:
-        async with await _executed(conn, statement) as cursor:
-            return await cursor.fetchall() if statement.returns_rows else []
+        cursor = await _executed(conn, statement)
+        return await cursor.fetchall() if statement.returns_rows else []
 
     async def _execute_batch(self, conn: AsyncConnection[Any], batch: Batch) -> list[Any]:
         if self.pipe:
@@ -194,7 +194,8 @@ async def _executed(conn: AsyncConnection[Any], statement: Statement) -> psycopg
 
     A fresh one for each: in pipeline mode a reused one can return an earlier statement's rows.
     """
-    cursor = conn.cursor(binary=True, row_factory=dict_row)
+    factory: Any = dict_row if statement.returns_rows else tuple_row
+    cursor = conn.cursor(binary=True, row_factory=factory)
     if isinstance(statement, ExecuteMany):
         await cursor.executemany(vouched(statement.sql), statement.rows)
     else:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from functools import partial
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Final, Generic, TypeVar, cast
 
 import psycopg
 from langgraph.checkpoint.postgres.base import MIGRATIONS as LANGGRAPH_MIGRATIONS
@@ -31,6 +31,8 @@ from langgraph_sessions.sql.place import look
 
 ConnT = TypeVar("ConnT")
 PipeT = TypeVar("PipeT")
+
+IDLE: Final = TransactionStatus.IDLE
 
 
 class Connections(ABC, Generic[ConnT, PipeT]):
@@ -276,8 +278,10 @@ class Connections(ABC, Generic[ConnT, PipeT]):
             SessionError: Its search path does not lead to the tables.
         """
         use = partial(self._in_place, use=use)
-        if self._is_pool:
-            return (yield from self._with_pooled(use))
+        return self._with_pooled(use) if self._is_pool else self._with_own(use)
+
+    def _with_own(self, use: Callable[[Any], Deed[T]]) -> Deed[T]:
+        """Use the one connection, alone."""
         yield self.lock.acquire
         try:
             return (yield from use(self.conn))
@@ -289,20 +293,32 @@ class Connections(ABC, Generic[ConnT, PipeT]):
                 self.lock.release()
 
     def _in_place(self, conn: Any, use: Callable[[Any], Deed[T]]) -> Deed[T]:
-        if not self.place.knows(conn):
-            yield from self.drive_deed(conn, self.place.ask(conn))
+        return use(conn) if self.place.knows(conn) else self._put_in_place(conn, use)
+
+    def _put_in_place(self, conn: Any, use: Callable[[Any], Deed[T]]) -> Deed[T]:
+        yield from self.drive_deed(conn, self.place.ask(conn))
         return (yield from use(conn))
 
     def _with_pooled(self, use: Callable[[Any], Deed[T]]) -> Deed[T]:
-        """Use a connection of the pool's that is not known to be dead."""
+        """Use a connection of the pool's that is not known to be dead, and commit.
+
+        There is nothing to commit unless somebody who borrowed it before turned autocommit off.
+        """
         pool = cast(Any, self.conn)
-        conn = yield lambda: self._take(pool)
+        conn = yield partial(self._take, pool)
         try:
-            error = (yield lambda: self._trouble(conn)) if pools.has_news(conn) else None
+            error = (yield partial(self._trouble, conn)) if pools.has_news(conn) else None
             if error is None:
-                return (yield from _committed(conn, use))
+                result = yield from use(conn)
+                if conn.pgconn.transaction_status != IDLE and not conn.closed:
+                    yield conn.commit
+                return result
+        except BaseException:
+            with suppress(psycopg.Error):
+                yield conn.rollback
+            raise
         finally:
-            yield lambda: self._give_back(pool, conn)
+            yield partial(self._give_back, pool, conn)
         # The others may be dead, too: `reaches_deed` replaces them all.
         if not (yield from self.reaches_deed(error)):
             raise error
@@ -342,19 +358,3 @@ class Connections(ABC, Generic[ConnT, PipeT]):
             return self._reached
         finally:
             self._probing.release()
-
-
-def _committed(conn: Any, use: Callable[[Any], Deed[T]]) -> Deed[T]:
-    """Use *conn*, and commit; after an error, roll back.
-
-    There is nothing to commit unless somebody who borrowed it before turned autocommit off.
-    """
-    try:
-        result = yield from use(conn)
-    except BaseException:
-        with suppress(psycopg.Error):
-            yield conn.rollback
-        raise
-    if not conn.closed and conn.pgconn.transaction_status != TransactionStatus.IDLE:
-        yield conn.commit
-    return result

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import psycopg
 from psycopg import Connection, Pipeline
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, tuple_row
 from psycopg_pool import ConnectionPool
 
 from langgraph_sessions.database import pools
@@ -132,8 +132,8 @@ class Database(Running[Conn, Pipeline]):
             return do(deed)
 
     def _execute(self, conn: Connection[Any], statement: Statement) -> list[Any]:
-        with _executed(conn, statement) as cursor:
-            return cursor.fetchall() if statement.returns_rows else []
+        cursor = _executed(conn, statement)
+        return cursor.fetchall() if statement.returns_rows else []
 
     def _execute_batch(self, conn: Connection[Any], batch: Batch) -> list[Any]:
         if self.pipe:
@@ -152,7 +152,8 @@ def _executed(conn: Connection[Any], statement: Statement) -> psycopg.Cursor[Any
 
     A fresh one for each: in pipeline mode a reused one can return an earlier statement's rows.
     """
-    cursor = conn.cursor(binary=True, row_factory=dict_row)
+    factory: Any = dict_row if statement.returns_rows else tuple_row
+    cursor = conn.cursor(binary=True, row_factory=factory)
     if isinstance(statement, ExecuteMany):
         cursor.executemany(vouched(statement.sql), statement.rows)
     else:

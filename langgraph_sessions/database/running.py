@@ -24,7 +24,6 @@ from langgraph_sessions.plans import (
     Plan,
     Question,
     Statement,
-    Step,
     fail,
     proceed,
 )
@@ -61,32 +60,34 @@ class Running(Connections[ConnT, PipeT]):
 
     def run_deed(self, plan: Plan[T], answer: Answer | None = None) -> Deed[T]:
         """Run *plan*, step by step, by *answer*, else `answer_deed`. Raises what these raise."""
-        gives, result = yield from self.advance_deed(plan, answer or self.answer_deed)
-        assert not gives, "this plan wants `stream`"
-        return cast(T, result)
+        step = yield from self._advanced(plan, answer or self.answer_deed)
+        assert isinstance(step, Done), "this plan wants `stream`"
+        result: T = step.value
+        return result
 
     def advance_deed(self, plan: Plan[Any], answer: Answer) -> Deed[tuple[bool, Any]]:
         """Run *plan* to its next `Give` or its end; return (is it a `Give`, value)."""
+        step = yield from self._advanced(plan, answer)
+        return isinstance(step, Give), step.value
+
+    def _advanced(self, plan: Plan[Any], answer: Answer) -> Deed[Done | Give]:
+        """Run *plan*, as far as *answer* can, and return what it cannot answer."""
         try:
             step = proceed(plan)
             while not isinstance(step, Done | Give):
-                step = yield from self._answered(plan, step, answer)
+                try:
+                    if isinstance(step, Call):
+                        found = yield partial(self._call, step)
+                    else:
+                        found = yield from answer(step)
+                except Exception as error:
+                    step = fail(plan, error)
+                else:
+                    step = proceed(plan, found)
         except BaseException:
             plan.close()
             raise
-        return isinstance(step, Give), step.value
-
-    def _answered(self, plan: Plan[Any], step: Step, answer: Answer) -> Deed[Step | Done]:
-        """Answer *step*, and return the next one."""
-        try:
-            assert not isinstance(step, Give)
-            if isinstance(step, Call):
-                found = yield lambda: self._call(step)
-            else:
-                found = yield from answer(step)
-        except Exception as error:
-            return fail(plan, error)
-        return proceed(plan, found)
+        return step
 
     def answer_deed(self, question: Question) -> Deed[Any]:
         """Answer *question*; if a connection breaks, ask again, for `retry_for` seconds.
@@ -96,14 +97,28 @@ class Running(Connections[ConnT, PipeT]):
             SessionError, ValueError: As `Database.ready`.
             Exception: What a `Composite` raises.
         """
-        return _unwrapped(self._ask(question))
+        self.refuse_others()
+        failure = None
+        if self._is_calm and question.repeatable:  # As a rule, the first try is all.
+            try:
+                return (yield from self.with_connection(partial(self._answer_on, question)))
+            except psycopg.Error as error:
+                if not failures.is_rolled_back(error) and not self.is_broken(error):
+                    raise
+                failure = error
+        return (yield from _unwrapped(self._ask(question, failure)))
+
+    @property
+    def _is_calm(self) -> bool:
+        """Whether nothing is known that is to be seen to before a question is asked."""
+        return self._is_ready and self._reached
 
     def answer_once_deed(self, question: Question) -> Deed[Any]:
         """Answer *question*, and do not try again. Raises as `answer_deed`."""
         return _unwrapped(self._ask_once(question))
 
-    def _ask(self, question: Question) -> Deed[Any]:
-        return self.attempt_deed(lambda: self._ask_once(question))
+    def _ask(self, question: Question, failure: psycopg.Error | None) -> Deed[Any]:
+        return self.attempt_deed(lambda: self._ask_once(question), failure)
 
     def durably_deed(self, work: Callable[[], Deed[T]]) -> Deed[T]:
         """Do *work* that needs the database itself. Raises as `attempt_deed`."""
@@ -114,7 +129,7 @@ class Running(Connections[ConnT, PipeT]):
 
         def ask(conn: Any) -> Deed[Any]:
             try:
-                return (yield from self._answer_on(conn, question))
+                return (yield from self._answer_on(question, conn))
             except psycopg.Error as error:
                 if not question.repeatable and not failures.is_rolled_back(error):
                     raise Unrepeatable(error) from error
@@ -122,41 +137,45 @@ class Running(Connections[ConnT, PipeT]):
 
         return (yield from self.with_connection(ask))
 
-    def _answer_on(self, conn: Any, question: Question) -> Deed[Any]:
-        if isinstance(question, Statement):
-            if self.pipe:  # What is not ended by a sync is not committed.
-                return (yield lambda: self._execute_batch(conn, Batch([question])))
-            return (yield lambda: self._execute(conn, question))
-        if isinstance(question, Batch):
-            return (yield lambda: self._execute_batch(conn, question))
+    def _answer_on(self, question: Question, conn: Any) -> Deed[Any]:
+        if not isinstance(question, Composite):
+            return self._executed(question, conn)
         if not question.atomic:
-            return (yield from self.drive_deed(conn, question.plan()))
+            return self.drive_deed(conn, question.plan())
+        return self._together(question, conn)
+
+    def _executed(self, question: Statement | Batch, conn: Any) -> Deed[Any]:
+        if isinstance(question, Batch):
+            return (yield partial(self._execute_batch, conn, question))
+        if self.pipe:  # What is not ended by a sync is not committed.
+            return (yield partial(self._execute_batch, conn, Batch([question])))
+        return (yield partial(self._execute, conn, question))
+
+    def _together(self, question: Composite, conn: Any) -> Deed[Any]:
         if self.pipe:
             yield cast(Any, self.pipe).sync
         deed = self.drive_deed(conn, _limited(question))
-        return (yield lambda: self._atomically(conn, deed))
+        return (yield partial(self._atomically, conn, deed))
 
     def drive_deed(self, conn: Any, plan: Plan[T]) -> Deed[T]:
         """Run a plan of questions alone on *conn*."""
-        try:
-            step = proceed(plan)
-            while not isinstance(step, Done):
-                step = yield from self._answered(plan, step, lambda it: self._answer_on(conn, it))
-        except BaseException:
-            plan.close()
-            raise
-        return cast(T, step.value)
+        step = yield from self._advanced(plan, lambda question: self._answer_on(question, conn))
+        assert isinstance(step, Done)
+        result: T = step.value
+        return result
 
-    def attempt_deed(self, work: Callable[[], Deed[T]]) -> Deed[T]:
+    def attempt_deed(
+        self, work: Callable[[], Deed[T]], failure: psycopg.Error | None = None
+    ) -> Deed[T]:
         """Do *work*; if a connection breaks in it, again, for `retry_for` seconds.
 
-        So it is if the server rolled back its transaction because of another one.
+        So it is if the server rolled back its transaction because of another one. A *failure* is
+        that of a first try, made before.
 
         Raises what *work* raises; at once, the error of a server that refuses the login.
         """
         self.refuse_others()
-        failure: psycopg.Error | None = None
-        rolled_back = False
+        rolled_back = failure is not None and failures.is_rolled_back(failure)
         until = 0.0
         for pause in failures.pauses():
             # After a failed probe, probe again: the pool would only time out.

@@ -125,14 +125,20 @@ class Bridging(Running[ConnT, PipeT]):
 
     # --- There -----------------------------------------------------------------------------------
 
-    def attempt_deed(self, work: Callable[[], Deed[T]]) -> Deed[T]:
+    @property
+    def _is_calm(self) -> bool:
+        return super()._is_calm and self._outage.state == HERE
+
+    def attempt_deed(
+        self, work: Callable[[], Deed[T]], failure: psycopg.Error | None = None
+    ) -> Deed[T]:
         """Do *work*, as the base does; not at all while the database is known to be away."""
         self.refuse_others()
         if self._outage.state == AWAY:
             raise psycopg.OperationalError(f"the database is away: {self._outage.error}")
-        return (yield from super().attempt_deed(work))
+        return (yield from super().attempt_deed(work, failure))
 
-    def _ask(self, question: Question) -> Deed[Any]:
+    def _ask(self, question: Question, failure: psycopg.Error | None) -> Deed[Any]:
         """Ask the database, or memory while that is away.
 
         Raises:
@@ -140,8 +146,10 @@ class Bridging(Running[ConnT, PipeT]):
         """
         ask = super()._ask
         if not question.holdable:
-            return ask(question)
-        return self._either(lambda: ask(question), lambda: self._outage.memory.answer(question))
+            return ask(question, failure)
+        return self._either(
+            lambda: ask(question, failure), lambda: self._outage.memory.answer(question)
+        )
 
     def durably_deed(self, work: Callable[[], Deed[T]]) -> Deed[T]:
         """Do *work* with the database.

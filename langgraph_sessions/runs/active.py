@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
@@ -45,6 +45,9 @@ class ActiveRun(Run):
 
     Attributes:
         session: The session as of the run's start; one that the run makes has the id 0.
+        user_id: The run's user.
+        thread_id: The thread to which it saves, from its start to its end.
+        agent: The agent of its session; `None` for none.
         title: The title to give at the first save.
         is_active: What to set at the first save; `None` leaves it alone.
         makes_current: Whether the session becomes current by the first save; not by a job's.
@@ -67,6 +70,9 @@ class ActiveRun(Run):
     """
 
     session: Session
+    user_id: str = field(init=False, repr=False)
+    thread_id: str = field(init=False, repr=False)
+    agent: str | None = field(init=False, repr=False)
     title: str | None = field(repr=False)  # A config, with its run, may be logged.
     is_active: bool | None
     known: bool
@@ -102,20 +108,10 @@ class ActiveRun(Run):
             default_title=request.default_title,
         )
 
-    @property
-    def user_id(self) -> str:
-        """The run's user."""
-        return self.session.user_id
-
-    @property
-    def thread_id(self) -> str:
-        """The thread to which it saves, from its start to its end."""
-        return self.session.thread_id
-
-    @property
-    def agent(self) -> str | None:
-        """The agent of its session; `None` for none."""
-        return self.session.agent
+    def __post_init__(self) -> None:
+        """Say what each save asks for."""
+        session = self.session
+        self.user_id, self.thread_id, self.agent = session.user_id, session.thread_id, session.agent
 
     @property
     def is_named(self) -> bool:
@@ -200,7 +196,8 @@ def active_run(config: RunnableConfig) -> ActiveRun | None:
     own = configurable.get(RUN_KEY)
     if isinstance(own, ActiveRun) and TASK_KEY not in configurable and _is_on(own, configurable):
         return own  # A root graph's own config is of no task that could be over.
-    position: Position | None = Position.of(surroundings(configurable))
+    around = surroundings(configurable)
+    position = Position.of(around) if around else None
     while position is not None and isinstance(run := position.run, ActiveRun):
         if _is_on(run, configurable):
             return None if position.is_past else run
@@ -251,11 +248,14 @@ def pin(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
         configurable = dict(configurable)
     for key in INSTRUCTIONS:
         configurable.pop(key, None)
-    # A graph inside the run, at the root of its thread, has a progress of its own.
-    progress = progress_of(configurable) if run_of(configurable) is run else None
-    configurable.update({"user_id": run.user_id, "thread_id": run.thread_id})
-    pin_run(configurable, run, progress or Progress())
-    return cast(RunnableConfig, {**config, "configurable": configurable})
+    configurable["user_id"], configurable["thread_id"] = run.user_id, run.thread_id
+    if configurable.get(RUN_KEY) is not run or progress_of(configurable) is None:
+        # A graph inside the run, at the root of its thread, has a progress of its own.
+        progress = progress_of(configurable) if run_of(configurable) is run else None
+        pin_run(configurable, run, progress or Progress())
+    pinned = config.copy()
+    pinned["configurable"] = configurable
+    return pinned
 
 
 def for_storage(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:

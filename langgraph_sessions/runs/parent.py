@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -21,21 +20,33 @@ class Parent(PostgresSaver):
     in order; where there are no more, `Wanted` is raised.
     """
 
-    def __init__(self, serde: SerializerProtocol, answered: Sequence[Rows] = ()) -> None:
-        """Load and dump with *serde*."""
+    def __init__(
+        self,
+        serde: SerializerProtocol,
+        answered: Sequence[Rows] = (),
+        kind: type[Fetch] = Fetch,
+    ) -> None:
+        """Load and dump with *serde*; what is executed is of *kind*."""
         self.serde = serde
         self.executed: list[Statement] = []
         self._answered = iter(answered)
-
-    @contextmanager
-    def _cursor(self, *, pipeline: bool = False) -> Iterator[Any]:
-        yield self
+        self._kind = kind
 
     # --- What its methods take for a cursor ---------------------------------------------------
 
+    def _cursor(self, *, pipeline: bool = False) -> Self:  # type: ignore[override]
+        return self
+
+    def __enter__(self) -> Self:
+        """Return itself: there is nothing to open."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing: there is nothing to close."""
+
     def execute(self, sql: str, params: Params) -> None:
         """Record a statement."""
-        self.executed.append(Fetch(sql, params))
+        self.executed.append(self._kind(sql, params))
 
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Record a statement for each of *rows*."""
@@ -84,9 +95,6 @@ def reading(serde: SerializerProtocol, read: Callable[[Parent], T]) -> Plan[T]:
 
 def saving(serde: SerializerProtocol, save: Callable[[Parent], object]) -> list[Statement]:
     """Return the statements that *save* executes."""
-    parent = Parent(serde)
+    parent = Parent(serde, kind=Execute)
     save(parent)
-    return [
-        Execute(each.sql, each.params) if isinstance(each, Fetch) else each
-        for each in parent.executed
-    ]
+    return parent.executed

@@ -7,6 +7,7 @@ import concurrent.futures
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from typing import Any, Final, cast
 
@@ -130,16 +131,22 @@ class SaveCheckpoint(Save):
     def put_session(self) -> PutSession:
         """As `Save.put_session`."""
         first = not self.run.saved
-        return self.run.put(self.name, first=first, own=self._own, **self._overtaken_by())
+        asked = self._overtaken_by()
+        return self.run.put(self.name, first=first, own=self._own, idle=not self._waits, **asked)
 
-    def guard_thread(self) -> GuardThread | None:
-        """As `Save.guard_thread`: a new checkpoint ends what the session waited for.
+    @property
+    def _waits(self) -> bool:
+        """Whether the session may wait for something: a new checkpoint ends what it waited for.
 
         Or what was asked on it may be saved already: writes do not wait for the saves before them.
         """
         run = self.run
-        waits = run.status != IDLE or (self._own is not None and run.asked_on == self._own)
-        if not run.saved or run.is_untitled or waits:
+        return run.status != IDLE or (self._own is not None and run.asked_on == self._own)
+
+    def guard_thread(self) -> GuardThread | None:
+        """As `Save.guard_thread`."""
+        run = self.run
+        if not run.saved or run.is_untitled or self._waits:
             return None
         return run.guard(self.name)
 
@@ -229,9 +236,8 @@ class SaveWrites(Save):
         Raises:
             ConcurrentRunError: It was raised before: the run is over.
         """
-        stored = pin(config, run)
         name = None if _is_stop(writes) else run.claim.next_name()
-        wrote = cls(run, stored, serde, name, writes, task_id, task_path)
+        wrote = cls(run, pin(config, run), serde, name, writes, task_id, task_path)
         if wrote.is_stop:
             return wrote
         run.claim.refuse_if_overtaken()
@@ -241,7 +247,7 @@ class SaveWrites(Save):
                 run.asked_on = wrote.checkpoint_id
         return wrote
 
-    @property
+    @cached_property
     def is_stop(self) -> bool:
         """Whether it says that the run was stopped in the task.
 
@@ -255,12 +261,12 @@ class SaveWrites(Save):
         """The checkpoint that the task is of."""
         return str(self.config["configurable"]["checkpoint_id"])
 
-    @property
+    @cached_property
     def channels(self) -> Sequence[str]:
         """What it wrote to; nothing of a stop, for which nobody waits."""
         return () if self.is_stop else tuple(channel for channel, _ in self.writes)
 
-    @property
+    @cached_property
     def waits(self) -> bool:
         """Whether it is a question, or an error."""
         return INTERRUPT in self.channels or ERROR in self.channels
@@ -318,7 +324,7 @@ class SaveWrites(Save):
 
 
 def _is_stop(writes: Sequence[tuple[str, Any]]) -> bool:
-    return any(channel == ERROR and isinstance(value, STOPPED) for channel, value in writes)
+    return any(isinstance(value, STOPPED) for channel, value in writes if channel == ERROR)
 
 
 def guarded(guard: Guard, saved: Sequence[Statement]) -> Plan[list[Row]]:

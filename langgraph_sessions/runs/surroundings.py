@@ -172,4 +172,6 @@ class Position:
 
 def _root_checkpoint(configurable: Mapping[str, Any]) -> str:
     checkpoints = configurable.get("checkpoint_map")
+    if checkpoints is None:
+        return ""
     return str(checkpoints.get("", "")) if isinstance(checkpoints, dict | Mapping) else ""

@@ -32,28 +32,24 @@ class Turns:
     def turn(self) -> Iterator[None]:
         """Save in this block, in a thread."""
         with self._threads:
-            waits = not self._failed
-            if waits:
-                with self._noting():
+            if not self._failed:
+                try:
                     yield
-        if not waits:
-            yield
+                except BaseException:
+                    self._failed = True
+                    raise
+                return
+        yield
 
     @asynccontextmanager
     async def aturn(self) -> AsyncIterator[None]:
         """Async version of `turn`, in a task."""
         async with self._tasks:
-            waits = not self._failed
-            if waits:
-                with self._noting():
+            if not self._failed:
+                try:
                     yield
-        if not waits:
-            yield
-
-    @contextmanager
-    def _noting(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self._failed = True
-            raise
+                except BaseException:
+                    self._failed = True
+                    raise
+                return
+        yield

@@ -24,6 +24,15 @@ CLEANING: Final = 5.0  # Seconds for which a run waits for another's task, or fo
 TRIES: Final = 20  # Of a run that begins while another one really goes on, and saves and saves.
 
 
+class _Save:
+    """A save under way; its end is a future once somebody waits for that, as seldom happens."""
+
+    __slots__ = ("end",)
+
+    def __init__(self) -> None:
+        self.end: Future[None] | None = None
+
+
 class UnderWay:
     """The saves under way, by thread, and the run that began last on each.
 
@@ -35,7 +44,7 @@ class UnderWay:
     def __init__(self) -> None:
         """Begin with none."""
         self._lock = threading.Lock()
-        self._saves: dict[str, set[Future[None]]] = {}
+        self._saves: dict[str, list[_Save]] = {}
         self._loads: list[set[str]] = []
         self._runs: WeakValueDictionary[Key, ActiveRun] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -76,21 +85,22 @@ class UnderWay:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _enter(self, thread_id: str) -> Future[None]:
-        save: Future[None] = Future()
+    def _enter(self, thread_id: str) -> _Save:
+        save = _Save()
         with self._lock:
-            self._saves.setdefault(thread_id, set()).add(save)
+            self._saves.setdefault(thread_id, []).append(save)
         return save
 
-    def _leave(self, thread_id: str, save: Future[None]) -> None:
+    def _leave(self, thread_id: str, save: _Save) -> None:
         with self._lock:
             saves = self._saves[thread_id]
-            saves.discard(save)
+            saves.remove(save)
             if not saves:
                 del self._saves[thread_id]
             for saved in self._loads:
                 saved.add(thread_id)
-        save.set_result(None)
+        if save.end is not None:
+            save.end.set_result(None)
 
     # --- Runs that begin ---------------------------------------------------------------------
 
@@ -109,7 +119,10 @@ class UnderWay:
     def saves(self, thread_id: str) -> list[Future[None]]:
         """Return the saves under way to a thread."""
         with self._lock:
-            return [*self._saves.get(thread_id, ())]
+            under_way = self._saves.get(thread_id, ())
+            for save in under_way:
+                save.end = save.end or Future()
+            return [save.end for save in under_way if save.end]
 
     def goes_on(self, thread_id: str) -> bool:
         """Say whether a run of the thread may save more.

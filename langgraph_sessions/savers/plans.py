@@ -94,9 +94,10 @@ class SaverPlans:
         """Load the checkpoint that *config* asks for; a run starts with this."""
         is_run = RUNTIME_KEY in configurable_of(config)
         request = self._request(config, is_run)
-        begins = is_run and active_run(config) is None and not request.checkpoint_ns
+        run = active_run(config)
+        begins = is_run and run is None and not request.checkpoint_ns
         open_thread = self._begin if begins else self._open
-        opened = yield from open_thread(config, request, Parent.SELECT_SQL)
+        opened = yield from open_thread(config, run, request, Parent.SELECT_SQL)
         run = opened.run
         if is_run:
             self._refuse_nobody(config, run)
@@ -111,7 +112,9 @@ class SaverPlans:
                 run.words.title = yield from reading.title(run.thread_id, self.serde)
         return owned(found, run.user_id) if found else None
 
-    def _begin(self, config: RunnableConfig, request: Request, select: str | None) -> Plan[Opened]:
+    def _begin(
+        self, config: RunnableConfig, run: ActiveRun | None, request: Request, select: str | None
+    ) -> Plan[Opened]:
         """Open the thread of a run that begins, when nothing is being saved to it in this saver.
 
         Another run there that has not ended is given time for its next save: it may have been
@@ -119,16 +122,17 @@ class SaverPlans:
         """
         for number in range(TRIES):
             with self._under_way.loading() as saved:
-                opened = yield from self._open(config, request, select)
-                if (run := opened.run) is None:
+                opened = yield from self._open(config, run, request, select)
+                if opened.run is None:
                     return opened
-                saves = self._under_way.saves(run.thread_id)
-                goes_on = number == 0 and self._under_way.goes_on(run.thread_id)
-                if saves or run.thread_id in saved or goes_on:
+                thread_id = opened.run.thread_id
+                saves = self._under_way.saves(thread_id)
+                goes_on = number == 0 and self._under_way.goes_on(thread_id)
+                if saves or thread_id in saved or goes_on:
                     yield Call(self._await_saves, (saves,))
                 if not all(save.done() for save in saves):
                     break  # One of an event loop, say, whose thread has just waited here.
-                if run.thread_id not in saved and not self._under_way.saves(run.thread_id):
+                if thread_id not in saved and not self._under_way.saves(thread_id):
                     break
         assert opened.run is not None
         self._under_way.begin(opened.run)
@@ -150,12 +154,13 @@ class SaverPlans:
         if run is None and self._requires_user:
             raise no_user(config)
 
-    def _open(self, config: RunnableConfig, request: Request, select: str | None) -> Plan[Opened]:
-        """Open the thread of the run that *config* is part of, or of one that begins.
+    def _open(
+        self, config: RunnableConfig, run: ActiveRun | None, request: Request, select: str | None
+    ) -> Plan[Opened]:
+        """Open the thread of the *run* that *config* is part of, or of one that begins.
 
         A run keeps to its thread. What a graph inside it says of the session, the run does.
         """
-        run = active_run(config)
         if run is None or run.home != self._home:
             opened = yield from open_run(request, self._thread_id_factory, select)
             if run is None or not _is_shared(run, opened.run):
@@ -288,7 +293,7 @@ class SaverPlans:
                 return None
             if request.user_id is None:
                 require(config["configurable"], "thread_id")
-            run = (yield from self._open(config, request, None)).run
+            run = (yield from self._open(config, run, request, None)).run
             self._refuse_nobody(config, run)
         if run is not None:
             run.heed()

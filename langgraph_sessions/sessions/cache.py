@@ -78,9 +78,10 @@ class SessionCache:
             overlapped = began <= self._written[stripe]
             self._written[stripe] = time.monotonic()
             self._entries.pop((session.user_id, None), None)
-            self._entries.pop((session.user_id, session.thread_id), None)
             if self._entries.maxsize and not overlapped:
                 self._entries[session.user_id, session.thread_id] = (began, session)
+            else:
+                self._entries.pop((session.user_id, session.thread_id), None)
 
     def forget_user(self, user_id: str) -> None:
         """Drop all of a user's sessions."""

@@ -7,6 +7,7 @@ the session alone.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -36,6 +37,9 @@ ON CONFLICT (user_id, agent) DO UPDATE SET thread_id = CASE
     WHEN r.thread_id = %(taken)s::text OR {_USED_UP}
     THEN EXCLUDED.thread_id ELSE r.thread_id END
 RETURNING thread_id"""
+
+
+_SQL: Final[dict[tuple[type, str | None, bool, bool], str]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,18 @@ class _Open(Statement):
             f"{_COLUMNS}, t.last_save, "
             f"(SELECT preferences FROM session_users AS p WHERE p.user_id = {self._user})"
         )
+
+    @property
+    def sql(self) -> str:
+        """Made once for each kind of question: to put it together takes longer than to send it."""
+        shape = (type(self), self.select, self.agent is None, self.checkpoint_id is None)
+        if (sql := _SQL.get(shape)) is None:
+            sql = _SQL[shape] = self._made()
+        return sql
+
+    @abstractmethod
+    def _made(self) -> str:
+        """Put the SQL together."""
 
     @property
     def params(self) -> Params:
@@ -123,8 +139,7 @@ LEFT JOIN LATERAL ({self._newest}
 class OpenCurrent(_Open):
     """Open the user's current session, for a run: one row, or none."""
 
-    @property
-    def sql(self) -> str:
+    def _made(self) -> str:
         return (
             f"SELECT {self._columns}{self._head_columns} FROM ({current(self.agent)}) AS s"
             f"{_THREAD}{self._head('s.thread_id')}"
@@ -142,8 +157,7 @@ class _OpenCertain(_Open):
 
     thread_id: str | None
 
-    @property
-    def sql(self) -> str:
+    def _made(self) -> str:
         return self._opened("SELECT %(thread_id)s::text AS thread_id")
 
 
@@ -210,8 +224,7 @@ class OpenReserved(_Open):
     thread_id: str
     taken: str | None = None
 
-    @property
-    def sql(self) -> str:
+    def _made(self) -> str:
         return self._opened(_RESERVE)
 
 
@@ -227,8 +240,7 @@ class FindNext(_Open):
 
     thread_id: str
 
-    @property
-    def sql(self) -> str:
+    def _made(self) -> str:
         return self._opened(f"""
 SELECT coalesce(
     (SELECT current.thread_id FROM ({current(self.agent)}) AS current),

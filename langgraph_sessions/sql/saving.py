@@ -13,17 +13,16 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, partial
-from itertools import chain
+from functools import cache
 from typing import Any, ClassVar, Final
 
 from psycopg.types.json import Jsonb
 
-from langgraph_sessions.plans import ExecuteMany, Fetch, Params, Statement
+from langgraph_sessions.plans import ExecuteMany, Params, Statement
 from langgraph_sessions.sql.columns import IN_RUNS, record
 from langgraph_sessions.sql.rows import SESSION_ROW
 
-_dumps: Final = partial(json.dumps, default=datetime.isoformat)
+_dumps: Final = json.JSONEncoder(default=datetime.isoformat).encode
 
 
 class Guard(Statement):
@@ -36,6 +35,8 @@ class Guard(Statement):
 
     user_id: str | None
     thread_id: str
+
+    returns_rows: ClassVar[bool] = False
 
     @property
     def part(self) -> str:
@@ -86,32 +87,34 @@ class GuardThread(Guard):
 
     @property
     def part(self) -> str:
-        own = " AND split_part(last_save, '.', 1) = %s" if self._run else ""
-        where = f"WHERE thread_id = %s AND user_id = %s{own}"
-        if self._name is None:
-            # A lock that others' names need not wait for, but a deletion does.
-            return f"thread AS (SELECT 1 FROM session_threads {where} FOR KEY SHARE)"
-        return f"thread AS (UPDATE session_threads SET last_save = %s {where} RETURNING 1)"
+        is_named = self.save is not None
+        return _thread(is_named and self.named, is_named and self.checked)
 
     sql: ClassVar[str] = """
 SELECT CASE WHEN EXISTS (SELECT 1 FROM thread) THEN TRUE ELSE user_sessions_refuse(
     jsonb_build_object('thread_id', %s::text, 'user_id', %s::text)) END"""
 
     @property
-    def _name(self) -> str | None:
-        return self.save if self.named else None
-
-    @property
-    def _run(self) -> str | None:
-        """The run whose saves alone may have been made since."""
-        return self.save.partition(".")[0] if self.save and self.checked else None
-
-    @property
     def params(self) -> Sequence[Any]:
-        name = () if self._name is None else (self._name,)
-        run = () if self._run is None else (self._run,)
-        thread = (self.thread_id, self.user_id)
-        return (*name, *thread, *run, *thread)
+        """As `_thread` has them, and then those of the refusal."""
+        params: list[str] = []
+        if self.save is not None and self.named:
+            params.append(self.save)
+        params += (self.thread_id, self.user_id)
+        if self.save is not None and self.checked:
+            params.append(self.save.partition(".")[0])  # The run's saves alone may be later.
+        params += (self.thread_id, self.user_id)
+        return tuple(params)
+
+
+@cache
+def _thread(names: bool, checks: bool) -> str:
+    own = " AND split_part(last_save, '.', 1) = %s" if checks else ""
+    where = f"WHERE thread_id = %s AND user_id = %s{own}"
+    if not names:
+        # A lock that others' names need not wait for, but a deletion does.
+        return f"thread AS (SELECT 1 FROM session_threads {where} FOR KEY SHARE)"
+    return f"thread AS (UPDATE session_threads SET last_save = %s {where} RETURNING 1)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +142,7 @@ class PutSession(Guard):
         task: The task whose writes are being saved.
         channels: The channels of these writes.
         at: When it was saved, if the database was away then.
+        idle: Whether the session waits for nothing, as far as the run knows.
     """
 
     user_id: str
@@ -159,16 +163,70 @@ class PutSession(Guard):
     task: str | None = None
     channels: Sequence[str] = ()
     at: datetime | None = None
+    idle: bool = False
 
-    sql: ClassVar[str] = f"""
-SELECT {SESSION_ROW}
-FROM jsonb_to_record(user_sessions_put(%s::jsonb)) AS s ({record(IN_RUNS)})"""
+    returns_rows = True
+
+    @property
+    def _touches(self) -> bool:
+        """Whether it is the first save of a run like most: it tells the session that it goes on."""
+        given = (self.title, self.message_title, self.is_active, self.task, self.at)
+        named = self.save is not None and self.own is not None
+        first = self.first and self.known and self.checked and self.idle
+        return first and named and given == (None,) * 5
+
+    @property
+    def part(self) -> str:
+        return _TOUCHED if self._touches else ""
+
+    @property
+    def sql(self) -> str:
+        return _TOUCH if self._touches else _PUT
 
     @property
     def params(self) -> Sequence[Any]:
         """One argument, so that the function never gets another; defaults are left out."""
         given = {key: value for key, value in vars(self).items() if value not in (None, ())}
         return (Jsonb(given, dumps=_dumps),)
+
+
+_PUT: Final = f"""
+SELECT {SESSION_ROW}
+FROM jsonb_to_record(user_sessions_put(%s::jsonb)) AS s ({record(IN_RUNS)})"""
+
+# What user_sessions_put, with user_sessions_check and user_sessions_latest, does for a run's first
+# save, as a rule; where this finds nothing to change, the function does what is to be done, or
+# says why not. That takes three times as long: each transaction prepares its expressions anew.
+_TOUCHED: Final = f"""given AS MATERIALIZED (SELECT %s::jsonb AS p),
+thread AS (
+    UPDATE session_threads AS t SET last_save = p ->> 'save' FROM given
+    WHERE t.thread_id = p ->> 'thread_id' AND t.user_id = p ->> 'user_id'
+    AND t.last_save IS NOT DISTINCT FROM p ->> 'seen' AND (
+        SELECT checkpoint_id FROM checkpoints AS c
+        WHERE c.thread_id = t.thread_id AND c.checkpoint_ns = ''
+        AND c.checkpoint_id > p ->> 'base' AND c.checkpoint_id <> p ->> 'own'
+        AND coalesce(c.metadata ->> 'source', '') NOT IN ('update', 'fork')
+        ORDER BY c.checkpoint_id DESC LIMIT 1
+    ) IS NULL
+    RETURNING t.thread_id, t.user_id, p ->> 'agent' AS agent,
+        coalesce((p ->> 'make_current')::boolean, TRUE) AS makes_current,
+        greatest(clock_timestamp(), (
+            SELECT updated_at + interval '1 microsecond' FROM user_sessions AS s
+            WHERE s.user_id = t.user_id AND updated_at < '9999-12-30Z'::timestamptz
+            ORDER BY updated_at DESC, id DESC LIMIT 1)) AS used
+),
+session AS (
+    UPDATE user_sessions AS s SET status = 'idle', updated_at = greatest(updated_at, used),
+        current_at = CASE WHEN makes_current THEN greatest(updated_at, used) ELSE current_at END
+    FROM thread AS t WHERE s.thread_id = t.thread_id
+    AND s.user_id IS NOT DISTINCT FROM t.user_id  -- So that no index of the user's is read.
+    AND (t.agent IS NULL OR s.agent = t.agent)
+    RETURNING {", ".join(f"s.{column}" for column in IN_RUNS)}
+)"""
+_TOUCH: Final = f"""
+SELECT * FROM session UNION ALL
+SELECT s.* FROM given, jsonb_to_record(user_sessions_put(p)) AS s ({record(IN_RUNS)})
+WHERE NOT EXISTS (SELECT FROM session)"""
 
 
 @dataclass(frozen=True)
@@ -182,16 +240,24 @@ class Beside(Statement):
     saved: Sequence[Statement]
 
     @property
+    def returns_rows(self) -> bool:  # type: ignore[override]
+        """Whether the guard does."""
+        return self.guard.returns_rows
+
+    @property
     def sql(self) -> str:
-        return _combined(
-            self.guard.part, self.guard.sql, tuple((part.sql, _rows(part)) for part in self.saved)
-        )
+        saved = tuple([(part.sql, _rows(part)) for part in self.saved])
+        return _combined(self.guard.part, self.guard.sql, saved)
 
     @property
     def params(self) -> Params:
-        guard, saved = self.guard.params, chain.from_iterable(map(_values, self.saved))
-        before = self.guard.part.count("%s")
-        return (*guard[:before], *saved, *guard[before:])
+        guard, before = self.guard.params, self.guard.part.count("%s")
+        params = [*guard[:before]]
+        for part in self.saved:
+            for values in part.rows if isinstance(part, ExecuteMany) else (part.params,):
+                params += values or ()
+        params += guard[before:]
+        return params
 
 
 MOST_ROWS: Final = 8  # Merged statements of many rows are dear to plan, and each number is another.
@@ -208,13 +274,6 @@ def fits(saved: Iterable[Statement]) -> bool:
 
 def _rows(part: Statement) -> int:
     return len(part.rows) if isinstance(part, ExecuteMany) else 1
-
-
-def _values(part: Statement) -> Iterable[Any]:
-    if isinstance(part, ExecuteMany):
-        return chain.from_iterable(part.rows)
-    assert isinstance(part, Fetch)
-    return part.params or ()
 
 
 @cache

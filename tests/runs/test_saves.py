@@ -34,7 +34,7 @@ def test_a_checkpoint_is_one_statement_with_its_session() -> None:
     played = play(save(run, checkpoint(words=["a"])).plan(), [row])
     (beside,) = played.asked
     assert [type(each) for each in beside.saved] == [ExecuteMany, Execute]
-    assert beside.guard == run.put(f"{run.claim.token}.0", first=True, own="c1")
+    assert beside.guard == run.put(f"{run.claim.token}.0", first=True, own="c1", idle=True)
     assert played.result == row
 
 
@@ -184,7 +184,7 @@ def test_a_save_returns_the_config_that_goes_on_from_it() -> None:
 def test_a_save_settled_in_memory_is_sent_as_it_was_then() -> None:
     """What an outage held is what is sent, with the session, however the run went on."""
     run = running()
-    then = run.put("mine.7", first=True, own="c1")
+    then = run.put("mine.7", first=True, own="c1", idle=True)
     args = (run, place(run, checkpoint_id="c1"))
     saves = SaveCheckpoint(*args, SERDE, "mine.7", checkpoint(), METADATA, {}, session=then)
     writes = SaveWrites(*args, SERDE, "mine.8", [("topic", "x")], "task", "", session=then)

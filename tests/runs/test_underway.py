@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,9 +24,7 @@ def on(run: ActiveRun) -> Any:
 
 def another(thread_id: str) -> ActiveRun:
     """Return a run on another thread."""
-    run = running()
-    run.session = session(thread_id=thread_id)
-    return run
+    return replace(running(), session=session(thread_id=thread_id))
 
 
 # --- Saves --------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ def test_a_run_waits_for_saves_under_way_and_loads_again() -> None:
     plan = saver._get_tuple(runs(user_id="alice"))
     opens = proceed(plan)
     waits = proceed(plan, [before])
-    assert waits == Call(saver._await_saves, ([save],))
+    assert waits == Call(saver._await_saves, ([save.end],))
     under_way._leave("t", save)
     assert proceed(plan, None) == opens
     done = proceed(plan, [after])
@@ -87,7 +87,7 @@ def test_a_run_does_not_wait_for_ever() -> None:
     proceed(plan)
     for number in range(TRIES):
         save = saver._under_way._enter("t")
-        assert proceed(plan, [HERE]) == Call(saver._await_saves, ([save],))
+        assert proceed(plan, [HERE]) == Call(saver._await_saves, ([save.end],))
         saver._under_way._leave("t", save)
         step = proceed(plan, None)
         assert isinstance(step, Done) is (number == TRIES - 1)
