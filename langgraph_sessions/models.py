@@ -30,7 +30,11 @@ class _Copied:
         self._name = name
 
     def __get__(self, owner: object, kind: type | None = None) -> Any:
-        return self if owner is None else copy.deepcopy(vars(owner)[self._name])
+        if owner is None:
+            return self
+        if self._name not in vars(owner):  # It is being made, by pickle or `copy`.
+            raise AttributeError(self._name)
+        return copy.deepcopy(vars(owner)[self._name])
 
     def __set__(self, owner: object, value: Any) -> None:
         vars(owner)[self._name] = value
@@ -85,10 +89,14 @@ class Session(Mapping[str, Any]):
     status: str | None = None
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any], prefix: str = "") -> Session:
-        """For this package: make one from a database row whose columns begin with *prefix*."""
+    def from_row(cls, row: Mapping[str, Any], prefix: str = "", *, listed: bool = False) -> Session:
+        """For this package: make one from a database row whose columns begin with *prefix*.
+
+        Its status is told in listings alone: elsewhere it may be that of a moment ago.
+        """
         columns = {column: row[prefix + column] for column in COLUMNS}
-        return cls(**columns, status=row.get("status")).in_run(row.get("preferences"))
+        status = row["status"] if listed else None
+        return cls(**columns, status=status).in_run(row.get("preferences"))
 
     @classmethod
     def draft(

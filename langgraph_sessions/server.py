@@ -24,6 +24,7 @@ from langgraph.checkpoint.base import (
 )
 
 from langgraph_sessions.database import URL_VARIABLE
+from langgraph_sessions.runs.addresses import configurable_of
 from langgraph_sessions.runs.request import AUTH_USER, AUTH_USER_ID
 from langgraph_sessions.savers.aio_saver import AsyncSessionSaver
 
@@ -114,7 +115,7 @@ def signed_in(config: RunnableConfig) -> RunnableConfig:
     context = get_auth_ctx()
     if context is None:
         return config
-    given = config["configurable"]
+    given = configurable_of(config)
     identity = context.user.identity if context.user else ""
     if identity and given.get(AUTH_USER_ID) == identity:
         return config

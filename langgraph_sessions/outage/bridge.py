@@ -20,7 +20,7 @@ from langgraph_sessions.database.connections import ConnT, PipeT
 from langgraph_sessions.database.database import Database
 from langgraph_sessions.database.deeds import Deed, T, ado, do
 from langgraph_sessions.database.running import Running
-from langgraph_sessions.errors import ConcurrentRunError
+from langgraph_sessions.errors import ConcurrentRunError, described
 from langgraph_sessions.outage.journal import Entry
 from langgraph_sessions.outage.sessions import refuse
 from langgraph_sessions.outage.state import AWAY, HERE, RETURNING, Outage
@@ -135,7 +135,9 @@ class Bridging(Running[ConnT, PipeT]):
         """Do *work*, as the base does; not at all while the database is known to be away."""
         self.refuse_others()
         if self._outage.state == AWAY:
-            raise psycopg.OperationalError(f"the database is away: {self._outage.error}")
+            error = self._outage.error
+            why = described(error) if error else "it could not be reached"
+            raise psycopg.OperationalError(f"the database is away: {why}")
         return (yield from super().attempt_deed(work, failure))
 
     def _ask(self, question: Question, failure: psycopg.Error | None) -> Deed[Any]:

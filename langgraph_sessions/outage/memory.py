@@ -74,6 +74,8 @@ class Memory:
             psycopg.DataError: The database would refuse the values.
         """
         match question:
+            case LoadCheckpoint(run=None) | LoadHistory(run=None):  # A manager reads.
+                raise unavailable()
             case LoadCheckpoint():
                 return self._load(question)
             case LoadList():

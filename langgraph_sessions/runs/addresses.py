@@ -24,9 +24,12 @@ def configurable_of(config: object, name: str = "config") -> Mapping[str, Any]:
     if isinstance(user_id, int):  # Of which Python makes no text if it is huge.
         checks.user_id(user_id)
     if thread_id is not None:
-        checks.thread_id(thread_id) if user_id else checks.address("thread_id", thread_id)
+        if user_id:
+            checks.thread_id(thread_id)
+        else:
+            checks.address("thread_id", thread_id)
     for key in _KEYS:
-        if found.get(key):
+        if found.get(key) is not None:
             _text(key, found[key])
     return found
 
@@ -34,7 +37,8 @@ def configurable_of(config: object, name: str = "config") -> Mapping[str, Any]:
 def _text(key: str, value: object) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{key} must be a str, not {type(value).__name__}")
-    checks.address(key, value)
+    if value:  # Empty, it is as if it were not given.
+        checks.address(key, value)
 
 
 def require(configurable: Mapping[str, Any], *keys: str) -> None:

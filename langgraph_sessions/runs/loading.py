@@ -24,16 +24,18 @@ class Load(Composite):
         run: The run; `None` for one without a user, or for an operator.
         config: The config for LangGraph's method, settled on the run's thread.
         serde: How values are serialised.
+        by_manager: Whether a session manager reads it, which no run does.
     """
 
     run: ActiveRun | None
     config: RunnableConfig
     serde: SerializerProtocol
+    by_manager: bool = field(default=False, kw_only=True)
 
     @property
     def holdable(self) -> bool:
-        """Whether memory may answer it: it has a user."""
-        return self.run is not None
+        """Whether memory is asked, during an outage: of a user's run, or a manager, it is."""
+        return self.run is not None or self.by_manager
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from langgraph_sessions.sql.saving import (
     FindSaved,
     Guard,
     GuardThread,
+    LockNewThread,
     LockThread,
     PutSession,
 )
@@ -336,14 +337,21 @@ def guarded(guard: Guard, saved: Sequence[Statement]) -> Plan[list[Row]]:
     """
     whole: Beside | Batch = Beside(guard, saved)
     if not saving.fits(saved):
-        # Nobody's thread has no row to be locked.
-        lock = [] if guard.user_id is None else [LockThread(guard.thread_id)]
-        whole = Batch([*lock, *saved, Beside(guard, ())])
+        whole = Batch([*_locks(guard), *saved, Beside(guard, ())])
     try:
         rows: list[Row] = yield whole
     except psycopg.Error as error:
         raise refusal(error, guard) from None
     return rows
+
+
+def _locks(guard: Guard) -> list[Statement]:
+    """Return what locks, first of all, what *guard* looks at: nobody's thread has no row."""
+    if guard.user_id is None:
+        return []
+    row = LockThread(guard.thread_id)
+    makes = isinstance(guard, PutSession) and not guard.known
+    return [LockNewThread(guard.thread_id), row] if makes else [row]
 
 
 def refusal(error: psycopg.Error, guard: Guard) -> Exception:
@@ -352,6 +360,6 @@ def refusal(error: psycopg.Error, guard: Guard) -> Exception:
         return SessionNotFoundError(guard.user_id, guard.thread_id)
     if error.sqlstate == CONFLICT:
         return ConcurrentRunError(guard.thread_id)
-    if isinstance(error, psycopg.errors.ProgramLimitExceeded):
+    if isinstance(error, psycopg.errors.ProgramLimitExceeded) and "index row" in str(error):
         return ValueError("thread_id, checkpoint_ns and task_id are too long together")
     return error

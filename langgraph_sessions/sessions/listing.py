@@ -96,7 +96,7 @@ class Listing:
 
     def _page(self, limit: int) -> Plan[SessionPage]:
         rows = yield ListSessions(self.conditions, self.params, limit + 1)
-        sessions = tuple(Session.from_row(row) for row in rows[:limit])
+        sessions = tuple(Session.from_row(row, listed=True) for row in rows[:limit])
         more = len(rows) > limit
         if not more:
             return SessionPage(sessions)
@@ -107,14 +107,14 @@ class Listing:
         conditions, params = self.conditions, self.params
         while rows := (yield ListSessions(conditions, params, PAGE)):
             for row in rows:
-                yield Give(Session.from_row(row))
+                yield Give(Session.from_row(row, listed=True))
             conditions = [*self.conditions, FILTERS["after"]]
             params = {**self.params, **_after(row.get("place") or row["updated_at"], row["id"])}
 
     def all(self) -> Plan[list[Session]]:
         """Return every session."""
         rows = yield ListSessions(self.conditions, self.params)
-        return [Session.from_row(row) for row in rows]
+        return [Session.from_row(row, listed=True) for row in rows]
 
     def count(self) -> Plan[int]:
         """Count the sessions."""

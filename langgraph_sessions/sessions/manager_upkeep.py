@@ -107,7 +107,10 @@ class ManagerUpkeep(BaseManager):
         the user that its checkpoints name. A run of the old user's that is under way there raises
         `SessionNotFoundError` when it saves. With all sessions go the preferences; those that
         *to_user* has already win. A manager of an agent moves its own sessions alone, and no
-        preferences. Everything is moved in one transaction.
+        preferences. Everything is moved in one transaction. Which session is current then is what
+        it always is: the one that was made current last, by whichever of the two. Threads without
+        a session stay whose they are. What another process holds in memory for the old user,
+        while the database is away from that one alone, is refused when it comes back, and logged.
 
         Args:
             from_user: Whose they are.
@@ -118,7 +121,7 @@ class ManagerUpkeep(BaseManager):
             How many sessions were moved.
 
         Raises:
-            ValueError: Both are the same user.
+            ValueError: Both are the same user, or their preferences take more than 64 KiB together.
         """
         plan = transfer(from_user, to_user, thread_id, self.agent)
         return self._database.run(self.cache.forgetting(plan))

@@ -67,7 +67,7 @@ def _told(thread_id: str, read: Plan[T]) -> Plan[T]:
 def _read(
     thread_id: str, serde: SerializerProtocol, checkpoint_id: str | None
 ) -> Plan[list[BaseMessage]]:
-    found = yield LoadCheckpoint(None, thread(thread_id, checkpoint_id), serde)
+    found = yield LoadCheckpoint(None, thread(thread_id, checkpoint_id), serde, by_manager=True)
     if found is None:
         if checkpoint_id is not None:
             raise ValueError(f"checkpoint_id {quoted(checkpoint_id)} is not in the session")
@@ -75,7 +75,7 @@ def _read(
     if checkpoint_id is not None:  # What its tasks answered came after it.
         found = found._replace(pending_writes=None)
     channels = unloaded_channels(found)
-    histories = yield LoadHistory(None, found.config, serde, channels=channels)
+    histories = yield LoadHistory(None, found.config, serde, channels=channels, by_manager=True)
     return _messages(found, histories)
 
 
@@ -152,7 +152,9 @@ def title(thread_id: str, serde: SerializerProtocol) -> Plan[str | None]:
 def _title(thread_id: str, serde: SerializerProtocol) -> Plan[str | None]:
     inputs = yield FirstInputs(thread_id)
     for row in inputs:
-        found = yield LoadCheckpoint(None, thread(thread_id, row["checkpoint_id"]), serde)
+        found = yield LoadCheckpoint(
+            None, thread(thread_id, row["checkpoint_id"]), serde, by_manager=True
+        )
         values = from_words.values_of(found.checkpoint) if found else {}
         if title := from_words.from_input(values.get(from_words.INPUT_CHANNEL)):
             return title
@@ -188,11 +190,11 @@ def state(thread_id: str, serde: SerializerProtocol) -> Plan[dict[str, dict[str,
 
 
 def _state(thread_id: str, serde: SerializerProtocol) -> Plan[dict[str, dict[str, Any]]]:
-    found = yield LoadCheckpoint(None, thread(thread_id), serde)
+    found = yield LoadCheckpoint(None, thread(thread_id), serde, by_manager=True)
     if found is None:
         return {}
     channels = unloaded_channels(found)
-    histories = yield LoadHistory(None, found.config, serde, channels=channels)
+    histories = yield LoadHistory(None, found.config, serde, channels=channels, by_manager=True)
     pending: dict[str, list[Any]] = {}
     for _, channel, value in found.pending_writes or ():
         pending.setdefault(channel, []).append(value)

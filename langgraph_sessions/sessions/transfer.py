@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from langgraph_sessions import checks
 from langgraph_sessions.plans import Composite, Plan
 from langgraph_sessions.sessions.deletion import forget
+from langgraph_sessions.sessions.operations import bounded
 from langgraph_sessions.sql.deletion import LockThreads
 from langgraph_sessions.sql.transfer import (
     MoveCheckpoints,
@@ -20,13 +21,13 @@ def transfer(from_user: object, to_user: object, thread_id: object, agent: str |
     """Move one session, or all of a user's, to another user; return how many.
 
     Raises:
-        ValueError: Both are the same user.
+        ValueError: Both are the same user; the preferences of both are too many for one.
     """
     source, target = checks.user_id(from_user, "from_user"), checks.user_id(to_user, "to_user")
     if source == target:
         raise ValueError("to_user must be another user than from_user")
     thread = None if thread_id is None else checks.thread_id(thread_id)
-    return _transfer(TransferSessions(source, target, thread, agent))
+    return bounded(_transfer(TransferSessions(source, target, thread, agent)), "preferences")
 
 
 def _transfer(question: TransferSessions) -> Plan[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import psycopg
@@ -10,15 +11,16 @@ import psycopg
 from langgraph_sessions import checks
 from langgraph_sessions.errors import SessionNotFoundError, quoted
 from langgraph_sessions.models import DEFAULT_TITLE, Session
-from langgraph_sessions.plans import Plan, Statement
+from langgraph_sessions.plans import Composite, Plan, Statement
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory, in_use, new_thread_ids
 from langgraph_sessions.sessions.operations import bounded
 from langgraph_sessions.sql import functions
+from langgraph_sessions.sql.saving import LockNewThread
 from langgraph_sessions.sql.sessions import GetSession
 from langgraph_sessions.sql.upkeep import (
-    AdoptSession,
     CopySession,
     GetPreferences,
+    InsertAdopted,
     NextThreads,
     PlainThreads,
     ThreadOwner,
@@ -142,10 +144,14 @@ def may_adopt(
 def _may_adopt(user_id: str, thread_id: str, agent: str | None) -> Plan[Session | None]:
     for row in (yield GetSession(user_id, thread_id, agent)):
         return Session.from_row(row)
-    rows = yield ThreadOwner(thread_id)
-    if not rows or rows[0]["owner"] not in (None, user_id):
+    if not _is_free((yield ThreadOwner(thread_id)), user_id):
         raise SessionNotFoundError(user_id, thread_id)
     return None
+
+
+def _is_free(rows: Sequence[Row], user_id: str) -> bool:
+    """Say whether a thread is there, and its checkpoints name the user, or nobody."""
+    return bool(rows) and rows[0]["owner"] in (None, user_id)
 
 
 def adopt(
@@ -163,10 +169,35 @@ def adopt(
     return _adopt(AdoptSession(checks.user_id(user_id), thread_id, name, source, agent))
 
 
-def _adopt(statement: AdoptSession) -> Plan[Session]:
-    for row in (yield statement):
+def _adopt(question: AdoptSession) -> Plan[Session]:
+    for row in (yield question):
         return Session.from_row(row)
-    raise SessionNotFoundError(statement.user_id, statement.thread_id)
+    raise SessionNotFoundError(question.user_id, question.thread_id)
+
+
+@dataclass(frozen=True)
+class AdoptSession(Composite):
+    """Make a session for a thread that has none, or return the user's own; no row: it is another's.
+
+    Saves of nobody's are kept away meanwhile, and whose the thread is, is looked at after that:
+    nothing that they have just saved becomes the user's.
+    """
+
+    user_id: str
+    thread_id: str
+    title: str
+    title_source: str
+    agent: str | None = None
+
+    atomic = True
+
+    def plan(self) -> Plan[Sequence[Row]]:
+        """Make it under the lock; return its row."""
+        yield LockNewThread(self.thread_id)
+        if not _is_free((yield ThreadOwner(self.thread_id)), self.user_id):
+            return []
+        adopted: Sequence[Row] = yield InsertAdopted(**vars(self))
+        return adopted
 
 
 class Backfill:

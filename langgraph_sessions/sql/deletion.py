@@ -67,13 +67,16 @@ RETURNING thread_id, user_id"""
 class DeleteStrays(Statement):
     """Delete what says that a thread is a user's although its session is gone; return the threads.
 
-    It reads all of the narrow table, which has no index on users.
+    A session that was made since the user's were deleted stays, and so does its thread. It reads
+    all of the narrow table, which has no index on users.
     """
 
     user_id: str
 
     sql: ClassVar[str] = """
-DELETE FROM session_threads WHERE user_id = %(user_id)s RETURNING thread_id"""
+DELETE FROM session_threads AS t WHERE user_id = %(user_id)s
+AND NOT EXISTS (SELECT FROM user_sessions AS s WHERE s.thread_id = t.thread_id)
+RETURNING thread_id"""
 
 
 @dataclass(frozen=True)

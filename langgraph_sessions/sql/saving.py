@@ -297,6 +297,18 @@ SELECT 1 FROM session_threads WHERE thread_id = %(thread_id)s FOR NO KEY UPDATE"
 
 
 @dataclass(frozen=True)
+class LockNewThread(Statement):
+    """Lock a thread that is about to become a user's against saves of nobody's.
+
+    As `user_sessions_put` does, before it locks the row: all take the two in this order.
+    """
+
+    thread_id: str
+
+    sql: ClassVar[str] = "SELECT user_sessions_free(%(thread_id)s::text) AS is_free"
+
+
+@dataclass(frozen=True)
 class FindSaved(Statement):
     """Return the session's row if the checkpoint is saved, as by a try whose connection broke."""
 

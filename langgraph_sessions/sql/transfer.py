@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from langgraph_sessions.plans import Statement
+from langgraph_sessions.checks import METADATA_SIZE
+from langgraph_sessions.plans import Params, Statement
 from langgraph_sessions.sql.rows import OF_AGENT
 
 
@@ -72,4 +73,9 @@ WITH moved AS (
 )
 INSERT INTO session_users AS u (user_id, preferences)
 SELECT %(to_user)s, preferences FROM moved
-ON CONFLICT (user_id) DO UPDATE SET preferences = EXCLUDED.preferences || u.preferences"""
+ON CONFLICT (user_id) DO UPDATE SET
+    preferences = user_sessions_within(EXCLUDED.preferences || u.preferences, %(size)s)"""
+
+    @property
+    def params(self) -> Params:
+        return {**vars(self), "size": METADATA_SIZE}

@@ -162,7 +162,7 @@ RETURNING {SESSION}"""
 
 
 @dataclass(frozen=True)
-class AdoptSession(Statement):
+class InsertAdopted(Statement):
     """Make a session for a thread that has none; return the user's own if it has one."""
 
     user_id: str

@@ -102,7 +102,7 @@ def test_a_server_whose_guardian_was_killed_is_adopted(folder: Path) -> None:
     first = use(folder, "one")
     assert answer(first) == 1
     pid = postmaster(folder)
-    found = subprocess.run(["pgrep", "-f", f"python -I .* {folder} "], capture_output=True)
+    found = subprocess.run(["pgrep", "-f", f"python\\S* -I .* {folder} "], capture_output=True)
     (guardian,) = found.stdout.split()
     os.kill(int(guardian), signal.SIGKILL)
     second = use(folder, "two")

@@ -133,7 +133,7 @@ SAVERS: list[Wrong] = [
     ("delete_for_runs", (None,), {}, TypeError, "run_ids"),
     ("prune", ("t",), {"strategy": "delete"}, TypeError, "thread_ids"),
     ("prune", (["t"],), {"strategy": "DELETE"}, ValueError, "strategy"),
-    ("prune", (["t"],), {"strategy": None}, ValueError, "strategy"),
+    ("prune", (["t"],), {"strategy": None}, TypeError, "strategy"),
 ]
 
 

@@ -18,10 +18,10 @@ from langgraph_sessions.sessions.deletion import DeleteUser
 from langgraph_sessions.sessions.manager_upkeep import ManagerUpkeep
 from langgraph_sessions.sessions.retention import PurgeBatch
 from langgraph_sessions.sessions.transfer import TransferSessions
+from langgraph_sessions.sessions.upkeep import AdoptSession
 from langgraph_sessions.sql.listing import ListSessions
 from langgraph_sessions.sql.sessions import ClaimTitle, GetSession, ReleaseTitle, SetModelTitle
 from langgraph_sessions.sql.upkeep import (
-    AdoptSession,
     FirstInputs,
     GetPreferences,
     NextThreads,
@@ -36,7 +36,8 @@ from tests.support import config
 WEEK = timedelta(weeks=1)
 GET = GetSession("alice", "t")
 PREFERENCES = {"record": "preferences", "user_id": "alice", "preferences": {"a": 1}}
-HER_SESSION, HER_THREAD = {"record": "session", **SESSION}, {"record": "thread", "thread_id": "p"}
+HER_SESSION = {"record": "session", **SESSION, "status": "idle"}
+HER_THREAD = {"record": "thread", "thread_id": "p"}
 SAID = CheckpointTuple(
     config(thread_id="t", checkpoint_ns="", checkpoint_id="c"),
     {**empty_checkpoint(), "channel_values": {"messages": [HumanMessage("Plan a trip", id="1")]}},
@@ -62,12 +63,13 @@ class Whatever:
 def read(thread_id: str, checkpoint_id: str | None = None) -> LoadCheckpoint:
     """Return what reads a thread's messages, or a certain checkpoint of it."""
     where = reading.thread(thread_id, checkpoint_id)
-    return LoadCheckpoint(None, where, Whatever())  # type: ignore[arg-type]
+    return LoadCheckpoint(None, where, Whatever(), by_manager=True)  # type: ignore[arg-type]
 
 
 def history() -> LoadHistory:
     """Return what reads what is not in the checkpoint."""
-    return LoadHistory(None, SAID.config, Whatever(), channels=[])  # type: ignore[arg-type]
+    serde: Any = Whatever()
+    return LoadHistory(None, SAID.config, serde, channels=[], by_manager=True)
 
 
 def batch(after: int) -> PurgeBatch:

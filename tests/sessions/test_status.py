@@ -185,9 +185,17 @@ async def test_only_listings_know_a_status(chat: Chat) -> None:
     session = await chat.current()
     (listed,) = await chat.sessions()
     assert (session.status, listed.status) == (None, "idle")
-    assert ("status" in dict(session), "status" in dict(listed)) == (False, True)
+    assert (dict(session)["status"], dict(listed)["status"]) == (None, "idle")
     assert session == listed
     assert "idle" in (await chat.session("list_sessions", "alice"))._repr_html_()
+
+
+async def test_a_cached_session_has_no_status(chat: Chat) -> None:
+    """Neither has one that a run, or a method, has just written: it would soon be an old one."""
+    await chat.say("one", user_id="alice")
+    found = await chat.session("get_current_user_session", "alice")
+    made = await chat.session("get_or_create_user_session", "bob")
+    assert (found.status, made.status) == (None, None)
 
 
 async def test_a_graph_that_stops_before_a_node_is_idle(chat: Chat) -> None:

@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "a6794310a0615649570fe080a7673a36e1aa5e45ac167b4e5ec432f42e0a4ea8"
+DIGEST = "9072d4c300628c9d452b51a5b3763afa1000d698a3f46c13a5d2f6605848cbfe"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"

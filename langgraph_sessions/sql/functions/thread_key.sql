@@ -4,6 +4,6 @@ RETURNS bigint LANGUAGE sql STABLE AS $$
 -- becomes a user's (alone). A digest, so that nobody finds another id with the key of a thread;
 -- of another tenant's neither.
     SELECT ('x' || pg_catalog.encode(pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to(
-        'langgraph_sessions thread ' || pg_catalog.current_schema()::text || ' ' || p_thread_id,
-        'UTF8')), 1, 8), 'hex'))::bit(64)::bigint
+        'langgraph_sessions thread ' || pg_catalog.quote_ident(pg_catalog.current_schema()::text)
+        || ' ' || p_thread_id, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint
 $$;
