@@ -7,16 +7,28 @@ import re
 import unicodedata
 from typing import Final
 
-_THOUGHTS: Final = r"(?:think|thinking|thought|reasoning|reflection)"
-_OPENS: Final = re.compile(rf"<{_THOUGHTS}\b[^<>]*>", re.IGNORECASE)
-_CLOSES: Final = re.compile(rf"</{_THOUGHTS}\s*>", re.IGNORECASE)
-_UNCLOSED: Final = re.compile(rf"^\s*{_OPENS.pattern}", re.IGNORECASE | re.MULTILINE)
+# Models have tags of their own for it: <think>, [THINK], <seed:think>, and channels.
+_THOUGHTS: Final = r"(?:\w+:)?(?:think|thinking|thought|reasoning|reflection|analysis|scratchpad)"
+_OPENS: Final = re.compile(
+    rf"[<◁]{_THOUGHTS}\b[^<>◁▷/]*[>▷]|\[think\]|<\|channel\|>(?:analysis|commentary)\b",
+    re.IGNORECASE,
+)
+_CLOSES: Final = re.compile(
+    rf"[<◁]/{_THOUGHTS}\s*[>▷]|\[/think\]|<\|channel\|>final\b[^<>]*<\|message\|>",
+    re.IGNORECASE,
+)
+_EMPTY: Final = re.compile(rf"<{_THOUGHTS}\s*/>|<\|(?:end|return)\|>", re.IGNORECASE)
+_UNCLOSED: Final = re.compile(rf"^\s*(?:{_OPENS.pattern})", re.IGNORECASE | re.MULTILINE)
+_TAGGED: Final = re.compile(
+    r"\A\s*<(title|answer|output|response)>(.*)</\1>\s*\Z", re.IGNORECASE | re.DOTALL
+)
 _FENCE: Final = re.compile(r"```(?:[^\S\n]*\w*[^\S\n]*\n)?(.*?)(?:```|\Z)", re.DOTALL)
 # Before a title in its line: of lists, headings and quotations; what says that it is one.
 _MARKS: Final = re.compile(r"\A(?:[#>]+\s+|[-*+•]\s+|1[.)]\s+)+")
+_TITLE: Final = "title|titel|titre|t[ií]tulo|titolo|заголовок|название|标题|標題|タイトル|제목"
 _LABEL: Final = re.compile(
-    r"\A[\W_]*(?:(?:suggested|conversation|chat|session|final|the) )*title(?: is)?"
-    r"[*_\"']*\s*[:\uff1a]",
+    r"\A[\W_]*(?:(?:here|is|here's|a|my|suggested|conversation|chat|session|final|the) )*"
+    rf"(?:{_TITLE})(?:[*_\"']*\s*[:\uff1a]| is\s*[:\uff1a]| is (?=[\"“«'*]))",
     re.IGNORECASE,
 )
 _COLONS: Final = (":", "\uff1a")
@@ -34,7 +46,9 @@ def title_in(answer: str) -> str:
     title are peeled off; of several lines the one that says it is the title counts, else the first
     that does not lead to another.
     """
-    answer = _said(answer)
+    answer = _EMPTY.sub("", _said(_EMPTY.sub("", answer)))
+    if tagged := _TAGGED.match(answer):
+        answer = tagged[2]
     if fenced := _FENCE.search(answer):
         answer = fenced[1]
     answer = _in_json(answer.strip())
@@ -63,20 +77,27 @@ def _said(answer: str) -> str:
 
 
 def _in_json(answer: str) -> str:
-    """Return the title in the JSON object with which *answer* begins, if it does."""
-    if not answer.startswith("{"):
+    """Return the title in the JSON object, or list, with which *answer* begins, if it does."""
+    if not answer.startswith(("{", "[")):
         return answer
     try:
         value, _ = json.JSONDecoder().raw_decode(answer)
     except (ValueError, RecursionError):
         return answer
+    if isinstance(value, list):
+        value = (
+            value[0] if value and isinstance(value[0], dict) else {"title": next(iter(value), "")}
+        )
     title = {str(key).lower(): each for key, each in value.items()}.get("title")
     return title if isinstance(title, str) else ""
 
 
 def _labelled(line: str) -> str | None:
     found = _LABEL.match(line)
-    return line[found.end() :].strip(" *_") if found else None
+    if not found:
+        return None
+    # A sentence about it ends in a full stop, which is not the title's.
+    return re.sub(r"(?<=[\"”»'*])\.\Z", "", line[found.end() :].strip(" *_"))
 
 
 def _bare(line: str) -> str:

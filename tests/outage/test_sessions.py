@@ -110,6 +110,8 @@ async def test_what_takes_the_database_says_that_it_is_away(
         ("list_sessions", "alice"),
         ("count_sessions", "alice"),
         ("fork_session", "alice", old),
+        ("list_checkpoints", "alice", old),
+        ("transfer_sessions", "alice", "bob"),
         ("delete_session", "alice", old),
         ("delete_user", "alice"),
         ("purge_sessions",),
@@ -122,6 +124,11 @@ async def test_what_takes_the_database_says_that_it_is_away(
         options = {"active": True} if method == "purge_sessions" else {}
         with pytest.raises(SessionsUnavailableError):
             await chat.session(method, *arguments, **options)
+    await chat.say("meanwhile", user_id="bob")
+    held = await chat.session("get_current_user_session", "bob")
+    for user, thread in (("alice", old), ("bob", held.thread_id)):
+        with pytest.raises(SessionsUnavailableError):
+            await chat.session("get_messages", user, thread)
     with pytest.raises(SessionsUnavailableError):
         await chat.session("deactivate_session", "alice", thread_id=old)
     with pytest.raises(SessionsUnavailableError):

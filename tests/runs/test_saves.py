@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,13 +12,14 @@ from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 from langgraph_sessions import ConcurrentRunError, SessionNotFoundError
 from langgraph_sessions.plans import Execute, ExecuteMany
 from langgraph_sessions.runs.plain import SavePlainCheckpoint, SavePlainWrites
-from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
+from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites, guarded
 from langgraph_sessions.sql.functions import CONFLICT, IN_USE, NOT_FOUND
 from langgraph_sessions.sql.saving import (
     MOST_ROWS,
     Beside,
     FindSaved,
     GuardPlainThread,
+    LockNewThread,
     LockThread,
 )
 from tests.plans import Refused, play, session, session_row
@@ -64,6 +66,14 @@ def test_what_is_too_much_for_one_statement_is_locked_sent_and_guarded(kind: str
     assert (lock, last.saved) == (LockThread("t"), ())
     assert [len(each.rows) for each in saved] == [many]
     assert last.guard == (asks.guard_thread() or asks.put_session())
+
+
+def test_a_thread_that_becomes_a_users_is_locked_before_its_row() -> None:
+    """As `user_sessions_put` locks the two: in another order, two savers wait for each other."""
+    guard = replace(running().put("save", first=True), known=False)
+    many = Execute("INSERT …"), ExecuteMany("INSERT … DO UPDATE", [[1]] * 2)
+    (batch,) = play(guarded(guard, many), [session_row()]).asked
+    assert batch.statements[:2] == [LockNewThread("t"), LockThread("t")]
 
 
 PLAIN_CHECKPOINT = SavePlainCheckpoint(place(), (checkpoint(), METADATA, {}), SERDE)

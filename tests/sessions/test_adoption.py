@@ -14,7 +14,11 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.types import Command
 
 from langgraph_sessions import AsyncSessionSaver, SessionNotFoundError, SessionSaver
+from langgraph_sessions.sessions.upkeep import AdoptSession
+from langgraph_sessions.sql.saving import LockNewThread
+from langgraph_sessions.sql.upkeep import InsertAdopted, ThreadOwner
 from tests.graphs import ask, chain, delta_graph, says
+from tests.plans import play, session_row
 from tests.sessions.contents import HISTORY, exported
 from tests.support import (
     Chat,
@@ -62,6 +66,16 @@ def owners(db: Connection) -> dict[str, str]:
 
 
 # --- backfill -----------------------------------------------------------------------------------
+
+
+def test_a_thread_is_adopted_under_the_lock_of_nobodys_saves() -> None:
+    """Whose it is, is looked at again there: what nobody has just saved becomes no user's."""
+    adopt = AdoptSession("alice", "t", "T", "user")
+    for owner in (None, "alice"):
+        played = play(adopt.plan(), [], [{"owner": owner}], [session_row()])
+        asked = [LockNewThread("t"), ThreadOwner("t"), InsertAdopted(**vars(adopt))]
+        assert (played.asked, played.result) == (asked, [session_row()])
+    assert play(adopt.plan(), [], [{"owner": "bob"}]).result == []
 
 
 async def test_a_database_of_plain_threads_becomes_a_session_list(

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from langgraph_sessions import SessionNotFoundError
+from langgraph_sessions.sql.deletion import DeleteStrays
 from tests.graphs import ask, chain, says
 from tests.sessions.at_work import under_way
 from tests.sessions.contents import HISTORY, Connection, count, everything, mentioning, stored
@@ -55,6 +56,15 @@ async def test_an_unknown_strategy_is_refused(chat: Chat, db: Connection) -> Non
     with pytest.raises(TypeError, match="thread_ids"):
         await chat.call(chat.saver, "prune", "a", strategy="delete")
     assert everything(db) == before
+
+
+async def test_a_session_made_beside_an_erasure_is_whole(chat: Chat, db: Connection) -> None:
+    """What is deleted as left of no session is not the thread of one that was made meanwhile."""
+    await chat.say("one", user_id="alice", thread_id="made")
+    db.execute("INSERT INTO session_threads (thread_id, user_id) VALUES ('left', 'alice')")
+    found = db.execute(DeleteStrays.sql.encode(), {"user_id": "alice"}).fetchall()
+    assert found == [{"thread_id": "left"}]
+    assert await chat.history(await chat.current()) == ["one", "1 so far"]
 
 
 async def test_nothing_of_a_deleted_user_is_left(chat: Chat, db: Connection) -> None:

@@ -79,6 +79,17 @@ async def test_preferences_go_with_all_sessions(chat: Chat) -> None:
     assert await chat.session("get_preferences", "guest") == {}
 
 
+async def test_preferences_keep_within_their_size(chat: Chat, db: Connection) -> None:
+    """Where both are too many for one user, the transfer is refused, and nothing is moved."""
+    await chat.say("one", user_id="guest")
+    for user in ("guest", "alice"):
+        await chat.session("update_preferences", user, {user: "x" * 60_000})
+    before = everything(db)
+    with pytest.raises(ValueError, match="preferences"):
+        await chat.session("transfer_sessions", "guest", "alice")
+    assert everything(db) == before
+
+
 async def test_a_run_under_way_does_not_follow(chat: Chat, db: Connection) -> None:
     """The old user's run saves nothing more to a session that was transferred beneath it."""
     async with under_way(chat, user_id="guest", thread_id="t") as run:
