@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from enum import Enum
-from typing import Any, Final, cast
+from typing import Final, cast
 from uuid import UUID
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -20,8 +18,6 @@ ID_LENGTH: Final = 255
 ADDRESS_LENGTH: Final = 4096  # Of threads of nobody's, and of namespaces: LangGraph's to choose.
 TITLE_LENGTH: Final = 255
 PAGE_LIMIT: Final = 1000
-METADATA_DEPTH: Final = 32
-METADATA_SIZE: Final = 64 * 1024  # Bytes of JSON, as PostgreSQL writes it.
 LONGEST_WAIT: Final = 1_000_000  # Seconds; PostgreSQL counts in milliseconds, up to 2**31.
 LONGEST_AGE: Final = timedelta(days=36500)
 UserId = str | int | UUID
@@ -56,7 +52,7 @@ def text(name: str, value: object, length: int = ID_LENGTH) -> str:
         raise ValueError(f"{name} must have at most {length} characters, not {len(value)}")
     if "\0" in value:
         raise ValueError(f"{name} must not contain NUL characters")
-    if not _encodes(value):
+    if not encodes(value):
         raise ValueError(f"{name} must be valid Unicode, without lone surrogates")
     return str.__str__(value)  # Of an Enum, its value.
 
@@ -84,7 +80,7 @@ def _identifier(name: str, value: object, length: int = ID_LENGTH) -> str:
             raise ValueError(f"{name} must have at most {length} characters")
         value = int.__repr__(value)  # Of an Enum, its value.
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a non-empty str, int or UUID, not {_shown(value)}")
+        raise TypeError(f"{name} must be a non-empty str, int or UUID, not {shown(value)}")
     return text(name, value, length)
 
 
@@ -122,8 +118,8 @@ def unicode(name: str, value: object) -> str:
         ValueError: It holds NUL or a lone surrogate.
     """
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str, not {_shown(value)}")
-    if "\0" in value or not _encodes(value):
+        raise TypeError(f"{name} must be a str, not {shown(value)}")
+    if "\0" in value or not encodes(value):
         raise ValueError(f"{name} must not contain NUL characters or lone surrogates")
     return value
 
@@ -146,7 +142,7 @@ def title(value: object, name: str = "title") -> str:
 def boolean(name: str, value: object) -> bool:
     """Return *value* if it is a `bool`; else raise `TypeError`."""
     if not isinstance(value, bool):
-        raise TypeError(f"{name} must be a bool, not {_shown(value)}")
+        raise TypeError(f"{name} must be a bool, not {shown(value)}")
     return value
 
 
@@ -158,7 +154,7 @@ def one_of(name: str, value: object, allowed: Sequence[str]) -> str:
         ValueError: It is another one.
     """
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str, not {_shown(value)}")
+        raise TypeError(f"{name} must be a str, not {shown(value)}")
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {quoted(value)}")
     return value
@@ -172,7 +168,7 @@ def number(name: str, value: object, least: int, most: int = 2**31 - 1) -> int:
         ValueError: It is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, not {_shown(value)}")
+        raise TypeError(f"{name} must be an int, not {shown(value)}")
     if not least <= value <= most:
         raise ValueError(f"{name} must be from {least} to {most}")
     return value
@@ -191,7 +187,7 @@ def seconds(name: str, value: object, most: float = math.inf) -> float:
         ValueError: It is out of range or not a number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number of seconds, not {_shown(value)}")
+        raise TypeError(f"{name} must be a number of seconds, not {shown(value)}")
     if not value >= 0:
         raise ValueError(f"{name} must be 0 or more seconds, not {value}")
     if value > most:
@@ -202,7 +198,7 @@ def seconds(name: str, value: object, most: float = math.inf) -> float:
 def function(name: str, value: object) -> None:
     """Raise `TypeError` unless *value* can be called."""
     if not callable(value):
-        raise TypeError(f"{name} must be a function, not {_shown(value)}")
+        raise TypeError(f"{name} must be a function, not {shown(value)}")
 
 
 def optional_boolean(name: str, value: object) -> bool | None:
@@ -228,7 +224,7 @@ def serde(value: object) -> SerializerProtocol | None:
             return cast(SerializerProtocol | None, value)
     raise TypeError(
         "serde must be a serializer with dumps_typed and loads_typed, or None, "
-        f"not {'a class' if isinstance(value, type) else _shown(value)}"
+        f"not {'a class' if isinstance(value, type) else shown(value)}"
     )
 
 
@@ -240,7 +236,7 @@ def path(value: object) -> str | os.PathLike[str]:
         ValueError: It is empty or holds NUL or line breaks, which `initdb` cannot take.
     """
     if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"path must be a str or Path, not {_shown(value)}")
+        raise TypeError(f"path must be a str or Path, not {shown(value)}")
     if not os.fspath(value) or set(str(value)) & set("\0\n\r"):
         raise ValueError("path must name a folder, without NUL or line breaks")
     return value
@@ -254,104 +250,14 @@ def moment(name: str, value: object) -> datetime:
         ValueError: It has no time zone.
     """
     if not isinstance(value, datetime):
-        raise TypeError(f"{name} must be a datetime, not {_shown(value)}")
+        raise TypeError(f"{name} must be a datetime, not {shown(value)}")
     if value.utcoffset() is None:
         raise ValueError(f"{name} must be an aware datetime (with a time zone)")
     return value
 
 
-def metadata(value: object, name: str = "metadata", size: float = METADATA_SIZE) -> dict[str, Any]:
-    """Return a JSON copy of *value*, a dict with `str` keys.
-
-    Raises:
-        TypeError: It is not a dict, has a key that is no `str`, or holds what JSON has no word for.
-        ValueError: It nests deeper than 32, takes more than *size* bytes as JSON, holds NaN or
-            infinity, NUL or a lone surrogate.
-    """
-    if not isinstance(value, dict):
-        raise TypeError(f"{name} must be a dict, not {_shown(value)}")
-    _Json(name, size).measure(value, ())
-    copy = json.loads(json.dumps(value, allow_nan=False))
-    assert isinstance(copy, dict)
-    return copy
-
-
-def changes(value: object, name: str = "metadata") -> tuple[dict[str, Any], list[str]]:
-    """Return what *value* sets, and the keys that it removes by `None`. Raises as `metadata`."""
-    checked = metadata(value, name)
-    kept = {key: item for key, item in checked.items() if item is not None}
-    return kept, [key for key in checked if key not in kept]
-
-
-class _Json:
-    """A look at a value that is to be JSON, which ends as soon as it is too much."""
-
-    def __init__(self, name: str, size: float) -> None:
-        """Begin to look at the argument called *name*, of at most *size* bytes."""
-        self._name = name
-        self._left = size
-
-    def measure(self, value: object, path: tuple[object, ...]) -> None:
-        """Check what stands at *path*, and take its size from what is left."""
-        if len(path) > METADATA_DEPTH:
-            raise ValueError(f"{self._name} must not nest deeper than {METADATA_DEPTH}")
-        if isinstance(value, dict):
-            self._take(0 if value else 2)  # One separator less than items makes room for braces.
-            for key, item in value.items():
-                if not isinstance(key, str):
-                    raise TypeError(f"{self._at(path)} must have str keys, not {_shown(key)}")
-                self._text(key, path)
-                self._take(4)  # Of ": " and ", ", as PostgreSQL writes them.
-                self.measure(item, (*path, key))
-        elif isinstance(value, list | tuple):
-            self._take(0 if value else 2)
-            for index, item in enumerate(value):
-                self._take(2)
-                self.measure(item, (*path, index))
-        else:
-            self._scalar(value, path)
-
-    def _scalar(self, value: object, path: tuple[object, ...]) -> None:
-        if isinstance(value, str):
-            self._text(value, path)
-        elif isinstance(value, float):
-            if not math.isfinite(value):
-                raise ValueError(f"{self._at(path)} must be a finite number, not {value}")
-            self._take(len(f"{Decimal(float.__repr__(value)):f}"))  # PostgreSQL writes no exponent.
-        elif isinstance(value, int):
-            if value.bit_length() > 4096:
-                raise ValueError(f"{self._at(path)} must be a number of at most 4096 bits")
-            self._take(value.bit_length() // 3 + 1)
-        elif value is None:
-            self._take(4)
-        else:
-            raise TypeError(
-                f"{self._at(path)} must be JSON (dict, list, str, number, bool, None), "
-                f"not {_shown(value)}"
-            )
-
-    def _text(self, value: str, path: tuple[object, ...]) -> None:
-        self._take(len(value))  # At the least: before it is looked at.
-        if "\0" in value or not _encodes(value):
-            raise ValueError(f"{self._at(path)} must not contain NUL characters or lone surrogates")
-        self._take(len(json.dumps(value, ensure_ascii=False).encode()) - len(value))
-
-    def _take(self, size: int) -> None:
-        self._left -= size
-        if self._left < 0:
-            raise too_large(self._name)
-
-    def _at(self, path: tuple[object, ...]) -> str:
-        """Name the place at *path*, of which a part may be as long as anybody likes."""
-        return self._name + "".join(f"[{quoted(key, 40)}]" for key in path[:4])
-
-
-def too_large(name: str) -> ValueError:
-    """Return the error for an argument that makes more JSON than is kept."""
-    return ValueError(f"{name} must take at most {METADATA_SIZE // 1024} KiB as JSON")
-
-
-def _encodes(value: str) -> bool:
+def encodes(value: str) -> bool:
+    """Say whether *value* is valid Unicode."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -359,5 +265,6 @@ def _encodes(value: str) -> bool:
     return True
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return what an error calls a value of the wrong type."""
     return "None" if value is None else type(value).__name__

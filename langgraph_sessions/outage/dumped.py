@@ -19,7 +19,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
-from langgraph_sessions import checks
+from langgraph_sessions import json_checks
 
 PRIMITIVES: Final = (str, int, float, bool, type(None))
 
@@ -97,6 +97,6 @@ def check_metadata(config: RunnableConfig, metadata: CheckpointMetadata) -> None
 
 def _check_jsonb(channel: str, value: object) -> None:
     try:
-        checks.metadata({channel: value}, "channel_values", math.inf)
+        json_checks.metadata({channel: value}, "channel_values", math.inf)
     except ValueError as error:
         raise psycopg.DataError(str(error)) from None

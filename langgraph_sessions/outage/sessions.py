@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 
-from langgraph_sessions import checks
+from langgraph_sessions import json_checks
 from langgraph_sessions.errors import (
     ConcurrentRunError,
     SessionNotFoundError,
@@ -206,7 +206,7 @@ class HeldSessions:
                 row["is_active"] = asked.is_active
             if asked.metadata is not None:
                 merged = {**row["metadata"], **asked.metadata}
-                row["metadata"] = checks.metadata(
+                row["metadata"] = json_checks.metadata(
                     {key: merged[key] for key in merged if key not in asked.removed}
                 )
             return [self._change(asked, row)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from langgraph_sessions import checks
+from langgraph_sessions import checks, json_checks
 
 _KEYS: Final = ("checkpoint_ns", "checkpoint_id")
 
@@ -56,7 +56,7 @@ def check_filters(*, filter: object = None, before: object = None, limit: object
         ValueError: One is out of range, or cannot be stored as JSON.
     """
     if filter is not None:
-        checks.metadata(filter, "filter")
+        json_checks.metadata(filter, "filter")
     if before is not None:
         configurable_of(before, "before")
     if limit is not None:

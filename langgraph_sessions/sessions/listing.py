@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from psycopg.types.json import Jsonb
 
-from langgraph_sessions import checks
+from langgraph_sessions import checks, json_checks
 from langgraph_sessions.checks import EVERYBODY
 from langgraph_sessions.models import STATUSES, Session, SessionPage
 from langgraph_sessions.plans import Give, Plan
@@ -70,7 +70,7 @@ class Listing:
         if title is not None:
             filters["title"] = checks.title(title)
         if metadata is not None:
-            filters["metadata"] = checks.metadata(metadata)
+            filters["metadata"] = json_checks.metadata(metadata)
         if updated_after is not None:
             filters["updated_after"] = checks.moment("updated_after", updated_after)
         if updated_before is not None:

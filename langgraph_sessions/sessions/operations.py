@@ -12,7 +12,7 @@ from typing import Any, Final
 import psycopg
 from langchain_core.runnables import RunnableConfig
 
-from langgraph_sessions import checks
+from langgraph_sessions import checks, json_checks
 from langgraph_sessions.errors import SessionNotFoundError, quoted
 from langgraph_sessions.models import DEFAULT_TITLE, Session
 from langgraph_sessions.plans import Plan, Statement, T
@@ -51,7 +51,7 @@ def create(
     """Insert a session, which becomes current; without a title it gets *default_title*."""
     user, given = checks.user_id(user_id), _optional_thread_id(thread_id)
     named = _titled(title, default_title)
-    data, _ = ({}, []) if metadata is None else checks.changes(metadata)
+    data, _ = ({}, []) if metadata is None else json_checks.changes(metadata)
     return _create(user, named or default_title, named is not None, given, data, factory, agent)
 
 
@@ -176,7 +176,7 @@ def update(user_id: object, updates: object, thread_id: object, agent: str | Non
     if "is_active" in updates:
         checked["is_active"] = checks.boolean("is_active", updates["is_active"])
     if "metadata" in updates:
-        checked["metadata"], checked["removed"] = checks.changes(updates["metadata"])
+        checked["metadata"], checked["removed"] = json_checks.changes(updates["metadata"])
     user, thread = checks.user_id(user_id), _optional_thread_id(thread_id)
     statement = UpdateSession(user_id=user, thread_id=thread, agent=agent, **checked)
     return bounded(_one(statement, user, thread), "metadata")
@@ -188,7 +188,7 @@ def bounded(plan: Plan[T], name: str) -> Plan[T]:
         return (yield from plan)
     except psycopg.Error as error:
         if error.sqlstate == functions.TOO_LARGE:
-            raise checks.too_large(name) from None
+            raise json_checks.too_large(name) from None
         raise
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import psycopg
 
-from langgraph_sessions import checks
+from langgraph_sessions import checks, json_checks
 from langgraph_sessions.errors import SessionNotFoundError, quoted
 from langgraph_sessions.models import DEFAULT_TITLE, Session
 from langgraph_sessions.plans import Composite, Plan, Statement
@@ -113,7 +113,7 @@ def get_preferences(user_id: object) -> Plan[dict[str, Any]]:
 def update_preferences(user_id: object, changes: object) -> Plan[dict[str, Any]]:
     """Merge *changes* into them; `None` removes a key."""
     user = checks.user_id(user_id)
-    kept, removed = checks.changes(changes, "changes")
+    kept, removed = json_checks.changes(changes, "changes")
     statement = UpdatePreferences(user, kept, removed)
     return bounded(_preferences(statement), "preferences")
 

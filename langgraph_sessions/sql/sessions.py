@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 
 from psycopg.types.json import Jsonb
 
-from langgraph_sessions.checks import METADATA_SIZE
+from langgraph_sessions.json_checks import METADATA_SIZE
 from langgraph_sessions.plans import Params, Statement
 from langgraph_sessions.sql.rows import OF_AGENT, SESSION, and_agent, current
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from langgraph_sessions.checks import METADATA_SIZE
+from langgraph_sessions.json_checks import METADATA_SIZE
 from langgraph_sessions.plans import Params, Statement
 from langgraph_sessions.sql.rows import OF_AGENT
 

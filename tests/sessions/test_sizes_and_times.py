@@ -11,12 +11,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from langgraph_sessions import SessionNotFoundError, checks
+from langgraph_sessions import SessionNotFoundError, json_checks
 from tests.support import Chat
 
 Connection = psycopg.Connection[Any]
 
-LIMIT = checks.METADATA_SIZE
+LIMIT = json_checks.METADATA_SIZE
 
 
 def test_the_size_of_metadata_is_that_of_postgresqls_json(saver: Any) -> None:
@@ -25,9 +25,9 @@ def test_the_size_of_metadata_is_that_of_postgresqls_json(saver: Any) -> None:
     assert saver.sessions.create_user_session("alice", metadata=fits).metadata == fits
     for more in ({"a": "é" * (LIMIT // 2)}, {"a" * LIMIT: 1}, {"a": [0] * LIMIT}):
         with pytest.raises(ValueError, match="metadata must take at most 64 KiB"):
-            checks.metadata(more)
+            json_checks.metadata(more)
     with pytest.raises(ValueError, match="64 KiB"):  # 309 digits each, as PostgreSQL writes them.
-        checks.metadata({"a": [1e308] * 300})
+        json_checks.metadata({"a": [1e308] * 300})
 
 
 def test_the_check_ends_as_soon_as_it_is_too_much() -> None:
@@ -36,12 +36,12 @@ def test_the_check_ends_as_soon_as_it_is_too_much() -> None:
     for _ in range(31):
         value = [value, value]
     with pytest.raises(ValueError, match="64 KiB"):
-        checks.metadata({"a": value})
+        json_checks.metadata({"a": value})
     deep: Any = {}
     for _ in range(30):
         deep = {"k" * 2000: deep, "l": object()}
     with pytest.raises(TypeError) as caught:
-        checks.metadata(deep)
+        json_checks.metadata(deep)
     assert len(str(caught.value)) < 400
 
 
