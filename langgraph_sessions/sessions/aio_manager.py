@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_sessions import checks
-from langgraph_sessions.checks import EVERYBODY, Everybody, ThreadId, UserId
+from langgraph_sessions.checks import ThreadId, UserId
 from langgraph_sessions.database.aio_database import AsyncConn, AsyncDatabase
 from langgraph_sessions.database.deeds import ado
 from langgraph_sessions.database.pools import POOL_SIZE
 from langgraph_sessions.database.source import Path
-from langgraph_sessions.models import DEFAULT_TITLE, Session, SessionPage
+from langgraph_sessions.models import DEFAULT_TITLE, Session
 from langgraph_sessions.outage import bridge
 from langgraph_sessions.outage.state import OUTAGE_LIMIT
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_id
 from langgraph_sessions.sessions import deletion, operations, upkeep
 from langgraph_sessions.sessions.aio_manager_reading import AsyncManagerReading
 from langgraph_sessions.sessions.aio_manager_upkeep import AsyncManagerUpkeep
-from langgraph_sessions.sessions.listing import Listing
 
 
 class AsyncAgentSessionManager(AsyncManagerReading, AsyncManagerUpkeep):
@@ -148,49 +146,6 @@ class AsyncAgentSessionManager(AsyncManagerReading, AsyncManagerUpkeep):
     async def has_session(self, user_id: UserId) -> bool:
         """Async version of `AgentSessionManager.has_session`."""
         return bool(await self._database.run(operations.has(user_id, self.agent)))
-
-    async def list_active_sessions(self, user_id: UserId | Everybody = EVERYBODY) -> list[Session]:
-        """Async version of `AgentSessionManager.list_active_sessions`."""
-        return await self._database.run(Listing(user_id, active=True, agent=self.agent).all())
-
-    async def list_sessions(
-        self,
-        user_id: UserId | Everybody = EVERYBODY,
-        *,
-        active: bool | None = None,
-        title: str | None = None,
-        metadata: dict[str, Any] | None = None,
-        status: str | None = None,
-        agent: str | None = None,
-        updated_after: datetime | None = None,
-        updated_before: datetime | None = None,
-        limit: int = 20,
-        cursor: str | None = None,
-    ) -> SessionPage:
-        """Async version of `AgentSessionManager.list_sessions`."""
-        listing = Listing(
-            user_id,
-            active=active,
-            title=title,
-            metadata=metadata,
-            status=status,
-            agent=self._listed(agent),
-            updated_after=updated_after,
-            updated_before=updated_before,
-            cursor=cursor,
-        )
-        return await self._database.run(listing.page(limit))
-
-    async def count_sessions(
-        self,
-        user_id: UserId | Everybody = EVERYBODY,
-        *,
-        active: bool | None = None,
-        agent: str | None = None,
-    ) -> int:
-        """Async version of `AgentSessionManager.count_sessions`."""
-        listing = Listing(user_id, active=active, agent=self._listed(agent))
-        return await self._database.run(listing.count())
 
     async def delete_session(self, user_id: UserId, thread_id: ThreadId) -> None:
         """Async version of `AgentSessionManager.delete_session`."""

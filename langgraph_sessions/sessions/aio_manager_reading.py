@@ -10,7 +10,7 @@ from langchain_core.messages import BaseMessage
 
 from langgraph_sessions.checks import EVERYBODY, Everybody, ThreadId, UserId
 from langgraph_sessions.database.aio_database import AsyncDatabase
-from langgraph_sessions.models import CheckpointInfo, Session
+from langgraph_sessions.models import CheckpointInfo, Session, SessionPage
 from langgraph_sessions.sessions import conversations
 from langgraph_sessions.sessions.base_manager import BaseManager
 from langgraph_sessions.sessions.listing import Listing
@@ -36,6 +36,49 @@ class AsyncManagerReading(BaseManager):
         return await self._database.run(
             conversations.checkpoints(user_id, thread_id, limit, before, self.agent)
         )
+
+    async def list_active_sessions(self, user_id: UserId | Everybody = EVERYBODY) -> list[Session]:
+        """Async version of `AgentSessionManager.list_active_sessions`."""
+        return await self._database.run(Listing(user_id, active=True, agent=self.agent).all())
+
+    async def list_sessions(
+        self,
+        user_id: UserId | Everybody = EVERYBODY,
+        *,
+        active: bool | None = None,
+        title: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        status: str | None = None,
+        agent: str | None = None,
+        updated_after: datetime | None = None,
+        updated_before: datetime | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> SessionPage:
+        """Async version of `AgentSessionManager.list_sessions`."""
+        listing = Listing(
+            user_id,
+            active=active,
+            title=title,
+            metadata=metadata,
+            status=status,
+            agent=self._listed(agent),
+            updated_after=updated_after,
+            updated_before=updated_before,
+            cursor=cursor,
+        )
+        return await self._database.run(listing.page(limit))
+
+    async def count_sessions(
+        self,
+        user_id: UserId | Everybody = EVERYBODY,
+        *,
+        active: bool | None = None,
+        agent: str | None = None,
+    ) -> int:
+        """Async version of `AgentSessionManager.count_sessions`."""
+        listing = Listing(user_id, active=active, agent=self._listed(agent))
+        return await self._database.run(listing.count())
 
     async def iter_sessions(
         self,

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_sessions import checks
-from langgraph_sessions.checks import EVERYBODY, Everybody, ThreadId, UserId
+from langgraph_sessions.checks import ThreadId, UserId
 from langgraph_sessions.database.database import Conn, Database
 from langgraph_sessions.database.deeds import do
 from langgraph_sessions.database.pools import POOL_SIZE
 from langgraph_sessions.database.source import Path
-from langgraph_sessions.models import DEFAULT_TITLE, Session, SessionPage
+from langgraph_sessions.models import DEFAULT_TITLE, Session
 from langgraph_sessions.outage import bridge
 from langgraph_sessions.outage.state import OUTAGE_LIMIT
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_id
 from langgraph_sessions.sessions import deletion, operations, upkeep
-from langgraph_sessions.sessions.listing import Listing
 from langgraph_sessions.sessions.manager_reading import ManagerReading
 from langgraph_sessions.sessions.manager_upkeep import ManagerUpkeep
 
@@ -202,66 +200,6 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
     def has_session(self, user_id: UserId) -> bool:
         """Say whether the user has an active session."""
         return bool(self._database.run(operations.has(user_id, self.agent)))
-
-    def list_active_sessions(self, user_id: UserId | Everybody = EVERYBODY) -> list[Session]:
-        """Return the active sessions, newest first; of all users if *user_id* is left out."""
-        return self._database.run(Listing(user_id, active=True, agent=self.agent).all())
-
-    def list_sessions(
-        self,
-        user_id: UserId | Everybody = EVERYBODY,
-        *,
-        active: bool | None = None,
-        title: str | None = None,
-        metadata: dict[str, Any] | None = None,
-        status: str | None = None,
-        agent: str | None = None,
-        updated_after: datetime | None = None,
-        updated_before: datetime | None = None,
-        limit: int = 20,
-        cursor: str | None = None,
-    ) -> SessionPage:
-        """Return a page of sessions, newest first.
-
-        Args:
-            user_id: Whose; left out, everybody's: an operator's call. `None` is nobody.
-            active: Only active ones, or only others.
-            title: Only those whose title contains this, in whatever case and language.
-            metadata: Only those whose metadata contain this (PostgreSQL's `@>`).
-            status: Only those that are `"idle"`, `"interrupted"` or in `"error"`.
-            agent: Only this agent's. A manager of an agent lists its own alone: `ValueError` for
-                another's.
-            updated_after: Only those used after this moment (aware).
-            updated_before: Only those used before this moment (aware).
-            limit: How many, from 1 to 1000.
-            cursor: The `next_cursor` of the page before, listed with the same filters.
-        """
-        listing = Listing(
-            user_id,
-            active=active,
-            title=title,
-            metadata=metadata,
-            status=status,
-            agent=self._listed(agent),
-            updated_after=updated_after,
-            updated_before=updated_before,
-            cursor=cursor,
-        )
-        return self._database.run(listing.page(limit))
-
-    def count_sessions(
-        self,
-        user_id: UserId | Everybody = EVERYBODY,
-        *,
-        active: bool | None = None,
-        agent: str | None = None,
-    ) -> int:
-        """Return how many sessions a user has; everybody, if *user_id* is left out.
-
-        *active* and *agent* are as in `list_sessions`.
-        """
-        listing = Listing(user_id, active=active, agent=self._listed(agent))
-        return self._database.run(listing.count())
 
     def delete_session(self, user_id: UserId, thread_id: ThreadId) -> None:
         """Delete a session and all its checkpoints, writes and blobs, in one transaction.

@@ -10,7 +10,7 @@ from langchain_core.messages import BaseMessage
 
 from langgraph_sessions.checks import EVERYBODY, Everybody, ThreadId, UserId
 from langgraph_sessions.database.database import Database
-from langgraph_sessions.models import CheckpointInfo, Session
+from langgraph_sessions.models import CheckpointInfo, Session, SessionPage
 from langgraph_sessions.sessions import conversations
 from langgraph_sessions.sessions.base_manager import BaseManager
 from langgraph_sessions.sessions.listing import Listing
@@ -62,6 +62,66 @@ class ManagerReading(BaseManager):
         return self._database.run(
             conversations.checkpoints(user_id, thread_id, limit, before, self.agent)
         )
+
+    def list_active_sessions(self, user_id: UserId | Everybody = EVERYBODY) -> list[Session]:
+        """Return the active sessions, newest first; of all users if *user_id* is left out."""
+        return self._database.run(Listing(user_id, active=True, agent=self.agent).all())
+
+    def list_sessions(
+        self,
+        user_id: UserId | Everybody = EVERYBODY,
+        *,
+        active: bool | None = None,
+        title: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        status: str | None = None,
+        agent: str | None = None,
+        updated_after: datetime | None = None,
+        updated_before: datetime | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> SessionPage:
+        """Return a page of sessions, newest first.
+
+        Args:
+            user_id: Whose; left out, everybody's: an operator's call. `None` is nobody.
+            active: Only active ones, or only others.
+            title: Only those whose title contains this, in whatever case and language.
+            metadata: Only those whose metadata contain this (PostgreSQL's `@>`).
+            status: Only those that are `"idle"`, `"interrupted"` or in `"error"`.
+            agent: Only this agent's. A manager of an agent lists its own alone: `ValueError` for
+                another's.
+            updated_after: Only those used after this moment (aware).
+            updated_before: Only those used before this moment (aware).
+            limit: How many, from 1 to 1000.
+            cursor: The `next_cursor` of the page before, listed with the same filters.
+        """
+        listing = Listing(
+            user_id,
+            active=active,
+            title=title,
+            metadata=metadata,
+            status=status,
+            agent=self._listed(agent),
+            updated_after=updated_after,
+            updated_before=updated_before,
+            cursor=cursor,
+        )
+        return self._database.run(listing.page(limit))
+
+    def count_sessions(
+        self,
+        user_id: UserId | Everybody = EVERYBODY,
+        *,
+        active: bool | None = None,
+        agent: str | None = None,
+    ) -> int:
+        """Return how many sessions a user has; everybody, if *user_id* is left out.
+
+        *active* and *agent* are as in `list_sessions`.
+        """
+        listing = Listing(user_id, active=active, agent=self._listed(agent))
+        return self._database.run(listing.count())
 
     def iter_sessions(
         self,

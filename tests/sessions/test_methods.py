@@ -9,6 +9,7 @@ import pytest
 from langgraph_sessions import AgentSessionManager, SessionNotFoundError, SessionPage
 from langgraph_sessions.sessions.deletion import DeleteThreads
 from langgraph_sessions.sessions.listing import Listing
+from langgraph_sessions.sessions.manager_reading import ManagerReading
 from langgraph_sessions.sql.functions import IN_USE, NO_CHECKPOINT, NOT_FOUND
 from langgraph_sessions.sql.listing import ACTIVE, FILTERS, CountSessions, ListSessions
 from langgraph_sessions.sql.opening import FindNext, OpenCurrent, OpenReserved, OpenThread
@@ -214,9 +215,14 @@ def test_what_a_method_does(
 
 
 def test_every_method_of_a_users_sessions_has_its_case() -> None:
-    """Of those without a plan of their own, `exclusive` and the cache's have tests elsewhere."""
+    """Of those without a plan of their own, `exclusive` and the cache's have tests elsewhere.
+
+    So have those that read conversations, and all pages of a list, with theirs.
+    """
     elsewhere = {"close", "exclusive", "clear_memory_cache", "get_session_count"}
     assert uncovered(DOES, AgentSessionManager) == elsewhere
+    reading = {"get_messages", "list_checkpoints", "iter_sessions"}
+    assert uncovered(DOES, ManagerReading) == reading
 
 
 def test_the_memory_cache_is_counted_and_emptied() -> None:
