@@ -11,8 +11,8 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph_sessions import checks
 from langgraph_sessions.plans import Composite, Plan
 from langgraph_sessions.runs import parent
+from langgraph_sessions.runs.guarding import guarded
 from langgraph_sessions.runs.request import IDENTITIES, named
-from langgraph_sessions.runs.saving import guarded
 from langgraph_sessions.sql.saving import GuardPlainThread
 
 

@@ -11,27 +11,21 @@ from functools import cached_property
 from itertools import chain
 from typing import Any, Final, cast
 
-import psycopg
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 
-from langgraph_sessions.errors import ConcurrentRunError, SessionNotFoundError
+from langgraph_sessions.errors import ConcurrentRunError
 from langgraph_sessions.models import Session
-from langgraph_sessions.plans import Batch, Composite, Plan, Statement
+from langgraph_sessions.plans import Composite, Plan, Statement
 from langgraph_sessions.runs import parent
 from langgraph_sessions.runs.active import IDLE, ActiveRun, for_storage, pin
+from langgraph_sessions.runs.guarding import guarded
 from langgraph_sessions.runs.hearing import NULL_TASK, hear_checkpoint, hear_writes
-from langgraph_sessions.sql import saving
-from langgraph_sessions.sql.functions import CONFLICT, NOT_FOUND
 from langgraph_sessions.sql.saving import (
-    Beside,
     FindSaved,
-    Guard,
     GuardThread,
-    LockNewThread,
-    LockThread,
     PutSession,
 )
 
@@ -326,40 +320,3 @@ class SaveWrites(Save):
 
 def _is_stop(writes: Sequence[tuple[str, Any]]) -> bool:
     return any(isinstance(value, STOPPED) for channel, value in writes if channel == ERROR)
-
-
-def guarded(guard: Guard, saved: Sequence[Statement]) -> Plan[list[Row]]:
-    """Send what is *saved* with its *guard*; return that one's rows.
-
-    Raises:
-        SessionNotFoundError: The thread is not that user's; nothing was saved.
-        ConcurrentRunError: Another run saved to it meanwhile; nothing was saved.
-    """
-    whole: Beside | Batch = Beside(guard, saved)
-    if not saving.fits(saved):
-        whole = Batch([*_locks(guard), *saved, Beside(guard, ())])
-    try:
-        rows: list[Row] = yield whole
-    except psycopg.Error as error:
-        raise refusal(error, guard) from None
-    return rows
-
-
-def _locks(guard: Guard) -> list[Statement]:
-    """Return what locks, first of all, what *guard* looks at: nobody's thread has no row."""
-    if guard.user_id is None:
-        return []
-    row = LockThread(guard.thread_id)
-    makes = isinstance(guard, PutSession) and not guard.known
-    return [LockNewThread(guard.thread_id), row] if makes else [row]
-
-
-def refusal(error: psycopg.Error, guard: Guard) -> Exception:
-    """Return our error for what *guard* refused; any other *error* as it is."""
-    if error.sqlstate == NOT_FOUND:
-        return SessionNotFoundError(guard.user_id, guard.thread_id)
-    if error.sqlstate == CONFLICT:
-        return ConcurrentRunError(guard.thread_id)
-    if isinstance(error, psycopg.errors.ProgramLimitExceeded) and "index row" in str(error):
-        return ValueError("thread_id, checkpoint_ns and task_id are too long together")
-    return error

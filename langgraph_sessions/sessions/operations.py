@@ -16,9 +16,9 @@ from langgraph_sessions import checks, json_checks
 from langgraph_sessions.errors import SessionNotFoundError, quoted
 from langgraph_sessions.models import DEFAULT_TITLE, Session
 from langgraph_sessions.plans import Plan, Statement, T
+from langgraph_sessions.runs.guarding import refusal
 from langgraph_sessions.runs.opening import find_next, open_run
 from langgraph_sessions.runs.request import Request
-from langgraph_sessions.runs.saving import refusal
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory, in_use, new_thread_ids
 from langgraph_sessions.sql import functions
 from langgraph_sessions.sql.sessions import (

@@ -11,8 +11,9 @@ from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 
 from langgraph_sessions import ConcurrentRunError, SessionNotFoundError
 from langgraph_sessions.plans import Execute, ExecuteMany
+from langgraph_sessions.runs.guarding import guarded
 from langgraph_sessions.runs.plain import SavePlainCheckpoint, SavePlainWrites
-from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites, guarded
+from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
 from langgraph_sessions.sql.functions import CONFLICT, IN_USE, NOT_FOUND
 from langgraph_sessions.sql.saving import (
     MOST_ROWS,
