@@ -2,56 +2,78 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from langgraph_sessions import AgentSessionManager
-from langgraph_sessions.runs.request import AUTH_USER_ID, INSTRUCTIONS
+from tests.documents import GUIDE, README, ROOT, program, promised
 from tests.support import python
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-GUIDE = {path.name: path.read_text() for path in (ROOT / "langgraph_sessions/guide").glob("*.md")}
-TEST = r"`((?:\w+/)?test_\w+\.py::test_\w+)`"
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+TEXT = README.read_text()
+SAID = re.findall(r'"messages": \["(.*?)"\]', TEXT)  # By everybody, the one who is refused too.
+# What a browser would do with the block on FastAPI.
+BROWSER = """
+from fastapi.testclient import TestClient
+
+with TestClient(app) as browser:
+    browser.post("/chat", params={"text": "By train", "user_id": "alice"}).raise_for_status()
+    listed = browser.get("/sessions", params={"user_id": "alice"}).json()["sessions"]
+assert [session["title"] for session in listed] == ["Rome in May", "CV"]
+"""
+EXPORT = [sys.executable, "-m", "langgraph_sessions", "sessions", "export"]
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[0][:40])
-def test_every_python_block_runs(block: str, url: str) -> None:
-    """Each block, on its own and as printed, runs on a fresh database without a warning."""
-    program = block.replace("postgresql://localhost/app", url)
-    ended = python(f"import os\nos.environ['DATABASE_URL'] = {url!r}\n{program}", cwd=str(ROOT))
-    assert (ended.returncode, ended.stderr) == (0, "")
+def environment(url: str | None) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    return {**kept, "PYTHONPATH": str(ROOT), **({"DATABASE_URL": url} if url else {})}
 
 
-def test_it_has_blocks() -> None:
-    """The test above has something to run."""
-    assert len(BLOCKS) >= 4
+def kept_of(user: str, folder: Path, url: str | None) -> list[str]:
+    """Return what another process finds of *user*: what humans said."""
+    command = [*EXPORT, user]
+    lines = subprocess.check_output(command, cwd=folder, env=environment(url), text=True)
+    records = map(json.loads, lines.splitlines())
+    return [record["content"] for record in records if record.get("role") == "human"]
+
+
+@pytest.fixture(params=["DATABASE_URL", "embedded"])
+def database(request: pytest.FixtureRequest) -> str | None:
+    """Where the README's blocks go by default: to a URL, or without one to the embedded server."""
+    return request.getfixturevalue("empty_url") if request.param == "DATABASE_URL" else None
+
+
+@pytest.mark.server
+def test_its_blocks_run_in_order_and_nothing_said_is_lost(
+    database: str | None, tmp_path: Path
+) -> None:
+    """As printed, in one folder and database, without a warning; another process reads it all."""
+    whole = program(README) + BROWSER
+    ended = python(whole, cwd=str(tmp_path), env=environment(database))
+    assert (ended.stderr, ended.returncode) == ("", 0)
+    assert re.search(".*".join(promised(README)), ended.stdout, re.DOTALL)
+    assert SAID[-2:] == ["Show me", "And then?"]
+    said = [text for text in SAID if text != "Show me"]
+    assert sorted(kept_of("alice", tmp_path, database)) == sorted([*said, "By train"])
+    assert kept_of("bob", tmp_path, database) == []
+
+
+def test_it_can_be_read_at_a_sitting() -> None:
+    """It has under 200 lines; the rest is in the guide."""
+    assert len(TEXT.splitlines()) < 200
 
 
 def test_the_two_commands_are_there() -> None:
     """The commands that run the main job and the tests are printed as CI runs them."""
-    assert 'pip install -e ".[demo]" && python -m langgraph_sessions demo' in README
-    assert 'pip install -e ".[test]" && pytest' in README
+    assert 'pip install -e ".[demo]" && python -m langgraph_sessions demo' in TEXT
+    assert 'pip install -e ".[test]" && pytest' in TEXT
 
 
-def test_every_method_and_key_is_in_it() -> None:
-    """A method of the manager or a key of the configurable that the README forgot fails here."""
-    methods = [name for name in dir(AgentSessionManager) if not name.startswith("_")]
-    for word in [*methods, *INSTRUCTIONS, AUTH_USER_ID]:
-        assert re.search(rf"`{word}\b", README), word
-
-
-@pytest.mark.parametrize("named", re.findall(TEST, "".join([README, *GUIDE.values()])))
-def test_every_test_that_it_names_is_there(named: str) -> None:
-    """Who looks up a fault's test finds it."""
-    file, name = named.split("::")
-    assert re.search(rf"def {name}\(", (ROOT / "tests" / file).read_text())
-
-
-def test_every_page_of_the_guide_is_in_it() -> None:
+@pytest.mark.parametrize("page", GUIDE)
+def test_every_page_of_the_guide_is_in_it(page: str) -> None:
     """A page that nobody is led to is not read."""
-    for name in GUIDE:
-        assert f"langgraph_sessions/guide/{name}" in README
+    assert f"(langgraph_sessions/guide/{page}.md" in TEXT

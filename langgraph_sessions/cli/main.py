@@ -12,6 +12,7 @@ import click
 
 from langgraph_sessions import __version__
 from langgraph_sessions.cli.common import user_id
+from langgraph_sessions.cli.guide import guide_command
 from langgraph_sessions.cli.operators import sessions
 from langgraph_sessions.cli.terminal import one_line
 from langgraph_sessions.database import URL_VARIABLE
@@ -135,3 +136,4 @@ def chat_command(user: str, database: str | None) -> None:
 for command in sessions.commands.values():
     database_option(command)
 cli.add_command(sessions)
+cli.add_command(guide_command)

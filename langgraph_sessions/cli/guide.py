@@ -1,0 +1,51 @@
+"""The pages of the guide, in a terminal or as they are."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+FOLDER: Final = Path(__file__).parents[1] / "guide"
+PAGES: Final = {page.stem: page for page in sorted(FOLDER.glob("*.md"))}
+AS_GIT: Final = "FRX"  # For less: a page that fits ends by itself, colours, and it stays on screen.
+
+
+@click.command("guide")
+@click.argument("page", required=False, metavar="[PAGE]", type=click.Choice(list(PAGES)))
+def guide_command(page: str | None) -> None:
+    """Show a page of the guide; without PAGE, which there are."""
+    if page is None:
+        click.echo(_contents())
+    elif sys.stdout.isatty():
+        os.environ.setdefault("LESS", AS_GIT)
+        click.echo_via_pager(_rendered(PAGES[page].read_text(encoding="utf-8")))
+    else:
+        click.echo(PAGES[page].read_text(encoding="utf-8"), nl=False)
+
+
+def _contents() -> str:
+    """Return a line for each page: its name, and what it says of itself."""
+    width = max(map(len, PAGES))
+    return "\n".join(f"{name:{width}}  {_about(page)}" for name, page in PAGES.items())
+
+
+def _about(page: Path) -> str:
+    """Return what is after the colon of the page's heading, else all of that."""
+    with page.open(encoding="utf-8") as lines:
+        heading = next(lines).removeprefix("# ").strip()
+    return heading.partition(": ")[2] or heading
+
+
+def _rendered(text: str) -> str:
+    """Return Markdown as it looks in a terminal of this one's width."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console()
+    with console.capture() as shown:
+        console.print(Markdown(text, code_theme="ansi_light", hyperlinks=False))
+    return shown.get()

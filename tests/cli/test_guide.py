@@ -1,0 +1,35 @@
+"""The command `guide`: the package's documentation, wherever it is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from langgraph_sessions.cli.guide import guide_command
+from tests.documents import GUIDE
+from tests.terminal import run
+
+
+@pytest.mark.server
+def test_without_a_page_it_says_which_there_are(tmp_path: Path) -> None:
+    """A line for each: its name, and what its title says."""
+    done = run("guide", cwd=tmp_path)
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [*GUIDE]
+    assert "who is trusted with what" in next(line for line in lines if line.startswith("threats"))
+
+
+@pytest.mark.parametrize("page", GUIDE)
+def test_a_page_is_as_it_is_where_no_terminal_is(page: str) -> None:
+    """For grep, and for a file."""
+    assert CliRunner().invoke(guide_command, [page]).output == GUIDE[page].read_text()
+
+
+@pytest.mark.server
+def test_a_page_that_is_not_there_is_told_in_a_line(tmp_path: Path) -> None:
+    """It names those that are."""
+    done = run("guide", "nothing", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert all(repr(page) in done.stderr for page in ("nothing", *GUIDE))

@@ -1,0 +1,69 @@
+"""The guide's pages, and the README, do what they say and lead where they say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from langgraph_sessions import AgentSessionManager
+from langgraph_sessions.runs.request import AUTH_USER_ID, INSTRUCTIONS
+from tests.documents import DOCUMENTS, GUIDE, ROOT, anchors, links, program, promised
+from tests.support import python
+
+TEST = r"`((?:\w+/)*test_\w+\.py::test_\w+)`"
+ALL = "\n".join(document.read_text() for document in DOCUMENTS)
+RUNNING = [name for name, page in GUIDE.items() if program(page).strip()]
+
+
+@pytest.mark.parametrize("name", RUNNING)
+def test_a_pages_blocks_run_in_order(
+    name: str, empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one namespace and a fresh database, with no warning; comments say what is printed."""
+    monkeypatch.setenv("DATABASE_URL", empty_url)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    ended = python(program(GUIDE[name]), cwd=str(tmp_path))
+    assert (ended.stderr, ended.returncode) == ("", 0)
+    assert re.search(".*".join(promised(GUIDE[name])), ended.stdout, re.DOTALL)
+
+
+def test_pages_have_blocks() -> None:
+    """The test above has something to run."""
+    assert {"runs", "sessions", "savers", "operating"} <= {*RUNNING}
+
+
+@pytest.mark.parametrize("name", GUIDE)
+def test_a_page_has_one_title(name: str) -> None:
+    """It is what the list of pages says of it."""
+    text = re.sub(r"```.*?```", "", GUIDE[name].read_text(), flags=re.DOTALL)
+    assert text.startswith("# ")
+    assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.stem)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    """To a file, and to a heading of it, as GitHub shows them."""
+    for path, anchor in links(document):
+        assert path.exists(), path
+        assert not anchor or anchor in anchors(path), f"{path.name}#{anchor}"
+
+
+def test_links_are_found() -> None:
+    """The test above has something to look at."""
+    assert sum(len(links(document)) for document in DOCUMENTS) >= 30
+
+
+def test_every_method_and_key_is_told() -> None:
+    """A method of the manager or a key of the configurable that the guide forgot fails here."""
+    methods = [name for name in dir(AgentSessionManager) if not name.startswith("_")]
+    for word in [*methods, *INSTRUCTIONS, AUTH_USER_ID]:
+        assert re.search(rf"`{word}\b", ALL), word
+
+
+@pytest.mark.parametrize("named", sorted({*re.findall(TEST, ALL)}))
+def test_every_test_that_is_named_is_there(named: str) -> None:
+    """Who looks up a promise's or a fault's test finds it."""
+    file, name = named.split("::")
+    assert re.search(rf"def {name}\(", (ROOT / "tests" / file).read_text())
