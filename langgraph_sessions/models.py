@@ -73,6 +73,9 @@ class Session(Mapping[str, Any]):
         metadata: The application's own data, each time as a copy: changing it changes nothing
             here.
         agent: The agent of the saver or manager that made it; `None` for none.
+        forked_from: Of a fork, where it began: the thread and the checkpoint, as of then: that
+            session may be gone. `None` for what is no fork, or one of a session in which nothing
+            had been said. In the mapping, a list.
         status: In listings, what its newest checkpoint waits for: `"idle"`, `"interrupted"`
             (an answer) or `"error"` (another try); elsewhere `None`.
     """
@@ -86,6 +89,7 @@ class Session(Mapping[str, Any]):
     is_active: bool
     metadata: dict[str, Any] = field(repr=False)
     agent: str | None = None
+    forked_from: tuple[str, str] | None = None
     status: str | None = None
 
     @classmethod
@@ -95,6 +99,8 @@ class Session(Mapping[str, Any]):
         Its status is told in listings alone: elsewhere it may be that of a moment ago.
         """
         columns = {column: row[prefix + column] for column in COLUMNS}
+        if columns["forked_from"] is not None:
+            columns["forked_from"] = tuple(columns["forked_from"])
         status = row["status"] if listed else None
         return cls(**columns, status=status).in_run(row.get("preferences"))
 
@@ -146,6 +152,8 @@ class Session(Mapping[str, Any]):
         if key not in FIELDS:
             raise KeyError(key)
         value = getattr(self, key)
+        if isinstance(value, tuple):
+            return list(value)
         return value.isoformat() if isinstance(value, datetime) else value
 
     def __iter__(self) -> Iterator[str]:

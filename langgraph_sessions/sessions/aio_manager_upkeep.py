@@ -39,6 +39,7 @@ class AsyncManagerUpkeep(BaseManager):
         idle_for: timedelta | None = None,
         older_than: timedelta | None = None,
         active: bool | None = None,
+        unused: bool | None = None,
         interrupted: bool = False,
         dry_run: bool = False,
         batch_size: int = 100,
@@ -49,7 +50,9 @@ class AsyncManagerUpkeep(BaseManager):
         *on_progress* may be a coroutine function, which is awaited.
         """
         checks.optional_function("on_progress", on_progress)
-        purge = Purge(idle_for, older_than, active, interrupted, dry_run, batch_size, self.agent)
+        purge = Purge(
+            idle_for, older_than, active, unused, interrupted, dry_run, batch_size, self.agent
+        )
         return await self._database.run(self._purge(purge, on_progress))
 
     async def transfer_sessions(

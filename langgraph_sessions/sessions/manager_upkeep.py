@@ -62,6 +62,7 @@ class ManagerUpkeep(BaseManager):
         idle_for: timedelta | None = None,
         older_than: timedelta | None = None,
         active: bool | None = None,
+        unused: bool | None = None,
         interrupted: bool = False,
         dry_run: bool = False,
         batch_size: int = 100,
@@ -76,13 +77,16 @@ class ManagerUpkeep(BaseManager):
         are tasks to come, and a checkpoint was saved within a day. So is one that waits for an
         answer to an interrupt, of whatever age. A run that has saved nothing since it began
         (`durability="exit"`, a run tried again after an error, an answer where *interrupted* is
-        given) cannot be seen. After an error, what was purged stays purged: call
-        it again.
+        given, the first of a session) cannot be seen: with *unused*, give *older_than*, too,
+        or what was just made is taken from whoever is about to use it. After an error, what was
+        purged stays purged: call it again.
 
         Args:
             idle_for: Only sessions not used, and without a new checkpoint, for at least this long.
             older_than: Only sessions created at least this long ago.
             active: Only active ones, or only others.
+            unused: Only sessions in which nothing was ever said. `False`: only others; that alone
+                is no condition.
             interrupted: Also those that wait for an answer.
             dry_run: Only count.
             batch_size: How many to look at in a transaction, from 1 to 1000.
@@ -95,7 +99,9 @@ class ManagerUpkeep(BaseManager):
             ValueError: No condition is given, or a duration is negative or over 36500 days.
         """
         checks.optional_function("on_progress", on_progress)
-        purge = Purge(idle_for, older_than, active, interrupted, dry_run, batch_size, self.agent)
+        purge = Purge(
+            idle_for, older_than, active, unused, interrupted, dry_run, batch_size, self.agent
+        )
         return self._database.run(self._purge(purge, on_progress))
 
     def transfer_sessions(

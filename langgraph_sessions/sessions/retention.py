@@ -33,23 +33,26 @@ class Purge:
         idle_for: object,
         older_than: object,
         active: object,
+        unused: object,
         interrupted: object,
         dry_run: object,
         batch_size: object,
         agent: str | None,
     ) -> None:
         """Check the arguments of `purge_sessions`."""
-        if idle_for is None and older_than is None and active is None:
-            raise ValueError("purge_sessions needs idle_for, older_than or active")
         self._options: dict[str, Any] = {
             "idle_for": _duration("idle_for", idle_for),
             "older_than": _duration("older_than", older_than),
             "active": None if active is None else checks.boolean("active", active),
+            "unused": None if unused is None else checks.boolean("unused", unused),
             "interrupted": checks.boolean("interrupted", interrupted),
             "dry_run": checks.boolean("dry_run", dry_run),
             "limit": checks.limit(batch_size, "batch_size"),
             "agent": agent,
         }
+        # `unused=False` is no condition: an option that is not used must not delete all the others.
+        if idle_for is None and older_than is None and active is None and not unused:
+            raise ValueError("purge_sessions needs idle_for, older_than, active or unused=True")
         self.counts = {"purged": 0, "kept": 0}
         self._after = 0
 
@@ -85,6 +88,7 @@ class PurgeBatch(Composite):
     idle_for: timedelta | None
     older_than: timedelta | None
     active: bool | None
+    unused: bool | None = None
     interrupted: bool
     dry_run: bool
     limit: int
@@ -99,6 +103,7 @@ class PurgeBatch(Composite):
             idle_for=self.idle_for,
             older_than=self.older_than,
             active=self.active,
+            unused=self.unused,
             after=self.after,
             limit=self.limit,
             agent=self.agent,
@@ -108,18 +113,20 @@ class PurgeBatch(Composite):
             return None
         locked = yield LockOldSessions(ids=ids, idle_for=self.idle_for, active=self.active)
         states = yield ThreadStates([row["thread_id"] for row in locked])
-        idle = [state for state in states if self._is_idle(state)]
-        threads = [state["thread_id"] for state in idle if self._may_go(state)]
+        meant = [state for state in states if self._is_meant(state)]
+        threads = [state["thread_id"] for state in meant if self._may_go(state)]
         if not self.dry_run:
             yield from forget((yield DeleteSessions(threads)))
             yield from delete_rows(threads)
-        return ids[-1], len(threads), len(ids) - (len(states) - len(idle)) - len(threads)
+        return ids[-1], len(threads), len(ids) - (len(states) - len(meant)) - len(threads)
 
-    def _is_idle(self, state: Mapping[str, Any]) -> bool:
-        """Say whether it is as long since its last checkpoint as it must be.
+    def _is_meant(self, state: Mapping[str, Any]) -> bool:
+        """Say whether it is still unused, or as long since its last checkpoint as it must be.
 
         A run touches its session when it starts; a long one, or a plain saver, saves later.
         """
+        if self.unused == state["is_used"]:
+            return False
         since = since_saved(state)
         return self.idle_for is None or since is None or since >= self.idle_for
 

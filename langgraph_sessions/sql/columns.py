@@ -73,6 +73,7 @@ USER_SESSIONS: Final = (
     _seen("is_active", "boolean", "true"),
     _seen("metadata", "jsonb", "'{}'::jsonb"),
     _seen("agent", _TEXT, nullable=True),
+    _seen("forked_from", "text[]", nullable=True),
     Column("title_source", "text", default="'default'::text", in_runs=True),
     Column("titler_tries", "integer", default="0", in_runs=True),
     Column("titler_called", _TIME, nullable=True),

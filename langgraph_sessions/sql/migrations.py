@@ -92,6 +92,8 @@ ALTER TABLE user_sessions
     ALTER is_active SET NOT NULL, ALTER is_active SET DEFAULT TRUE,
     ADD COLUMN metadata JSONB NOT NULL DEFAULT '{}',
     ADD COLUMN agent VARCHAR(255),
+    ADD COLUMN forked_from TEXT[] CHECK (array_ndims(forked_from) = 1
+        AND cardinality(forked_from) = 2 AND array_position(forked_from, NULL) IS NULL),
     ADD COLUMN title_source TEXT NOT NULL DEFAULT 'default'
         CHECK (title_source IN ('default', 'message', 'model', 'user')),
     ADD COLUMN titler_tries INTEGER NOT NULL DEFAULT 0,

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from langgraph_sessions.plans import Statement
 from langgraph_sessions.sql.rows import OF_AGENT
+
+# Whether anything was ever said in a session *s*: what was said may have been deleted since.
+_IS_USED: Final = """(EXISTS (SELECT FROM checkpoints AS c WHERE c.thread_id = s.thread_id)
+    OR EXISTS (SELECT FROM session_threads AS t
+        WHERE t.thread_id = s.thread_id AND t.last_save IS NOT NULL))"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,15 +23,17 @@ class OldSessions(Statement):
     idle_for: timedelta | None
     older_than: timedelta | None
     active: bool | None
+    unused: bool | None = None
     after: int
     limit: int
     agent: str | None = None
 
     sql: ClassVar[str] = f"""
-SELECT id FROM user_sessions WHERE id > %(after)s
+SELECT id FROM user_sessions AS s WHERE id > %(after)s
 AND (%(idle_for)s::interval IS NULL OR updated_at < clock_timestamp() - %(idle_for)s::interval)
 AND (%(older_than)s::interval IS NULL OR created_at < clock_timestamp() - %(older_than)s::interval)
 AND (%(active)s::boolean IS NULL OR is_active = %(active)s) AND {OF_AGENT}
+AND (%(unused)s::boolean IS NULL OR %(unused)s <> {_IS_USED})
 ORDER BY id LIMIT %(limit)s"""
 
 
@@ -60,6 +67,7 @@ FOR UPDATE SKIP LOCKED"""
 class ThreadStates(Statement):
     """Return the state of each thread.
 
+    - `is_used`: whether anything was ever said there.
     - `status`: what it waits for, by what is saved now (`user_sessions_status`).
     - `tasks`: how many nodes its newest checkpoint has yet to run: those that a value in a
       channel is to start. Sends count as one. A join's channel keeps the names of those that
@@ -74,26 +82,26 @@ class ThreadStates(Statement):
 
     thread_ids: Sequence[str]
 
-    sql: ClassVar[str] = r"""
-SELECT t.thread_id, user_sessions_status(t.thread_id) AS status,
+    sql: ClassVar[str] = rf"""
+SELECT s.thread_id, {_IS_USED} AS is_used, user_sessions_status(s.thread_id) AS status,
     tasks.number AS tasks, newest.saved_at, clock_timestamp() AS now,
     coalesce(writes.is_answered, FALSE) AS is_answered,
     coalesce(writes.has_failed, FALSE) AS has_failed, writes.written
-FROM unnest(%(thread_ids)s::text[]) AS t (thread_id)
+FROM unnest(%(thread_ids)s::text[]) AS s (thread_id)
 LEFT JOIN LATERAL (
     SELECT max(checkpoint ->> 'ts') AS saved_at
-    FROM checkpoints WHERE thread_id = t.thread_id AND checkpoint_id = (
-        SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = t.thread_id)
+    FROM checkpoints WHERE thread_id = s.thread_id AND checkpoint_id = (
+        SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = s.thread_id)
 ) AS newest ON TRUE
 LEFT JOIN LATERAL (
     SELECT checkpoint_id, checkpoint FROM checkpoints
-    WHERE thread_id = t.thread_id AND checkpoint_ns = ''
+    WHERE thread_id = s.thread_id AND checkpoint_ns = ''
     ORDER BY checkpoint_id DESC LIMIT 1
 ) AS head ON TRUE
 CROSS JOIN LATERAL (
     SELECT count(DISTINCT regexp_replace(v.key, '^.*:', '')) AS number
     FROM jsonb_each_text(head.checkpoint -> 'channel_versions') AS v
-    LEFT JOIN checkpoint_blobs AS b ON b.thread_id = t.thread_id AND b.checkpoint_ns = ''
+    LEFT JOIN checkpoint_blobs AS b ON b.thread_id = s.thread_id AND b.checkpoint_ns = ''
         AND b.channel = v.key AND b.version = v.value AND b.type <> 'empty'
     WHERE CASE WHEN v.key LIKE 'join:%%:%%' THEN (
         SELECT bool_and(position(CASE
@@ -114,7 +122,7 @@ CROSS JOIN LATERAL (
     FROM (
         SELECT task_id, bool_or(channel = '__resume__') AS is_answered,
             bool_or(channel = '__error__') AS has_failed, bool_or(idx >= 0) AS has_output
-        FROM checkpoint_writes WHERE thread_id = t.thread_id AND checkpoint_ns = ''
+        FROM checkpoint_writes WHERE thread_id = s.thread_id AND checkpoint_ns = ''
         AND checkpoint_id = head.checkpoint_id GROUP BY task_id
     ) AS of_tasks
 ) AS writes"""

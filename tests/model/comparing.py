@@ -195,9 +195,20 @@ class Comparing(RuleBasedStateMachine):
         self.ids.update(zip(session.points, map(_id, states), strict=True))
         for point, state in zip(session.points, states, strict=True):
             assert _id(state, parent=True) == (self.ids[point.before] if point.before else None)
+        self._compare_reading(kind, session)
         if session.head:
             questions = [interrupt.value for interrupt in states[-1].interrupts]
             assert questions == [*filter(None, [session.head.question])]
+
+    def _compare_reading(self, kind: str, session: Session) -> None:
+        """Compare what is read without the graph: the messages, and the list of checkpoints."""
+        given = {"user": session.user, "thread_id": session.thread}
+        if session.head and not session.head.next:  # Else what is yet to be added is read, too.
+            said = self._ask(kind, "get_messages", **given)
+            assert texts({"messages": said}) == list(session.head.said)
+        listed = self._ask(kind, "list_checkpoints", **given, limit=1000)
+        ids = [(self.ids[p], p.before and self.ids[p.before]) for p in session.points]
+        assert [(each.checkpoint_id, each.parent_id) for each in listed] == ids[::-1]
 
     def end_run(self, number: int) -> None:
         """Let a run that waits go on to its end."""
@@ -251,6 +262,7 @@ def told(session: Session) -> dict[str, Any]:
         "title": session.title,
         "is_active": session.active,
         "metadata": session.metadata,
+        "forked_from": session.forked_from,
         "status": session.status,
     }
 

@@ -294,9 +294,13 @@ class Contract:
         """Have the time of the current session's row lie in the future, which changes nothing."""
         session.used = next(self._clock)
 
-    def purge(self, *, active: bool) -> dict[str, int]:
-        """Delete those that are active, or not, and wait for nobody."""
-        old = [session for session in self.sessions if session.active == active]
+    def purge(self, *, active: bool, unused: bool | None) -> dict[str, int]:
+        """Delete those that are active, or not, unused, or not, and wait for nobody."""
+        old = [
+            session
+            for session in self.sessions
+            if session.active == active and unused in (None, not session.points)
+        ]
         gone = [session for session in old if not self._waits(session)]
         self._remove(gone)
         return {"purged": len(gone), "kept": len(old) - len(gone)}

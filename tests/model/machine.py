@@ -102,8 +102,11 @@ class Machine(Runs):
         at = {"checkpoint_id": self.ids[point]} if point else {}
         args = (session.user, session.thread)
 
-        def model() -> object:
-            return self.contract.fork(*args, point, title, self.agent(kind))
+        at_point = point or session.head
+
+        def model() -> None:
+            fork = self.contract.fork(*args, point, title, self.agent(kind))
+            fork.forked_from = (session.thread, self.ids[at_point]) if at_point else None
 
         self.manage(kind, model, "fork_session", *args, title=title, **at)
 
@@ -130,12 +133,13 @@ class Machine(Runs):
         _, did = self.manage(kind, model, "delete_user", name)
         assert (did["sessions"], did["checkpoints"]) == (len(gone), sum(gone))
 
-    @rule(kind=operators, active=st.booleans())
-    def purge(self, kind: str, active: bool) -> None:
-        """Purge active sessions, or others."""
+    @rule(kind=operators, active=st.booleans(), unused=st.none() | st.booleans())
+    def purge(self, kind: str, active: bool, unused: bool | None) -> None:
+        """Purge active sessions, or others; of these those in which nothing was said, or others."""
+        which = {"active": active, "unused": unused}
         self.alike(
-            lambda: self.contract.purge(active=active),
-            lambda: self.product.session(kind, "purge_sessions", active=active),
+            lambda: self.contract.purge(**which),
+            lambda: self.product.session(kind, "purge_sessions", **which),
         )
         for number in range(USERS):
             self.check(kind, self.user(number))

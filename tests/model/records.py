@@ -25,6 +25,7 @@ class Session:
         used: When it was last used.
         by_job: Whether a job used it since: nothing says where in a list it then stands.
         metadata: The application's.
+        forked_from: The thread and the checkpoint at which it was forked.
         points: Its thread's checkpoints, oldest first.
         saved: The last save of a run: the run, and when.
     """
@@ -39,6 +40,7 @@ class Session:
     used: int = 0
     by_job: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
+    forked_from: tuple[str | None, str] | None = None
     points: list[Point] = field(default_factory=list)
     saved: tuple[Run, int] | None = None
 

@@ -149,6 +149,9 @@ async def test_a_thread_that_another_process_went_on_with_becomes_two_sessions(
     theirs, ours = await conversations(place)
     assert theirs[-2] == "meanwhile"
     assert ours == said
+    sessions = await chat.sessions()
+    (forked_from,) = {session.forked_from for session in sessions} - {None}
+    assert forked_from[0] == thread_id
 
 
 REFUSAL = """

@@ -21,7 +21,7 @@ from langgraph_sessions import Session, SessionPage
 
 KEYS = [
     *("id", "user_id", "thread_id", "title", "created_at", "updated_at", "is_active"),
-    *("metadata", "agent", "status"),
+    *("metadata", "agent", "forked_from", "status"),
 ]
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 SESSION = Session(
@@ -34,9 +34,10 @@ SESSION = Session(
     is_active=True,
     metadata={"tags": ["travel"]},
     agent="guide",
+    forked_from=("s", "1"),
     status="idle",
 ).in_run({"language": "it"})
-BARE = dataclasses.replace(SESSION, id=8, metadata={}, agent=None, status=None)
+BARE = dataclasses.replace(SESSION, id=8, metadata={}, agent=None, forked_from=None, status=None)
 PAGE = SessionPage((SESSION, BARE), "more")
 
 
@@ -125,10 +126,13 @@ SESSIONS: dict[str, Callable[[], Any]] = {
 
 
 def values(given: dict[str, Any]) -> dict[str, Any]:
-    """Return *given* with its times parsed: some write `Z` for UTC, some `+00:00`."""
+    """Return *given* with its times parsed: some write `Z` for UTC, some `+00:00`.
+
+    In Python a fork's origin is a tuple, in JSON a list.
+    """
     times = {key: given[key] for key in ("created_at", "updated_at")}
     parsed = {key: datetime.fromisoformat(str(time)) for key, time in times.items()}
-    return {**given, **parsed}
+    return {**given, **parsed, "forked_from": given["forked_from"] and [*given["forked_from"]]}
 
 
 @pytest.mark.parametrize("way", SESSIONS)

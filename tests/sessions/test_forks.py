@@ -55,11 +55,35 @@ async def test_a_fork_keeps_the_sessions_metadata_and_may_be_named(chat: Chat) -
     assert await chat.session("get_session", "alice", source.thread_id) == source
 
 
+async def test_a_fork_says_where_it_was_forked(chat: Chat) -> None:
+    """The thread and the checkpoint, in lists, runs and JSON, too; a copy is no fork."""
+    for text in ("one", "two"):
+        await chat.say(text, user_id="alice", thread_id="t")
+    first, *_, last = await states(chat, chat.graph, await chat.current())
+    for at, given in ((last, {}), (first, {"checkpoint_id": checkpoint_id(first)})):
+        fork = await chat.session("fork_session", "alice", "t", **given)
+        assert fork.forked_from == ("t", checkpoint_id(at))
+        assert dict(fork)["forked_from"] == ["t", checkpoint_id(at)]
+        assert await chat.session("get_session", "alice", fork.thread_id) == fork
+        assert (await chat.sessions(limit=1))[0].forked_from == fork.forked_from
+        await chat.say("on", user_id="alice")
+        assert (await chat.current()).forked_from == fork.forked_from
+    (end, *_) = reversed(await states(chat, chat.graph, fork))
+    again = await chat.session("fork_session", "alice", fork.thread_id)
+    assert again.forked_from == (fork.thread_id, checkpoint_id(end))
+    await chat.call(chat.saver, "copy_thread", again.thread_id, "copy")
+    assert (await chat.session("get_session", "alice", "copy")).forked_from is None
+    await chat.session("delete_session", "alice", "t")
+    assert (await chat.session("get_session", "alice", fork.thread_id)).forked_from is not None
+    assert (await chat.session("create_user_session", "alice")).forked_from is None
+
+
 async def test_a_session_without_a_word_forks_to_another(chat: Chat) -> None:
     """A session without checkpoints forks, keeps its default title, and is titled later."""
     source = await chat.session("create_user_session", "alice")
     fork = await chat.session("fork_session", "alice", source.thread_id)
     assert fork.title == source.title == "New Chat"
+    assert fork.forked_from is None  # There was nothing to go on from.
     await chat.say("Plan a trip", user_id="alice")
     assert (await chat.current()).title == "Plan a trip"
     assert (await chat.session("get_session", "alice", source.thread_id)).title == "New Chat"

@@ -42,8 +42,10 @@ WRONG: list[Wrong] = [
     ("delete_user", ("",), {}, ValueError, "user_id"),
     ("delete_user", ("x" * 256,), {}, ValueError, "user_id"),
     # Retention.
-    ("purge_sessions", (), {}, ValueError, "idle_for, older_than or active"),
-    ("purge_sessions", (), {"interrupted": True}, ValueError, "idle_for, older_than or active"),
+    ("purge_sessions", (), {}, ValueError, "idle_for, older_than, active or unused"),
+    ("purge_sessions", (), {"interrupted": True}, ValueError, "active or unused"),
+    ("purge_sessions", (), {"unused": False}, ValueError, "or unused=True"),
+    ("purge_sessions", (), {"unused": 1}, TypeError, "unused"),
     ("purge_sessions", (), {"idle_for": -DAY}, ValueError, "idle_for"),
     ("purge_sessions", (), {"older_than": -DAY / 10**9}, ValueError, "older_than"),
     ("purge_sessions", (), {"idle_for": 30}, TypeError, "idle_for"),

@@ -54,6 +54,43 @@ async def five(chat: Chat, db: Connection) -> None:
     await chat.session("deactivate_session", "bob", thread_id="b")
 
 
+async def unused(chat: Chat, db: Connection) -> None:
+    """Make five sessions of which a and b were never used, and of c what was said is gone."""
+    for thread_id in "abc":
+        await chat.session("create_user_session", "alice", thread_id=thread_id)
+    for thread_id in "cde":
+        await chat.say("one", user_id="alice", thread_id=thread_id)
+    age(db, "b", idle=40, old=50)
+    age(db, "d", idle=40, old=50)
+    for table in HISTORY:
+        sql: Any = f"DELETE FROM {table} WHERE thread_id = 'c'"
+        db.execute(sql)
+
+
+UNUSED: list[tuple[dict[str, Any], str]] = [
+    ({"unused": True}, "ab"),
+    ({"unused": True, "older_than": DAY}, "b"),
+    ({"unused": True, "idle_for": 100 * DAY}, ""),
+    ({"unused": True, "active": False}, ""),
+    ({"unused": False, "idle_for": DAY}, "d"),
+    ({"unused": None, "idle_for": DAY}, "bd"),
+]
+
+
+@pytest.mark.parametrize(("conditions", "purged"), UNUSED, ids=repr)
+async def test_sessions_in_which_nothing_was_ever_said_go(
+    chat: Chat, db: Connection, conditions: dict[str, Any], purged: str
+) -> None:
+    """Those without a checkpoint, then and now, and no other; a dry run counts."""
+    await unused(chat, db)
+    counts = {"purged": len(purged), "kept": 0}
+    given = {**conditions, "batch_size": 2}
+    assert await chat.session("purge_sessions", **given, dry_run=True) == counts
+    assert await left(chat) == set("abcde")
+    assert await chat.session("purge_sessions", **given) == counts
+    assert await left(chat) == set("abcde") - set(purged)
+
+
 CONDITIONS: list[tuple[dict[str, Any], str]] = [
     ({"idle_for": 30 * DAY}, "ab"),
     ({"idle_for": 37 * DAY}, "a"),

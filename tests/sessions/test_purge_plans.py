@@ -28,6 +28,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 def state(ago: timedelta = 2 * DAY, **said: Any) -> Row:
     """Return how a thread stands: at rest, if not *said*, its last checkpoint so long *ago*."""
     at_rest: Row = {"status": "idle", "tasks": 0, "is_answered": False, "has_failed": False}
+    at_rest |= {"is_used": True}
     at_rest |= {"written": 0, "saved_at": (NOW - ago).isoformat(), "now": NOW}
     return {"thread_id": "t", **at_rest, **said}
 
@@ -148,6 +149,14 @@ def test_idle_is_what_saved_no_checkpoint_for_as_long() -> None:
         assert play(batch(dry_run=True, idle_for=None).plan(), *answers).result == (6, 1, 0)
 
 
+def test_unused_is_what_nothing_was_said_in_since_it_was_found() -> None:
+    """A session that was used meanwhile is not meant, and counts nowhere."""
+    for unused, is_used, purged in ((True, False, 1), (True, True, 0), (False, False, 0)):
+        answers = [FOUND[:1], LOCKED[:1], [state(is_used=is_used)]]
+        given: dict[str, Any] = {"dry_run": True, "unused": unused}
+        assert play(batch(**given).plan(), *answers).result == (6, purged, 0)
+
+
 @pytest.mark.parametrize("saved_at", [None, "", "infinity", "2026-99-99", "soon", "12:00"])
 def test_a_checkpoint_without_a_time_ends_no_purge(saved_at: str | None) -> None:
     """When the session was used counts alone, and no run is taken to be at work."""
@@ -176,7 +185,7 @@ def test_a_batch_of_nothing_is_the_last() -> None:
 
 def test_a_purge_goes_on_where_the_last_batch_ended() -> None:
     """Counts add up, and the last batch says that there are no more."""
-    purge = Purge(DAY, None, None, False, False, 3, None)
+    purge = Purge(DAY, None, None, None, False, False, 3, None)
     first = play(purge.batch(), (9, 1, 2))
     assert (first.asked, first.result) == ([batch(after=0)], True)
     second = play(purge.batch(), None)
@@ -185,12 +194,14 @@ def test_a_purge_goes_on_where_the_last_batch_ended() -> None:
 
 
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"idle_for": None}, ValueError, "needs idle_for, older_than or active"),
+    ({"idle_for": None}, ValueError, "needs idle_for, older_than, active or unused=True"),
     ({"idle_for": 5}, TypeError, "idle_for"),
     ({"older_than": "a week"}, TypeError, "older_than"),
     ({"idle_for": -DAY}, ValueError, "idle_for"),
     ({"older_than": timedelta(days=36501)}, ValueError, "older_than"),
     ({"active": 1}, TypeError, "active"),
+    ({"unused": 1}, TypeError, "unused"),
+    ({"idle_for": None, "unused": False}, ValueError, "or unused=True"),
     ({"interrupted": None}, TypeError, "interrupted"),
     ({"dry_run": "yes"}, TypeError, "dry_run"),
     ({"batch_size": 0}, ValueError, "batch_size"),
@@ -204,6 +215,6 @@ def test_a_wrong_argument_of_a_purge_is_named(
 ) -> None:
     """Before anything is asked."""
     options: dict[str, Any] = {"idle_for": DAY, "older_than": None, "active": None}
-    options |= {"interrupted": False, "dry_run": False, "batch_size": 3}
+    options |= {"unused": None, "interrupted": False, "dry_run": False, "batch_size": 3}
     with pytest.raises(error, match=named):
         Purge(**{**options, **given}, agent=None)

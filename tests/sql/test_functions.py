@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "9072d4c300628c9d452b51a5b3763afa1000d698a3f46c13a5d2f6605848cbfe"
+DIGEST = "43350632c07e0347ccf0c8086735621c269510a6f7924513134c5943fe59ee2c"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"

@@ -3,9 +3,9 @@ RETURNS jsonb LANGUAGE plpgsql AS $$
 -- Makes a new session on a copy of a thread, and returns its row, as jsonb (see user_sessions_put);
 -- of a thread without a session, a thread without one, and NULL.
 --
--- The copy is of the source's owner. A copy that names its user, a fork, becomes current. Any
--- other is as active as its source and stands right behind it: nobody asked for the user's next
--- words to go there.
+-- The copy is of the source's owner. A copy that names its user, a fork, becomes current, and
+-- knows from where it was forked. Any other is as active as its source and stands right behind it:
+-- nobody asked for the user's next words to go there.
 --
 -- The source is locked as saves lock it, so that nobody deletes it half way, and no run saves
 -- meanwhile: the copy ends where it was asked to. Not before it is known whose it is: somebody else
@@ -41,16 +41,19 @@ BEGIN
     OR EXISTS (SELECT FROM session_threads WHERE thread_id = p_target) THEN
         RAISE EXCEPTION 'thread id % is already in use', p_target USING ERRCODE = 'LGS02';
     END IF;
+    SELECT checkpoint_id INTO head FROM checkpoints
+    WHERE thread_id = p_source AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT 1;
     IF p_checkpoint_id IS NOT NULL THEN
-        SELECT checkpoint_id INTO head FROM checkpoints
-        WHERE thread_id = p_source AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT 1;
         IF NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = p_source
             AND checkpoint_ns = '' AND checkpoint_id = p_checkpoint_id)
         THEN
             RAISE EXCEPTION 'no checkpoint % in it', p_checkpoint_id USING ERRCODE = 'LGS03';
         END IF;
-        IF head = p_checkpoint_id THEN p_checkpoint_id := NULL; END IF;
     END IF;
+    -- Where nothing had been said, it is a fork of nothing.
+    s.forked_from := CASE WHEN p_user_id IS NOT NULL AND head IS NOT NULL
+        THEN ARRAY[p_source, coalesce(p_checkpoint_id, head)] END;
+    IF head = p_checkpoint_id THEN p_checkpoint_id := NULL; END IF;
     PERFORM user_sessions_copy(p_source, p_target, p_checkpoint_id);
     IF s.id IS NULL THEN RETURN NULL; END IF;
     -- What differs from the source; every other column, also one added later, is copied.
