@@ -24,5 +24,6 @@ by hand where there is none. A test without it that starts a process or connects
 LANGGRAPH_SESSIONS_TEST_URL names a server to be used in place of one that is started,
 LANGGRAPH_SESSIONS_TEST_PGBOUNCER sends connections through a PgBouncer, and
 LANGGRAPH_SESSIONS_TEST_ISOLATION=serializable makes all databases so strict by default.
+With LANGGRAPH_SESSIONS_TEST_PARTITIONS=4, LangGraph's tables have so many partitions.
 `.ci/run` runs all that a change must pass.
 """

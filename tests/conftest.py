@@ -3,7 +3,8 @@
 The server is the embedded one's binaries, or what LANGGRAPH_SESSIONS_TEST_URL names. Each
 test's database is cloned from a template that was migrated once. With
 LANGGRAPH_SESSIONS_TEST_PGBOUNCER, addresses lead through a PgBouncer: see `tests.pgbouncer`. With
-LANGGRAPH_SESSIONS_TEST_ISOLATION, they have that isolation level: see `tests.isolation`.
+LANGGRAPH_SESSIONS_TEST_ISOLATION, they have that isolation level: see `tests.isolation`. With
+LANGGRAPH_SESSIONS_TEST_PARTITIONS=8, LangGraph's tables have so many partitions.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from langgraph.checkpoint.postgres.base import MIGRATIONS
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import scalar_row
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver
 from langgraph_sessions.cli import main
 from langgraph_sessions.embedded.server import find_binaries
+from langgraph_sessions.sql import partitions
 from tests import guard, isolation, pgbouncer
 from tests.agents import Agents
 from tests.operating import Done, Operate
@@ -35,6 +38,7 @@ from tests.support import Chat, psycopg_pool_options
 
 TEMPLATE = "langgraph_sessions_template"
 URL_VARIABLE = "LANGGRAPH_SESSIONS_TEST_URL"
+PARTITIONS_VARIABLE = "LANGGRAPH_SESSIONS_TEST_PARTITIONS"
 
 # The fixtures that start a server or a process. A test that uses one, be it by way of another
 # fixture, is marked `server`; one that starts something without them says `pytest.mark.server`.
@@ -148,6 +152,9 @@ def template(server: str) -> Iterator[str]:
         admin.execute(f"CREATE DATABASE {name}")
         with SessionSaver(make_conninfo(server, dbname=name)) as saver:
             saver.setup()
+        if count := os.environ.get(PARTITIONS_VARIABLE):
+            with psycopg.connect(make_conninfo(server, dbname=name), autocommit=True) as made:
+                made.execute(partitions.script(MIGRATIONS, int(count)).encode())
         yield name
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

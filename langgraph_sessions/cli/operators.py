@@ -312,7 +312,13 @@ def export(manager: AgentSessionManager, user: str, output: Path | None) -> int:
 
 @sessions.command("ddl")
 @click.option("--functions", is_flag=True, help="Only the functions, which replaces them.")
-def ddl_command(database: str | None, functions: bool) -> None:
+@click.option(
+    "--partitions",
+    metavar="N",
+    type=click.IntRange(2, 1024),
+    help="Only LangGraph's tables, hash-partitioned by thread; those that are there are converted.",
+)
+def ddl_command(database: str | None, functions: bool, partitions: int | None) -> None:
     """Print the schema as SQL.
 
     It is for a database without user_sessions, and is printed without any.
@@ -320,8 +326,14 @@ def ddl_command(database: str | None, functions: bool) -> None:
     from langgraph.checkpoint.postgres.base import MIGRATIONS
 
     from langgraph_sessions.sql import ddl
+    from langgraph_sessions.sql.partitions import script
 
-    click.echo(ddl.functions_script() if functions else ddl.ddl(MIGRATIONS), nl=False)
+    if functions and partitions:
+        raise click.UsageError("give --functions or --partitions, not both")
+    if partitions:
+        click.echo(script(MIGRATIONS, partitions), nl=False)
+    else:
+        click.echo(ddl.functions_script() if functions else ddl.ddl(MIGRATIONS), nl=False)
 
 
 # --- The doctor ----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Final
 from psycopg.rows import DictRow
 
 from langgraph_sessions.doctor.findings import COMMAND, Finding
+from langgraph_sessions.doctor.partitions import PARTITIONED
 from langgraph_sessions.plans import Fetch, Plan
 from langgraph_sessions.sql import ddl
 from langgraph_sessions.sql.place import here
@@ -28,16 +29,12 @@ SELECT tables.name AS table, c.oid::regclass::text AS quoted, c.relname AS name,
     i.indisvalid AND i.indisready AS valid, pg_get_indexdef(i.indexrelid) AS definition
 FROM tables JOIN pg_index AS i ON i.indrelid = tables.oid
 JOIN pg_class AS c ON c.oid = i.indexrelid ORDER BY c.relname"""
-_PARTITIONED: Final = f"""
-SELECT name AS table, pg_get_partkeydef({here("name")}) AS key
-FROM unnest(%(tables)s::text[]) AS name
-JOIN pg_class AS c ON c.oid = {here("name")} AND relkind = 'p'"""
 
 
 def find(langgraph: Sequence[str], tables: Sequence[str]) -> Plan[list[Finding]]:
     """Compare the indexes of *tables*, those of both packages, with what is wanted."""
     rows = yield Fetch(_INDEXES, {"tables": list(tables)})
-    parted = yield Fetch(_PARTITIONED, {"tables": list(tables)})
+    parted = yield Fetch(PARTITIONED, {"tables": list(tables)})
     expected = _buildable(ddl.indexes(langgraph), [row["table"] for row in parted])
     whole = [row for row in rows if row["is_whole"]]
     keyed = {row["table"] for row in whole if row["primary"]}
@@ -61,19 +58,6 @@ def _buildable(indexes: dict[str, str], partitioned: Sequence[str]) -> dict[str,
         else sql
         for name, sql in indexes.items()
     }
-
-
-def find_partitioned(tables: Sequence[str]) -> Plan[list[Finding]]:
-    """Say which of *tables* are partitioned: no fault, but good to know."""
-    rows = yield Fetch(_PARTITIONED, {"tables": list(tables)})
-    by_key: dict[str, list[str]] = {}
-    for row in rows:
-        by_key.setdefault(row["key"], []).append(row["table"])
-    mend = "nothing; their indexes are those of the whole table, and cannot be built CONCURRENTLY"
-    return [
-        Finding("partitioned", f"tables are partitioned by {key}", mend, len(which), which, False)
-        for key, which in by_key.items()
-    ]
 
 
 def _bare(definition: str) -> str:

@@ -22,6 +22,7 @@ from langgraph_sessions.doctor import (
     functions,
     indexes,
     leftovers,
+    partitions,
     places,
     rights,
     versions,
@@ -106,7 +107,7 @@ def _inside(langgraph: Sequence[str]) -> Plan[list[Finding]]:
         return known.found + found
     found = known.found + (yield from rights.find_creators())
     found += yield from places.find_elsewhere()
-    found += yield from indexes.find_partitioned(tables)
+    found += yield from partitions.find(tables)
     if not known.tables_are_newer:
         found += yield from indexes.find(langgraph, tables)
     changed = yield from functions.find(newer=known.functions_are_newer)

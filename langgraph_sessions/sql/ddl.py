@@ -27,7 +27,7 @@ def ddl(langgraph: Sequence[str]) -> str:
     Args:
         langgraph: LangGraph's own list of migrations.
     """
-    body = "\n\n".join([*_langgraph(langgraph), *_sessions()])
+    body = "\n\n".join([*langgraph_script(langgraph), *_sessions()])
     return f"{_HEADER}BEGIN;\n\n{body}\n\nCOMMIT;\n"
 
 
@@ -62,7 +62,8 @@ def indexes(langgraph: Sequence[str]) -> dict[str, str]:
     return wanted
 
 
-def _langgraph(migrations: Sequence[str]) -> Iterator[str]:
+def langgraph_script(migrations: Sequence[str]) -> Iterator[str]:
+    """Give the statements that make LangGraph's tables, or bring them up to date."""
     for version, migration in enumerate(migrations):
         yield f"-- LangGraph, version {version}"
         # As in `schema.migrate`: no transaction allows CONCURRENTLY.

@@ -11,6 +11,7 @@ from langgraph.checkpoint.postgres.base import MIGRATIONS as LANGGRAPH
 from langgraph_sessions import SessionSaver
 from langgraph_sessions.doctor import columns, visit
 from langgraph_sessions.doctor.findings import Finding
+from langgraph_sessions.sql import partitions
 from langgraph_sessions.sql.columns import TABLES
 from tests.catalogue import catalogue
 from tests.support import config, graph_builder, texts
@@ -255,32 +256,11 @@ def test_who_else_may_create_in_the_schema_is_noted(url: str, db: Db) -> None:
 
 # --- Indexes and partitions ----------------------------------------------------------------------
 
-LANGGRAPHS = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
-
 
 @pytest.fixture
 def parts(db: Db) -> Db:
     """A database in which LangGraph's tables are hash-partitioned by thread."""
-    for table in LANGGRAPHS:
-        (key,) = db.execute(
-            "SELECT pg_get_constraintdef(oid) AS key FROM pg_constraint "
-            "WHERE conrelid = %s::regclass AND contype = 'p'",
-            (table,),
-        )
-        execute(
-            db,
-            f"ALTER TABLE {table} RENAME TO old_{table}",
-            f"CREATE TABLE {table} (LIKE old_{table} INCLUDING DEFAULTS)"
-            " PARTITION BY HASH (thread_id)",
-            f"ALTER TABLE {table} ADD {key['key']}",
-            *(
-                f"CREATE TABLE {table}_{n} PARTITION OF {table}"
-                f" FOR VALUES WITH (MODULUS 3, REMAINDER {n})"
-                for n in range(3)
-            ),
-            f"DROP TABLE old_{table}",
-            f"CREATE INDEX {table}_thread_id_idx ON {table} (thread_id)",
-        )
+    db.execute(partitions.script(LANGGRAPH, 3).encode())
     return db
 
 
@@ -295,7 +275,20 @@ def test_partitions_are_no_fault(saver: SessionSaver, url: str, parts: Db) -> No
     (note,) = diagnose(url)
     assert (note.check, note.is_problem) == ("partitioned", False)
     assert note.what == "tables are partitioned by HASH (thread_id)"
-    assert sorted(note.which) == sorted(LANGGRAPHS)
+    assert sorted(note.which) == sorted(partitions.TABLES)
+
+
+def test_a_partition_that_is_missing_is_found(url: str, parts: Db) -> None:
+    """Threads whose hash has no partition cannot be saved: a problem that names the table."""
+    execute(parts, "DROP TABLE checkpoint_blobs_p1")
+    finding, note = diagnose(url)
+    assert (finding.check, finding.which) == ("partition-missing", ["checkpoint_blobs"])
+    assert (note.check, note.is_problem) == ("partitioned", False)
+    execute(
+        parts,
+        "CREATE TABLE again PARTITION OF checkpoint_blobs FOR VALUES WITH (MODULUS 3, REMAINDER 1)",
+    )
+    assert [note.check for note in diagnose(url)] == ["partitioned"]
 
 
 @pytest.mark.parametrize(
@@ -317,10 +310,10 @@ def test_partitions_are_no_fault(saver: SessionSaver, url: str, parts: Db) -> No
         ),
         (
             "index-invalid",
-            "checkpoints_1_thread_id_idx",
+            "checkpoints_p1_thread_id_idx",
             [
                 "UPDATE pg_index SET indisvalid = FALSE"
-                " WHERE indexrelid = 'checkpoints_1_thread_id_idx'::regclass"
+                " WHERE indexrelid = 'checkpoints_p1_thread_id_idx'::regclass"
             ],
         ),
         (
