@@ -7,12 +7,13 @@ import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 from uuid import UUID
 
-from langgraph.checkpoint.serde.base import SerializerProtocol
-
 from langgraph_sessions.errors import quoted
+
+if TYPE_CHECKING:  # For commands that only tell.
+    from langgraph.checkpoint.serde.base import SerializerProtocol
 
 ID_LENGTH: Final = 255
 ADDRESS_LENGTH: Final = 4096  # Of threads of nobody's, and of namespaces: LangGraph's to choose.
@@ -221,7 +222,7 @@ def serde(value: object) -> SerializerProtocol | None:
     for names in (("dumps_typed", "loads_typed"), ("dumps", "loads")):
         is_one = all(callable(getattr(value, name, None)) for name in names)
         if value is None or (is_one and not isinstance(value, type)):
-            return cast(SerializerProtocol | None, value)
+            return cast("SerializerProtocol | None", value)
     raise TypeError(
         "serde must be a serializer with dumps_typed and loads_typed, or None, "
         f"not {'a class' if isinstance(value, type) else shown(value)}"

@@ -135,14 +135,16 @@ runpy.run_module("langgraph_sessions", run_name="__main__", alter_sys=True)
 """
 
 
-def in_a_terminal(*arguments: str, cwd: Path, prompt: str, keys: Sequence[bytes]) -> str:
+def in_a_terminal(
+    *arguments: str, cwd: Path, prompt: str = "\0", keys: Sequence[bytes] = (), **variables: str
+) -> str:
     """Run a command in a terminal, press the next of *keys* at each *prompt*; return the screen."""
     ours, its = pty.openpty()
     with minding_ctrl_c():
         process = subprocess.Popen(
             [sys.executable, "-c", IN_A_TERMINAL, *arguments],
             cwd=cwd,
-            env=environment(TERM="dumb"),
+            env=environment(**{"TERM": "dumb", **variables}),
             stdin=its,
             stdout=its,
             stderr=its,

@@ -21,7 +21,7 @@ GRAPHS = {
     "langsmith",
 }
 COMMANDS = {"click", "rich"}
-SAVERS = {"langchain_core", "langgraph.checkpoint.base", "psycopg", "pydantic"}
+SAVERS = {"langchain_core", "langgraph", "psycopg", "pydantic"}
 COMMAND = """
 import sys
 from langgraph_sessions.__main__ import main
@@ -55,10 +55,13 @@ def test_all_exports_import_little_beyond_the_savers_they_extend() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    ['"--version"', '"--help"', '"sessions", "--help"', '"sessions", "purge", "--help"'],
+    [
+        *('"--version"', '"--help"', '"sessions", "--help"', '"sessions", "purge", "--help"'),
+        *('"guide"', '"guide", "runs"'),
+    ],
 )
 def test_a_command_that_only_tells_imports_no_saver(arguments: str) -> None:
-    """`--version` and each `--help` answer without LangGraph, psycopg and pydantic."""
+    """`--version`, each `--help` and `guide` answer without LangGraph, psycopg and pydantic."""
     found = imported(COMMAND.format(arguments=arguments))
     assert "langgraph_sessions.cli.main" in found
     assert not found & (SAVERS | GRAPHS)

@@ -21,9 +21,9 @@ BROWSER = """
 from fastapi.testclient import TestClient
 
 with TestClient(app) as browser:
-    browser.post("/chat", params={"text": "By train", "user_id": "alice"}).raise_for_status()
-    listed = browser.get("/sessions", params={"user_id": "alice"}).json()["sessions"]
-assert [session["title"] for session in listed] == ["Rome in May", "CV"]
+    said = browser.post("/chat", params={"text": "By train", "user_id": "alice"}).json()
+assert said == {"thread_id": rome.thread_id, "answer": "Gladly!"}
+assert [session.title for session in manager.list_sessions("alice")] == ["Rome in May", "CV"]
 """
 EXPORT = [sys.executable, "-m", "langgraph_sessions", "sessions", "export"]
 

@@ -11,7 +11,8 @@ import click
 
 FOLDER: Final = Path(__file__).parents[1] / "guide"
 PAGES: Final = {page.stem: page for page in sorted(FOLDER.glob("*.md"))}
-AS_GIT: Final = "FRX"  # For less: a page that fits ends by itself, colours, and it stays on screen.
+LESS: Final = "FRX"  # As git has it: what fits ends by itself, in colours, and stays on the screen.
+WIDEST: Final = 100  # Columns; longer lines are hard to read.
 
 
 @click.command("guide")
@@ -21,7 +22,7 @@ def guide_command(page: str | None) -> None:
     if page is None:
         click.echo(_contents())
     elif sys.stdout.isatty():
-        os.environ.setdefault("LESS", AS_GIT)
+        os.environ.setdefault("LESS", LESS)
         click.echo_via_pager(_rendered(PAGES[page].read_text(encoding="utf-8")))
     else:
         click.echo(PAGES[page].read_text(encoding="utf-8"), nl=False)
@@ -41,11 +42,13 @@ def _about(page: Path) -> str:
 
 
 def _rendered(text: str) -> str:
-    """Return Markdown as it looks in a terminal of this one's width."""
+    """Return Markdown as it looks in this terminal, on whatever ground."""
     from rich.console import Console
     from rich.markdown import Markdown
+    from rich.theme import Theme
 
-    console = Console()
+    console = Console(theme=Theme({"markdown.code": "cyan"}))
     with console.capture() as shown:
-        console.print(Markdown(text, code_theme="ansi_light", hyperlinks=False))
+        page = Markdown(text, code_theme="ansi_light", hyperlinks=False)
+        console.print(page, width=min(console.width, WIDEST))
     return shown.get()

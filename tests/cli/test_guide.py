@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from langgraph_sessions.cli.guide import guide_command
 from tests.documents import GUIDE
-from tests.terminal import run
+from tests.terminal import in_a_terminal, run
 
 
 @pytest.mark.server
@@ -25,6 +25,16 @@ def test_without_a_page_it_says_which_there_are(tmp_path: Path) -> None:
 def test_a_page_is_as_it_is_where_no_terminal_is(page: str) -> None:
     """For grep, and for a file."""
     assert CliRunner().invoke(guide_command, [page]).output == GUIDE[page].read_text()
+
+
+@pytest.mark.server
+def test_in_a_terminal_it_is_rendered_and_paged(tmp_path: Path) -> None:
+    """Without the marks of Markdown, by way of the user's own pager."""
+    paged = {"TERM": "xterm", "PAGER": "tr a-z A-Z", "NO_COLOR": "1"}
+    screen = in_a_terminal("guide", "titles", cwd=tmp_path, **paged)
+    assert "BY A MODEL" in screen
+    assert "#" not in screen.replace("# ROMAN SPRING", "")
+    assert "```" not in screen
 
 
 @pytest.mark.server
