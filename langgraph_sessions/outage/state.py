@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from typing import Final
 
 from langgraph_sessions.database.failures import is_broken
 from langgraph_sessions.errors import described
+from langgraph_sessions.log import logger
 from langgraph_sessions.outage.memory import Memory
-from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
-
-logger = logging.getLogger("langgraph_sessions")
+from langgraph_sessions.runs.saving import Save, SaveCheckpoint
 
 OUTAGE_LIMIT: Final = 64 * 2**20
 
@@ -68,26 +66,35 @@ class Outage:
         """Drop the journal's first entry: the database refused it."""
         entry = self.memory.journal.first()
         assert entry is not None
-        what = _described(entry.item)
-        logger.error("%s cannot be written, and is lost: %s", what, described(error))
+        logger.error(
+            "what was held in memory cannot be written, and is lost: %s",
+            described(error),
+            extra=_named(entry.item),
+        )
         self.memory.journal.drop_first()
 
     def end(self) -> None:
         """Go on with the database."""
-        logger.info("the database is back: %s changes held in memory are written", self.written)
+        logger.info(
+            "the database is back: what was held in memory is written",
+            extra={"changes": self.written},
+        )
         self.state, self.error = HERE, None
         self.memory = Memory(self.limit)
 
     def lose(self) -> None:
         """Say what is lost when the program ends."""
         if lost := len(self.memory.journal):
-            logger.error("closed while the database is away: %s changes in memory are lost", lost)
+            logger.error(
+                "closed while the database is away: what is held in memory is lost",
+                extra={"changes": lost},
+            )
         self.state, self.memory = HERE, Memory(self.limit)
 
 
-def _described(item: object) -> str:
+def _named(item: object) -> dict[str, object]:
     """Say what was held, without anything that somebody wrote."""
-    if isinstance(item, SaveCheckpoint | SaveWrites):
-        what = "a checkpoint" if isinstance(item, SaveCheckpoint) else "the writes of a task"
-        return f"{what} of session {item.run.thread_id!r}, held in memory,"
-    return f"a change of session {getattr(item, 'thread_id', None)!r}"
+    if isinstance(item, Save):
+        what = "checkpoint" if isinstance(item, SaveCheckpoint) else "writes"
+        return {"thread_id": item.run.thread_id, "lost": what}
+    return {"thread_id": getattr(item, "thread_id", None), "lost": "change"}

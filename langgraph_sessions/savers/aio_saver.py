@@ -214,4 +214,4 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
 
     def _start_titler(self, titler: Titler, thread_id: str) -> None:
         if self.durable:
-            self._background.start(self.sessions.call_titler(titler, thread_id))
+            self._background.start(self.sessions.call_titler(titler, thread_id), thread_id)

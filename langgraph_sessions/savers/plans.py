@@ -63,7 +63,7 @@ class SaverPlans:
         checks.optional_function("titler", titler)
         self._manager = manager
         self._under_way = UnderWay()
-        self._home = secrets.token_hex(8)
+        self._home = manager._home = secrets.token_hex(8)
         self._thread_id_factory = thread_id_factory
         self._titler = titler
         self._rejects = (

@@ -322,4 +322,4 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
 
     def _start_titler(self, titler: Titler, thread_id: str) -> None:
         if self.durable:
-            self._background.start(partial(self.sessions.call_titler, titler, thread_id))
+            self._background.start(partial(self.sessions.call_titler, titler, thread_id), thread_id)

@@ -125,23 +125,17 @@ class AsyncAgentSessionManager(AsyncManagerReading, AsyncManagerUpkeep):
         self, user_id: UserId, updates: Mapping[str, Any], *, thread_id: ThreadId | None = None
     ) -> Session:
         """Async version of `AgentSessionManager.update_session`."""
-        return await self._database.run(
-            self.cache.writing(operations.update(user_id, updates, thread_id, self.agent))
-        )
+        return await self._database.run(self._update(user_id, updates, thread_id))
 
     async def switch_session(self, user_id: UserId, thread_id: ThreadId) -> Session:
         """Async version of `AgentSessionManager.switch_session`."""
-        return await self._database.run(
-            self.cache.writing(operations.switch(user_id, thread_id, self.agent))
-        )
+        return await self._database.run(self._switch(user_id, thread_id))
 
     async def deactivate_session(
         self, user_id: UserId, *, thread_id: ThreadId | None = None
     ) -> int:
         """Async version of `AgentSessionManager.deactivate_session`."""
-        user = checks.user_id(user_id)
-        plan = operations.deactivate(user, thread_id, self.agent)
-        return await self._database.run(self.cache.forgetting(plan, user))
+        return await self._database.run(self._deactivate(user_id, thread_id))
 
     async def has_session(self, user_id: UserId) -> bool:
         """Async version of `AgentSessionManager.has_session`."""

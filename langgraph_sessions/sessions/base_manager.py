@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,10 +12,11 @@ from langgraph.checkpoint.serde.base import SerializerProtocol, maybe_add_typed_
 from langgraph_sessions import checks
 from langgraph_sessions.database.running import Running
 from langgraph_sessions.errors import SessionNotFoundError, described
+from langgraph_sessions.log import logger
 from langgraph_sessions.models import DEFAULT_TITLE, Session
-from langgraph_sessions.plans import Call, Plan
+from langgraph_sessions.plans import Call, Plan, T
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory
-from langgraph_sessions.sessions import operations, reading, upkeep
+from langgraph_sessions.sessions import operations, reading, upkeep, within
 from langgraph_sessions.sessions.cache import SessionCache
 from langgraph_sessions.sessions.exclusive import Turn
 from langgraph_sessions.sessions.export import Export
@@ -25,8 +25,6 @@ from langgraph_sessions.sessions.strict import StrictSerializer
 from langgraph_sessions.sql.sessions import ReleaseTitle
 from langgraph_sessions.titles.by_model import Titler
 from langgraph_sessions.titles.clear import may_title
-
-logger = logging.getLogger("langgraph_sessions")
 
 Progress = Callable[[Mapping[str, int]], object]
 
@@ -44,6 +42,7 @@ class BaseManager:
     """
 
     _database: Running[Any, Any]
+    _home: str | None = None  # The saver whose manager it is, if it was not built alone.
 
     def __init__(
         self,
@@ -95,6 +94,27 @@ class BaseManager:
         factory, default_title = self.thread_id_factory, self.default_title
         plan = operations.get_or_create(user_id, title, factory, self.agent, default_title)
         return self.cache.writing(plan)
+
+    def _update(self, user_id: object, updates: object, thread_id: object) -> Plan[Session]:
+        """Change a session."""
+        plan = operations.update(user_id, updates, thread_id, self.agent)
+        return self.cache.writing(self._made(plan, user_id, thread_id))
+
+    def _switch(self, user_id: object, thread_id: object) -> Plan[Session]:
+        """Make a session current."""
+        plan = operations.switch(user_id, thread_id, self.agent)
+        return self.cache.writing(self._made(plan, user_id, thread_id))
+
+    def _deactivate(self, user_id: object, thread_id: object) -> Plan[int]:
+        """Deactivate a session, or all of the user's."""
+        plan = operations.deactivate(user_id, thread_id, self.agent)
+        made = self._made(plan, user_id, thread_id)
+        return self.cache.forgetting(made, checks.user_id(user_id))
+
+    def _made(self, plan: Plan[T], user_id: object, thread_id: object) -> Plan[T]:
+        """Do *plan*, in a node whose run is yet to make the session after making that."""
+        thread = None if thread_id is None else checks.thread_id(thread_id)
+        return within.made(plan, checks.user_id(user_id), thread, self._home)
 
     def _turn(self, user_id: object, thread_id: object, timeout: object) -> Turn:
         """Return a wait for a session's lock."""
@@ -154,7 +174,9 @@ class BaseManager:
             yield from self._adopt(owner, thread_id, None)
         except (SessionNotFoundError, psycopg.DataError) as error:
             # Deleted since, or another's session; or an id too long for a session.
-            logger.warning("thread %r was not adopted: %s", thread_id, described(error))
+            logger.warning(
+                "a thread was not adopted: %s", described(error), extra={"thread_id": thread_id}
+            )
             walk.counts["skipped"] += 1
         else:
             walk.counts["adopted"] += 1

@@ -167,6 +167,8 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
     ) -> Session:
         """Change a session and return it as it is then.
 
+        A node or tool may change its run's own session before anything of the run is saved.
+
         Args:
             user_id: Whose it is.
             updates: `title`, `is_active`, and `metadata`, which is merged, key by key, into
@@ -177,9 +179,7 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
             ValueError: *updates* has another key.
             SessionNotFoundError: The user has no such session.
         """
-        return self._database.run(
-            self.cache.writing(operations.update(user_id, updates, thread_id, self.agent))
-        )
+        return self._database.run(self._update(user_id, updates, thread_id))
 
     def switch_session(self, user_id: UserId, thread_id: ThreadId) -> Session:
         """Make a session current, and active, and return it.
@@ -187,15 +187,11 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
         Raises:
             SessionNotFoundError: The user has no such session.
         """
-        return self._database.run(
-            self.cache.writing(operations.switch(user_id, thread_id, self.agent))
-        )
+        return self._database.run(self._switch(user_id, thread_id))
 
     def deactivate_session(self, user_id: UserId, *, thread_id: ThreadId | None = None) -> int:
         """Deactivate a session, or all of the user's; return how many were active."""
-        user = checks.user_id(user_id)
-        plan = operations.deactivate(user, thread_id, self.agent)
-        return self._database.run(self.cache.forgetting(plan, user))
+        return self._database.run(self._deactivate(user_id, thread_id))
 
     def has_session(self, user_id: UserId) -> bool:
         """Say whether the user has an active session."""

@@ -5,7 +5,6 @@ It goes through the parent's own saver, so that whatever LangGraph can load is r
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_sessions.errors import SessionError, described, quoted
+from langgraph_sessions.log import logger
 from langgraph_sessions.plans import Plan, T
 from langgraph_sessions.runs.loading import LoadCheckpoint, LoadHistory
 from langgraph_sessions.sessions.plain import Plain
@@ -23,8 +23,6 @@ from langgraph_sessions.sessions.strict import Guarded, Unreadable
 from langgraph_sessions.sql.upkeep import FirstInputs
 from langgraph_sessions.titles import from_words
 from langgraph_sessions.titles.messages import MESSAGES, said
-
-logger = logging.getLogger("langgraph_sessions")
 
 
 def messages(
@@ -145,7 +143,11 @@ def title(thread_id: str, serde: SerializerProtocol) -> Plan[str | None]:
         raise
     except Exception as error:
         # An encrypted or damaged thread, or one of another serializer, is adopted all the same.
-        logger.warning("thread %r gets no title: %s", thread_id, described(error))
+        logger.warning(
+            "a thread cannot be read, and gets no title: %s",
+            described(error),
+            extra={"thread_id": thread_id},
+        )
         return None
 
 

@@ -6,18 +6,16 @@ transaction. Workers of the version before go on beside it, unless a migration i
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Final
 
 from psycopg.rows import DictRow
 
 from langgraph_sessions.errors import SessionError
+from langgraph_sessions.log import logger
 from langgraph_sessions.plans import Execute, Fetch, Plan
 from langgraph_sessions.sql import functions, migrations, place, strangers
 from langgraph_sessions.sql.migrations import Migration
-
-logger = logging.getLogger("langgraph_sessions")
 
 # Those from which the versions are read.
 _TABLES: Final = ("checkpoint_migrations", *place.VERSION_TABLES)
@@ -68,15 +66,19 @@ def current(langgraph: Sequence[str]) -> Plan[str | None]:
 
 def _see_newer(sessions: DictRow) -> None:
     version, known = sessions["version"], len(migrations.MIGRATIONS)
-    newer = (
-        f"the database has user_sessions version {version}, made by a newer langgraph-sessions; "
-        f"this one knows {known}"
-    )
     if sessions["breaking"] > known:
-        raise SessionError(f"{newer}, and cannot go on with it: upgrade the package")
+        raise SessionError(
+            f"the database has user_sessions version {version}, made by a newer "
+            f"langgraph-sessions; this one knows {known}, and cannot go on with it: upgrade the "
+            "package"
+        )
     mark = object()
     if version > known and _told.setdefault(version, mark) is mark:
-        logger.warning("%s, and goes on: upgrade the package", newer)
+        logger.warning(
+            "a newer langgraph-sessions made the database's tables; this one goes on with them: "
+            "upgrade the package",
+            extra={"version": version, "known": known},
+        )
 
 
 def migrate(langgraph: Sequence[str]) -> Plan[str]:

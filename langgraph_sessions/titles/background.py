@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -12,12 +11,10 @@ from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
 from langgraph_sessions.errors import described
-
-logger = logging.getLogger("langgraph_sessions")
+from langgraph_sessions.log import logger
 
 T = TypeVar("T")
 
-FAILED: Final = "a titler failed (%s); the session keeps its title"
 CLOSE_SECONDS: Final = 5.0  # How long close() waits for titles under way.
 
 
@@ -42,6 +39,14 @@ def in_daemon(function: Callable[[], T]) -> Future[T]:
     return future
 
 
+def _failed(thread_id: str, error: Exception) -> None:
+    logger.warning(
+        "a titler failed, and the session keeps its title: %s",
+        described(error),
+        extra={"thread_id": thread_id},
+    )
+
+
 def _thread(work: Callable[[], None]) -> threading.Thread:
     return threading.Thread(target=work, name="langgraph-sessions-titler", daemon=True)
 
@@ -53,14 +58,14 @@ class Background:
         """Start with none."""
         self._threads: set[threading.Thread] = set()
 
-    def start(self, job: Callable[[], object]) -> None:
-        """Do *job* in the background; its errors are logged."""
+    def start(self, job: Callable[[], object], thread_id: str) -> None:
+        """Do *job*, a title's of *thread_id*, in the background; its errors are logged."""
 
         def work() -> None:
             try:
                 job()
             except Exception as error:
-                logger.warning(FAILED, described(error))
+                _failed(thread_id, error)
             finally:
                 self._threads.discard(thread)
 
@@ -82,14 +87,14 @@ class AsyncBackground:
         """Start with none."""
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, job: Coroutine[Any, Any, object]) -> None:
+    def start(self, job: Coroutine[Any, Any, object], thread_id: str) -> None:
         """Async version of `Background.start`."""
 
         async def work() -> None:
             try:
                 await job
             except Exception as error:
-                logger.warning(FAILED, described(error))
+                _failed(thread_id, error)
 
         task = asyncio.create_task(work())
         self._tasks.add(task)

@@ -23,7 +23,7 @@ async def test_a_saver_closed_in_an_outage_says_what_is_lost(
         await chat.say("lost", user_id="alice")
         caplog.clear()
     (said,) = warnings_in(caplog)
-    assert "are lost" in said
+    assert "is lost" in said
 
 
 async def test_a_saver_closed_when_the_server_is_back_writes_what_it_held(
@@ -87,7 +87,7 @@ def test_a_program_that_closes_nothing_writes_or_says_what_is_lost(
         server.start()
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
-    assert ("are lost" in errors) == (end == "away")
+    assert ("is lost" in errors) == (end == "away")
     if end == "back":
         assert len(errors.splitlines()) == 2, errors  # The warning that it is away.
         assert saved_conversations(place, "alice") == [["held", "1 so far"]]

@@ -1,0 +1,96 @@
+"""What a node does to its own session before the run has saved it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage
+
+from langgraph_sessions import AgentSessionManager, AsyncAgentSessionManager, SessionNotFoundError
+from tests.support import Chat, config, graph_builder
+
+# Until it ends, such a run has saved nothing.
+LATE = {"durability": "exit"}
+
+
+def doing(chat: Chat, method: str, *args: Any, of: Any = None, **kwargs: Any) -> Any:
+    """Return a graph whose node calls *method* of the saver's manager, or of another one."""
+    bound = getattr(of or chat.saver.sessions, method)
+
+    def node(state: Any) -> dict[str, Any]:
+        return {"messages": [AIMessage(str(bound(*args, **kwargs)))]}
+
+    async def anode(state: Any) -> dict[str, Any]:
+        return {"messages": [AIMessage(str(await bound(*args, **kwargs)))]}
+
+    return chat.compile(graph_builder(anode if chat.is_async else node))
+
+
+async def run(chat: Chat, graph: Any, **where: Any) -> None:
+    """Run *graph* for alice."""
+    given = {"messages": ["Hello"]}
+    await chat.call(graph, "invoke", given, config(user_id="alice", **where), **LATE)
+
+
+@pytest.mark.parametrize("named", [{}, {"thread_id": "t"}], ids=["current", "named"])
+async def test_a_node_updates_the_session_that_its_run_makes(chat: Chat, named: Any) -> None:
+    """Not the one that was current before, and what it says is not undone at the run's end."""
+    await chat.say("before", user_id="alice", thread_id="before")
+    updates = {"title": "Ours", "metadata": {"seen": 1}}
+    graph = doing(chat, "update_session", "alice", updates, **named)
+    await run(chat, graph, title="The config's", thread_id="t")
+    found = {session.thread_id: session for session in await chat.sessions()}
+    assert {thread_id: session.title for thread_id, session in found.items()} == {
+        "before": "before",
+        "t": "Ours",
+    }
+    assert found["t"].metadata == {"seen": 1}
+    assert (await chat.current()).thread_id == "t"
+    assert await chat.history(found["t"]) != []
+
+
+async def test_what_a_config_says_stands_where_the_node_says_nothing(chat: Chat) -> None:
+    """A node that changes the metadata leaves the title that the run gives."""
+    graph = doing(chat, "update_session", "alice", {"metadata": {"seen": 1}})
+    await run(chat, graph, title="The config's")
+    (session,) = await chat.sessions()
+    assert (session.title, session.metadata) == ("The config's", {"seen": 1})
+
+
+async def test_a_node_ends_the_conversation_that_its_run_begins(chat: Chat) -> None:
+    """It is deactivated, and stays so when the run ends."""
+    await run(chat, doing(chat, "deactivate_session", "alice", thread_id="t"), thread_id="t")
+    (session,) = await chat.sessions()
+    assert not session.is_active
+    assert await chat.history(session) == ["Hello", "1"]
+
+
+async def test_a_node_of_a_job_makes_its_session_current(chat: Chat) -> None:
+    """A job's session is not current, unless the node switches to it."""
+    graph = doing(chat, "switch_session", "alice", "t")
+    await run(chat, graph, thread_id="t", make_current=False)
+    assert (await chat.current()).thread_id == "t"
+
+
+@pytest.mark.parametrize("who", ["alice", "bob"])
+async def test_a_node_makes_no_other_session(chat: Chat, who: str) -> None:
+    """Another thread, and another user, have none before and after; the run fails."""
+    thread_id = "t" if who == "bob" else "u"
+    graph = doing(chat, "update_session", who, {"title": "No"}, thread_id=thread_id)
+    with pytest.raises(SessionNotFoundError):
+        await run(chat, graph, thread_id="t")
+    (session,) = await chat.sessions(None)
+    assert (session.user_id, session.thread_id, session.status) == ("alice", "t", "error")
+
+
+async def test_a_manager_of_its_own_makes_no_session_of_a_run(chat: Chat, url: str) -> None:
+    """It may be on another database than the run."""
+    kind = AsyncAgentSessionManager if chat.is_async else AgentSessionManager
+    manager = kind(url)
+    graph = doing(chat, "update_session", "alice", {"title": "No"}, of=manager)
+    with pytest.raises(SessionNotFoundError):
+        await run(chat, graph)
+    closed = manager.close()
+    if closed is not None:
+        await closed
