@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 
 from langgraph_sessions import SessionNotFoundError
+from tests.savers.numbered import Numbered
 from tests.savers.saved import ALICE, CHECKPOINT_TABLES, Connection, counts
 from tests.support import Chat, config, graph_builder, past_pooler, psycopg_pool_options, texts
 
@@ -91,28 +91,6 @@ async def everything(chat: Chat) -> list[Any]:
     await do("prune", ["pruned"], strategy="keep_latest", target=chat.saver)
     await do("get_state_history", config(thread_id="pruned"))
     return seen
-
-
-class Numbered:
-    """Replaces what differs from run to run by numbers, in the order of its appearance."""
-
-    PATTERN = re.compile(
-        r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"  # UUIDs
-        r"|\b[0-9a-f]{32}\b(?!\.)"  # interrupt ids
-        r"|\d{4}-\d\d-\d\dT[\d:.]+\+00:00"  # times
-        r"|(?<=\d{32}\.)[\d.e-]+"  # the random part of versions
-    )
-
-    def __init__(self) -> None:
-        """Begin with nothing seen."""
-        self.seen: dict[str, str] = {}
-
-    def __call__(self, value: Any) -> str:
-        """Return the text of *value*, numbered."""
-        return self.PATTERN.sub(self._number, repr(value))
-
-    def _number(self, match: re.Match[str]) -> str:
-        return self.seen.setdefault(match[0], f"<{len(self.seen)}>")
 
 
 ORDER = "thread_id, regexp_replace(checkpoint_ns, ':[0-9a-f-]+', '', 'g')"
