@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage
 
-from langgraph_sessions import AgentSessionManager, AsyncAgentSessionManager, SessionNotFoundError
+from langgraph_sessions import (
+    AgentSessionManager,
+    AsyncAgentSessionManager,
+    SessionNotFoundError,
+    SessionSaver,
+)
 from tests.support import Chat, config, graph_builder
 
 # Until it ends, such a run has saved nothing.
@@ -94,3 +99,12 @@ async def test_a_manager_of_its_own_makes_no_session_of_a_run(chat: Chat, url: s
     closed = manager.close()
     if closed is not None:
         await closed
+
+
+@pytest.mark.server
+async def test_a_node_updates_its_session_in_an_outage() -> None:
+    """Also where the session is made in memory."""
+    with SessionSaver("postgresql://127.0.0.1:1/none", retry_for=0) as saver:
+        chat = Chat(saver)
+        await run(chat, doing(chat, "update_session", "alice", {"title": "Ours"}))
+        assert (await chat.current()).title == "Ours"
