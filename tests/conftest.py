@@ -254,6 +254,9 @@ def operate(
         monkeypatch.setattr(sys, "argv", words)
         status = main.run()
         shown = capsys.readouterr()
+        first, _, rest = shown.err.partition("\n")
+        if first.startswith("Database: "):
+            return Done(status, shown.out, rest, first.removeprefix("Database: "))
         return Done(status, shown.out, shown.err)
 
     return call

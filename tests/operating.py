@@ -24,11 +24,17 @@ EVIL = "\x1b[31m[bold]red[/bold]\u202e\nrole> x"
 
 
 class Done(NamedTuple):
-    """How a command ended, and what it printed."""
+    """How a command ended, and what it printed.
+
+    Attributes:
+        err: Its errors, without the line that says which database it is on.
+        database: That line's, if there is one.
+    """
 
     status: int
     out: str
     err: str
+    database: str | None = None
 
     @property
     def json(self) -> Any:

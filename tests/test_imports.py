@@ -61,7 +61,7 @@ def test_all_exports_import_little_beyond_the_savers_they_extend() -> None:
     ],
 )
 def test_a_command_that_only_tells_imports_no_saver(arguments: str) -> None:
-    """`--version`, each `--help` and `guide` answer without LangGraph, psycopg and pydantic."""
+    """`--version`, each `--help` and `guide` answer without LangGraph, psycopg, pydantic, rich."""
     found = imported(COMMAND.format(arguments=arguments))
     assert "langgraph_sessions.cli.main" in found
-    assert not found & (SAVERS | GRAPHS)
+    assert not found & (SAVERS | GRAPHS | {"rich", "wcwidth"})

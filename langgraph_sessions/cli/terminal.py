@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
-
-from rich.console import Console
-from rich.table import Table
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
 
 from langgraph_sessions.doctor.findings import Finding
 from langgraph_sessions.models import Session, display
 from langgraph_sessions.titles.text import BIDI_CONTROLS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 # Control characters, lone surrogates, and what ends a line or a paragraph.
 OBEYED_CATEGORIES: Final = ("Cc", "Cs", "Zl", "Zp")
@@ -20,6 +20,8 @@ OBEYED_CATEGORIES: Final = ("Cc", "Cs", "Zl", "Zp")
 
 def new_console() -> Console:
     """Return a console on standard output that interprets nothing in what it prints."""
+    from rich.console import Console
+
     return Console(markup=False, emoji=False, highlight=False)
 
 
@@ -47,6 +49,8 @@ def one_line(text: str) -> str:
 
 def session_table(sessions: Sequence[Session], header: str, cells: Iterable[str]) -> Table:
     """Return a table of *sessions* whose first column is *header* over *cells*."""
+    from rich.table import Table
+
     table = Table()
     table.add_column(header, no_wrap=True)
     table.add_column("Title", overflow="fold")
@@ -58,41 +62,8 @@ def session_table(sessions: Sequence[Session], header: str, cells: Iterable[str]
     return table
 
 
-def operators_table(sessions: Sequence[Session]) -> Table:
-    """Return a table of *sessions*, whoever's they are; with their agents, if any has one."""
-    table = Table()
-    agents = any(session.agent for session in sessions)
-    for header in ("User", *(("Agent",) if agents else ()), "Thread", "Title"):
-        table.add_column(header, overflow="fold")
-    for header in ("Status", "Active", "Last used"):
-        table.add_column(header, no_wrap=True)
-    for session in sessions:
-        agent = (session.agent or "",) if agents else ()
-        values = (session.user_id, *agent, session.thread_id, session.title, session.status)
-        shown = (*(literal(str(value)) for value in values), display(session.is_active))
-        table.add_row(*shown, _last_used(session))
-    return table
-
-
 def _last_used(session: Session) -> str:
     return f"{session.updated_at.astimezone():%Y-%m-%d %H:%M:%S}"
-
-
-def message_text(record: Mapping[str, Any]) -> str:
-    """Return an exported message as people read it: who said it, and what."""
-    # Indented, so that no message can pass for another's.
-    text = _content_text(record).replace("\n", "\n    ")
-    return literal(f"{record['role']}>\n    {text}", keep="\n\t")
-
-
-def _content_text(record: Mapping[str, Any]) -> str:
-    """Return a message's text, and what else it has as JSON."""
-    content = record["content"]
-    parts = [content] if isinstance(content, str) else content
-    calls = record["message"].get("tool_calls") or []
-    texts = (part if isinstance(part, str) else part.get("text") for part in parts)
-    shown = [text or json.dumps(part) for text, part in zip(texts, parts, strict=True) if part]
-    return "\n".join([*shown, *(f"calls {call['name']} {json.dumps(call)}" for call in calls)])
 
 
 def finding_text(finding: Finding) -> str:

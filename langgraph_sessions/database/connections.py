@@ -21,7 +21,7 @@ from psycopg_pool import PoolTimeout
 from langgraph_sessions import checks, processes
 from langgraph_sessions.database import failures, pools
 from langgraph_sessions.database.deeds import Deed, T
-from langgraph_sessions.database.place import Place, missing
+from langgraph_sessions.database.place import Place, refuse_missing, refuse_old_server
 from langgraph_sessions.database.probing import probe
 from langgraph_sessions.database.source import Path, Source, check_autocommit
 from langgraph_sessions.errors import SessionError
@@ -223,16 +223,18 @@ class Connections(ABC, Generic[ConnT, PipeT]):
 
     def _check_tables(self, conn: Any) -> Deed[None]:
         check_autocommit(conn)
+        refuse_old_server(conn)
         place = yield from self.drive_deed(conn, schema.current(LANGGRAPH_MIGRATIONS))
         if place is not None:
             self.place.found(conn, place)
         elif not self._auto_setup:
-            raise missing(conn)
+            yield from self.drive_deed(conn, refuse_missing(conn))
         else:
             yield from self._migrate(conn)
 
     def _migrate(self, conn: Any) -> Deed[None]:
         check_autocommit(conn)
+        refuse_old_server(conn)
         if self.pipe:
             yield cast(Any, self.pipe).sync
         deed = self.drive_deed(conn, schema.migrate(LANGGRAPH_MIGRATIONS))

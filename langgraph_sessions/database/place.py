@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, NoReturn
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -11,6 +11,7 @@ from langgraph_sessions.errors import SessionError
 from langgraph_sessions.plans import Plan
 from langgraph_sessions.sql import place
 
+OLDEST_SERVER: Final = 14
 _NEVER = object()
 
 
@@ -55,10 +56,39 @@ def _path(conn: Any) -> bytes | None:
     return path
 
 
-def missing(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> SessionError:
-    """Return the error for a database without our tables."""
+class TablesMissing(SessionError):
+    """A database has no tables of ours, or *are_old*: it has those of an older version."""
+
+    def __init__(self, where: str, *, are_old: bool) -> None:
+        """Say so of the database *where*."""
+        self.are_old = are_old
+        what = "of an older version" if are_old else "missing"
+        super().__init__(
+            f"the tables of langgraph-sessions are {what} in {where}: call setup() once, or leave "
+            "auto_setup on"
+        )
+
+
+def refuse_missing(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> Plan[NoReturn]:
+    """Say what a database is that does not have our tables as they are now.
+
+    Raises:
+        TablesMissing: It has none, or older ones.
+    """
+    found = yield from place.look()
     where = f"database {conn.info.dbname!r} at {conn.info.host or 'localhost'}"
-    return SessionError(
-        f"the tables of langgraph-sessions are missing or out of date in {where}: call "
-        "setup() once, or leave auto_setup on"
-    )
+    raise TablesMissing(where, are_old=not found.missing(["user_sessions_migrations"]))
+
+
+def refuse_old_server(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+    """Refuse a server on which our statements would only fail.
+
+    Raises:
+        SessionError: It is too old, with its version.
+    """
+    version = conn.info.server_version // 10000
+    if 0 < version < OLDEST_SERVER:  # 0: the connection is broken, which is told elsewhere.
+        raise SessionError(
+            f"the server is PostgreSQL {version}, which is too old: it must be {OLDEST_SERVER} or "
+            "newer"
+        )

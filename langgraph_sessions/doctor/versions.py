@@ -15,7 +15,7 @@ from langgraph_sessions.sql.functions import FUNCTIONS_VERSION
 from langgraph_sessions.sql.migrations import MIGRATIONS
 from langgraph_sessions.sql.place import LANGGRAPH_TABLES, OUR_TABLES
 
-_SETUP: Final = "call SessionSaver(url).setup() once"
+_SETUP: Final = f'"{COMMAND} setup --database URL"'
 _UPGRADE: Final = "upgrade the package {} here"
 
 

@@ -7,7 +7,6 @@ would be mended by the same remedy is told once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 import psycopg
 from psycopg import Connection
@@ -16,6 +15,7 @@ from psycopg_pool import ConnectionPool
 
 from langgraph_sessions.database.database import Database
 from langgraph_sessions.database.deeds import do
+from langgraph_sessions.database.place import OLDEST_SERVER
 from langgraph_sessions.database.source import Source
 from langgraph_sessions.doctor import (
     columns,
@@ -31,8 +31,6 @@ from langgraph_sessions.doctor.findings import Finding
 from langgraph_sessions.errors import SessionError
 from langgraph_sessions.plans import Fetch, Plan
 from langgraph_sessions.sql import place, strangers
-
-OLDEST_SERVER: Final = 14
 
 _SERVER = """
 SELECT current_setting('server_version_num')::int / 10000 AS version,

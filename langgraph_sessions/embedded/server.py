@@ -139,6 +139,17 @@ class EmbeddedServer:
                 return
 
 
+def has_data(path: str | os.PathLike[str]) -> bool:
+    """Say whether a server was made under *path*; what one may not look at may be there."""
+    try:
+        os.stat(Path(path) / "data")
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # `EmbeddedServer.start` says what is wrong.
+    return True
+
+
 def find_binaries() -> Path:
     """Return the folder with `initdb` and `postgres`.
 

@@ -149,6 +149,13 @@ def _may_adopt(user_id: str, thread_id: str, agent: str | None) -> Plan[Session 
     return None
 
 
+def thread_owner(thread_id: str) -> Plan[str | None]:
+    """Return the user whom a thread's checkpoints name, '' if nobody; `None`: it has none."""
+    for row in (yield ThreadOwner(thread_id)):
+        return str(row["owner"] or "")
+    return None
+
+
 def _is_free(rows: Sequence[Row], user_id: str) -> bool:
     """Say whether a thread is there, and its checkpoints name the user, or nobody."""
     return bool(rows) and rows[0]["owner"] in (None, user_id)

@@ -17,10 +17,8 @@ from tests.terminal import in_a_terminal
 def test_rename(operate: Operate, saver: SessionSaver) -> None:
     """A session gets the title, which no message replaces."""
     thread = talk(saver, "alice", "Rome").thread_id
-    assert operate("rename", "alice", thread, "Oslo").out == (
-        f'Renamed session {thread} of alice: "Oslo"\n'
-    )
-    assert operate("rename", "alice", thread, "Bergen", "--json").json["title"] == "Bergen"
+    assert operate("rename", thread, "Oslo").out == (f'Renamed session {thread} of alice: "Oslo"\n')
+    assert operate("rename", thread, "Bergen", "--json").json["title"] == "Bergen"
     assert talk(saver, "alice", "More").title == "Bergen"
 
 
@@ -29,9 +27,9 @@ def test_deactivate(operate: Operate, saver: SessionSaver) -> None:
     for title in ("One", "Two", "Three"):
         saver.sessions.create_user_session("alice", title, thread_id=title)
     saver.sessions.create_user_session("bob")
-    assert operate("deactivate", "alice", "One").out == "Deactivated 1 session.\n"
-    assert operate("deactivate", "alice", "One", "--json").json == {"deactivated": 0}
-    assert operate("deactivate", "alice", "--all", "--json").json == {"deactivated": 2}
+    assert operate("deactivate", "One").out == "Deactivated 1 session.\n"
+    assert operate("deactivate", "One", "--json").json == {"deactivated": 0}
+    assert operate("deactivate", "--all", "--user", "alice", "--json").json == {"deactivated": 2}
     assert [session.user_id for session in saver.sessions.list_active_sessions()] == ["bob"]
 
 
@@ -41,25 +39,49 @@ def test_fork(operate: Operate, saver: SessionSaver) -> None:
     graph = graph_builder().compile(checkpointer=saver)
     early = graph.get_state(config(user_id="alice", thread_id=thread)).config
     talk(saver, "alice", "Two")
-    whole = operate("fork", "alice", thread, "--json").json
-    assert len(operate("show", "alice", whole["thread_id"], "--json").json["messages"]) == 4
+    whole = operate("fork", thread, "--json").json
+    assert len(operate("show", whole["thread_id"], "--json").json["messages"]) == 4
     checkpoint = early["configurable"]["checkpoint_id"]
-    done = operate("fork", "alice", thread, "--checkpoint", checkpoint, "--title", "Half")
+    done = operate("fork", thread, "--checkpoint", checkpoint, "--title", "Half")
     saver.sessions.clear_memory_cache()
     half = saver.sessions.get_current_user_session("alice")
     assert done.out == f'Made session {half.thread_id} of alice: "Half"\n'
-    assert len(operate("show", "alice", half.thread_id, "--json").json["messages"]) == 2
+    assert len(operate("show", half.thread_id, "--json").json["messages"]) == 2
+
+
+def test_transfer(operate: Operate, saver: SessionSaver) -> None:
+    """One session, or all of a user's with the preferences, becomes another's."""
+    for thread_id in ("a", "b", "c"):
+        saver.sessions.create_user_session("guest", thread_id=thread_id)
+    saver.sessions.update_preferences("guest", {"tone": "short"})
+    done = operate("transfer", "guest", "alice", "--thread", "b")
+    assert done.out == "Moved 1 session of guest to alice.\n"
+    assert saver.sessions.get_preferences("alice") == {}
+    assert operate("transfer", "guest", "alice", "--json").json == {"transferred": 2}
+    assert saver.sessions.count_sessions("alice") == 3
+    assert saver.sessions.get_preferences("alice") == {"tone": "short"}
+    assert operate("transfer", "guest", "alice").out == "Moved 0 sessions of guest to alice.\n"
+
+
+def test_why_a_thread_cannot_be_adopted(operate: Operate, url: str, saver: SessionSaver) -> None:
+    """Because it names somebody else; the other reasons are those of wrong input."""
+    leave_behind(url, "hers", user_id="alice")
+    done = operate("adopt", "hers", "--user", "bob")
+    told = 'thread "hers" is of alice, whom its checkpoints name, and not of bob'
+    assert (done.status, done.err) == (2, f"Error: {told}\n")
 
 
 def test_adopt(operate: Operate, url: str, saver: SessionSaver) -> None:
     """A thread of a plain saver becomes a session, titled by its first message or as given."""
     leave_behind(url, "old")
     leave_behind(url, "older")
-    done = operate("adopt", "carol", "old")
+    done = operate("adopt", "old", "--user", "carol")
     assert done.out == 'Adopted session old of carol: "Long ago"\n'
-    adopted = operate("adopt", "carol", "older", "--title", "Given", "--json").json
+    adopted = operate("adopt", "older", "--user", "carol", "--title", "Given", "--json").json
     assert adopted == dict(saver.sessions.get_session("carol", "older"))
-    assert operate("adopt", "bob", "old").err == "Error: user_id 'bob' has no session 'old'\n"
+    assert operate("adopt", "old", "--user", "bob").err == (
+        'Error: thread "old" is a session of carol already\n'
+    )
 
 
 def test_backfill(operate: Operate, empty_url: str) -> None:
@@ -96,8 +118,8 @@ def test_delete(operate: Operate, saver: SessionSaver, db: Db) -> None:
     kept = talk(saver, "alice", "Stay")
     before = contents(db)
     gone = talk(saver, "alice", "Go", new_session=True, thread_id=None)
-    done = operate("delete", "alice", gone.thread_id, "--yes", "--json")
-    assert done.json == dict(gone)
+    done = operate("delete", gone.thread_id, "--yes", "--json")
+    assert done.json == {**dict(gone), "status": "idle"}
     after = contents(db)
     assert after == before
     assert saver.sessions.get_session("alice", kept.thread_id) == kept
@@ -108,11 +130,11 @@ def test_delete_everything_of_a_user(operate: Operate, saver: SessionSaver, db: 
     talk(saver, "alice", "One")
     talk(saver, "bob", "Mine")
     saver.sessions.update_preferences("alice", {"tone": "short"})
-    counts = operate("delete", "alice", "--all", "--yes", "--json").json
+    counts = operate("delete", "--all", "--user", "alice", "--yes", "--json").json
     assert (counts["sessions"], counts["users"]) == (1, 1)
     assert counts["checkpoints"] > 0
     assert "alice" not in str(contents(db))
-    assert operate("delete", "bob", "--all", "--yes").out.startswith(
+    assert operate("delete", "--all", "--user", "bob", "--yes").out.startswith(
         "Deleted everything of bob: 1 sessions, "
     )
     assert not any(contents(db).values())
@@ -127,6 +149,9 @@ def test_delete_everything_of_a_user(operate: Operate, saver: SessionSaver, db: 
         (["--inactive"], ["ended"]),
         (["--idle-for", "144000m", "--interrupted"], ["aged", "ended", "waiting"]),
         (["--idle-for", "101d"], []),
+        (["--idle-for", "2 weeks", "--older-than", "90 days"], ["aged", "ended"]),
+        (["--unused"], ["unused"]),
+        (["--unused", "--older-than", "1h"], []),
     ],
 )
 def test_purge(
@@ -138,6 +163,7 @@ def test_purge(
     graph = graph_builder(ask).compile(checkpointer=saver)
     graph.invoke({"messages": ["Hm"]}, config(user_id="alice", thread_id="waiting"))
     saver.sessions.deactivate_session("alice", thread_id="ended")
+    saver.sessions.create_user_session("alice", thread_id="unused")
     age(db, "aged", "ended", "waiting")
     before = contents(db)
     dry = operate("purge", *choice, "--dry-run", "--batch-size", "1", "--json").json
@@ -146,7 +172,7 @@ def test_purge(
     done = operate("purge", *choice, "--batch-size", "1", "--yes", "--json").json
     assert done == {**dry, "dry_run": False}
     left = {session.thread_id for session in saver.sessions.list_sessions()}
-    assert left == {"fresh", "aged", "ended", "waiting"} - set(condition)
+    assert left == {"fresh", "aged", "ended", "waiting", "unused"} - set(condition)
 
 
 def test_purge_tells_what_it_did(operate: Operate, saver: SessionSaver, db: Db) -> None:
@@ -159,7 +185,7 @@ def test_purge_tells_what_it_did(operate: Operate, saver: SessionSaver, db: Db) 
     assert operate(*choice, "--yes").out == "Deleted 0 sessions.\n"
 
 
-DELETING = [["delete", "alice", "t"], ["delete", "alice", "--all"], ["purge", "--active"]]
+DELETING = [["delete", "t"], ["delete", "--all", "--user", "alice"], ["purge", "--active"]]
 
 
 @pytest.mark.parametrize("command", DELETING)

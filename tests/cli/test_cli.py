@@ -84,7 +84,7 @@ def test_a_wrong_database_url_variable(tmp_path: Path) -> None:
 def test_without_the_extra(package: str, tmp_path: Path) -> None:
     """Without click or rich, one line says what to install, with status 2."""
     program = (
-        f"import sys; sys.modules[{package!r}] = None; "
+        f"import sys; sys.modules[{package!r}] = None; sys.argv.append('demo'); "
         "from langgraph_sessions.__main__ import main; sys.exit(main())"
     )
     done = subprocess.run(

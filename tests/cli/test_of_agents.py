@@ -33,19 +33,20 @@ def test_list_of_an_agent(operate: Operate, threads: dict[str | None, str]) -> N
     assert agents(operate) == ["guide", "cook", None]
     assert agents(operate, "--agent", "cook") == ["cook"]
     assert agents(operate, "--agent", "cook", "--user", "bob") == []
-    rows = [line.split("│")[1:4] for line in operate("list").out.splitlines() if "│" in line]
-    assert [[cell.strip() for cell in row] for row in rows] == [
-        ["alice", "guide", threads["guide"]],
-        ["alice", "cook", threads["cook"]],
-        ["alice", "", threads[None]],
+    header, *rows = (line.split()[1:4] for line in operate("list").out.splitlines())
+    assert header == ["Thread", "User", "Agent"]
+    assert rows == [
+        [threads["guide"], "alice", "guide"],
+        [threads["cook"], "alice", "cook"],
+        [threads[None], "alice", "idle"],
     ]
 
 
 def test_deactivate_all_of_an_agent(operate: Operate, threads: dict[str | None, str]) -> None:
     """--all ends the agent's alone; a thread of another agent is not found."""
-    wrong = operate("deactivate", "alice", str(threads["guide"]), "--agent", "cook")
+    wrong = operate("deactivate", str(threads["guide"]), "--agent", "cook")
     assert (wrong.status, wrong.out) == (2, "")
-    done = operate("deactivate", "alice", "--all", "--agent", "cook", "--json")
+    done = operate("deactivate", "--all", "--user", "alice", "--agent", "cook", "--json")
     assert done.json == {"deactivated": 1}
     assert agents(operate, "--active") == ["guide", None]
 
@@ -62,7 +63,10 @@ def test_threads_are_adopted_for_an_agent(operate: Operate, url: str) -> None:
     """What `adopt` and `backfill` make is the agent's."""
     for thread in ("a", "b"):
         leave_behind(url, thread, user_id="alice")
-    assert operate("adopt", "alice", "a", "--agent", "cook", "--json").json["agent"] == "cook"
+    assert (
+        operate("adopt", "a", "--user", "alice", "--agent", "cook", "--json").json["agent"]
+        == "cook"
+    )
     assert operate("backfill", "--agent", "guide", "--json").json["adopted"] == 1
     assert sorted(map(str, agents(operate))) == ["cook", "guide"]
 

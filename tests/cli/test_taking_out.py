@@ -100,7 +100,8 @@ def test_export_as_a_program(saver: SessionSaver, url: str, tmp_path: Path) -> N
     """In a process of its own, with the URL in DATABASE_URL: lines alone, and no bar in a pipe."""
     talk(saver, "alice", "Grüße")
     done = run("sessions", "export", "alice", cwd=tmp_path, DATABASE_URL=url)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+    assert done.stderr.startswith("Database: ")
     records = list(saver.sessions.export_user("alice"))
     assert [json.loads(line) for line in done.stdout.splitlines()] == records
 

@@ -25,28 +25,45 @@ pytestmark = pytest.mark.server
         (["list", "--cursor", "nonsense"], "cursor must be the next_cursor"),
         (["list", "--user", " "], "--user must not be empty or blank"),
         (["list", "--title", "a" * 256], "title must have at most 255 characters"),
-        (["show", "alice", "none"], "user_id 'alice' has no session 'none'"),
-        (["show", "alice", "bobs"], "user_id 'alice' has no session 'bobs'"),
-        (["show", "alice"], "Missing argument 'THREAD'"),
-        (["show", "alice", os.fsdecode(b"a\xff")], "THREAD must be valid Unicode"),
-        (["rename", "alice", "bobs", "Mine"], "has no session 'bobs'"),
-        (["rename", "bob", "bobs", " "], "title must not be empty or blank"),
-        (["deactivate", "alice", "bobs"], "has no session 'bobs'"),
-        (["deactivate", "bob"], "give either THREAD or --all"),
-        (["deactivate", "bob", "bobs", "--all"], "give either THREAD or --all"),
-        (["fork", "alice", "bobs"], "has no session 'bobs'"),
-        (["fork", "bob", "bobs", "--checkpoint", "x"], "checkpoint_id 'x' is not in the session"),
-        (["delete", "alice", "bobs", "--yes"], "has no session 'bobs'"),
-        (["delete", "bob", "--yes"], "give either THREAD or --all"),
-        (["adopt", "alice", "none"], "has no session 'none'"),
-        (["adopt", "alice", "bobs"], "has no session 'bobs'"),
-        (["purge", "--yes"], "give --idle-for, --older-than, --active or --inactive"),
-        (["purge", "--idle-for", "90", "--yes"], "'90': give a time such as 30m, 12h or 90d"),
+        (["list", "--csv", "--json"], "give either --csv or --json"),
+        (["show", "none"], 'no session has a thread id that is, or begins with, "none"'),
+        (["show", "99999999999999999999"], "no session has the number, or the thread id, 9999"),
+        (["show", "bobs", "--user", "alice"], "no session of alice has a thread id that is, or"),
+        (["show", "bobs", "--markdown", "--json"], "give either --markdown or --json"),
+        (["show"], "Missing argument 'THREAD'"),
+        (["show", ""], "THREAD must not be empty or blank"),
+        (["show", os.fsdecode(b"a\xff")], "THREAD must be valid Unicode"),
+        (["rename", "bobs", "Mine", "--user", "alice"], "no session of alice has"),
+        (["rename", "bobs", " "], "title must not be empty or blank"),
+        (["deactivate", "bobs", "--user", "alice"], "no session of alice has"),
+        (["deactivate"], "give either THREAD or --all"),
+        (["deactivate", "bobs", "--all"], "give either THREAD or --all"),
+        (["deactivate", "--all"], "--all is for one user: give --user"),
+        (["fork", "none"], "no session has a thread id"),
+        (["fork", "bobs", "--checkpoint", "x"], "checkpoint_id 'x' is not in the session"),
+        (["checkpoints", "none"], "no session has a thread id"),
+        (["checkpoints", "bobs", "--limit", "0"], "0 is not in the range"),
+        (["checkpoints", "bobs", "--before", "x"], "before 'x' is not a checkpoint of the session"),
+        (["delete", "none", "--yes"], "no session has a thread id"),
+        (["delete", "--yes"], "give either THREAD or --all"),
+        (["delete", "--all", "--yes"], "--all is for one user: give --user"),
+        (["transfer", "bob", "bob"], 'FROM and TO are the same user, "bob"'),
+        (["transfer", "bob", " "], "TO must not be empty or blank"),
+        (["transfer", "alice", "bob", "--thread", "bobs"], "no session of alice has"),
+        (["adopt", "none", "--user", "alice"], 'there is no thread "none"'),
+        (["adopt", "bobs", "--user", "alice"], 'thread "bobs" is a session of bob already'),
+        (["adopt", "bobs"], "Missing option '--user'"),
+        (["purge", "--yes"], "give --idle-for, --older-than, --unused, --active or --inactive"),
+        (["purge", "--idle-for", "90", "--yes"], "'90': give a time such as 30m, 12h, 90d or 3w"),
+        (["purge", "--idle-for", "3M", "--yes"], "'3M': give a time"),
         (["purge", "--idle-for", "-1d", "--yes"], "'-1d': give a time"),
         (["purge", "--idle-for", "٣d", "--yes"], "'٣d': give a time"),
         (["purge", "--older-than", "99999999d", "--yes"], "up to 36500d"),
         (["purge", "--inactive", "--batch-size", "0", "--yes"], "'--batch-size': 0 is not in"),
-        (["export", "bob", "--output", "/nonexistent/x"], "No such file or directory"),
+        (
+            ["export", "bob", "--output", "/nonexistent/x"],
+            "cannot write /nonexistent/x: No such file or directory",
+        ),
         (["export", "bob", "--output", "/"], "'/' is a directory"),
         (["backfill", "extra"], "unexpected extra argument (extra)"),
     ],
@@ -67,9 +84,11 @@ def test_wrong_input(
 
 def test_wrong_input_as_a_program(saver: SessionSaver, url: str, tmp_path: Path) -> None:
     """In a process of its own, too: one line, status 2, no traceback."""
-    done = run("sessions", "show", "alice", "a\nb", "--database", url, cwd=tmp_path)
+    done = run("sessions", "show", "a\nb", "--database", url, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "Error: user_id 'alice' has no session 'a\\nb'\n"
+    database, error = done.stderr.splitlines()
+    assert database.startswith("Database: PostgreSQL at ")
+    assert error == 'Error: no session has a thread id that is, or begins with, "a b"'
 
 
 @pytest.mark.parametrize("command", [["list"], ["purge", "--active", "--yes"], ["export", "a"]])
@@ -79,7 +98,8 @@ def test_no_tables_are_made_in_a_mistyped_database(
     """A command that finds no tables says so, and leaves none behind."""
     done = operate(*command, database=empty_url)
     assert (done.status, done.out) == (2, "")
-    assert "are missing or out of date" in done.err
+    assert "it is empty: it has no tables of langgraph-sessions" in done.err
+    assert 'langgraph-sessions sessions setup" makes them' in done.err
     assert not any(catalogue(empty_url).values())
 
 

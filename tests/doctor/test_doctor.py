@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from langgraph.checkpoint.postgres.base import MIGRATIONS
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from langgraph_sessions import SessionSaver
+from langgraph_sessions.database import place
 from langgraph_sessions.doctor import visit
 from langgraph_sessions.sql import ddl
 from tests.catalogue import catalogue
@@ -159,7 +161,7 @@ def test_a_healthy_database(operate: Operate, saver: SessionSaver, url: str) -> 
     saver.sessions.create_user_session("alice")
     graph_builder(ask).compile(checkpointer=saver).invoke({"messages": ["Hm"]}, config(user_id="b"))
     assert diagnose(operate, url) == (0, [])
-    assert operate("doctor").out.splitlines()[1:] == ["Healthy."]
+    assert operate("doctor").out == "Healthy.\n"
 
 
 @pytest.mark.parametrize(("check", "which", "breakage"), [*BREAKAGES, *REMARKABLE])
@@ -247,6 +249,20 @@ def test_an_old_server(operate: Operate, url: str, monkeypatch: pytest.MonkeyPat
     assert [finding["check"] for finding in diagnose(operate, url)[1]] == ["server-version"]
 
 
+def test_an_old_server_is_used_for_nothing(
+    operate: Operate, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither read nor set up: it is named by its version, where its statements would fail."""
+    monkeypatch.setattr(place, "OLDEST_SERVER", 99)
+    for command in ("list", "setup"):
+        done = operate(command)
+        assert (done.status, done.out) == (2, "")
+        assert re.fullmatch(
+            r"Error: the server is PostgreSQL \d\d, which is too old: it must be 99 or newer\n",
+            done.err,
+        )
+
+
 def test_another_encoding(operate: Operate, server: str, db: Db) -> None:
     """A database that cannot hold every character is found."""
     name = f"ascii_{db.info.dbname}"
@@ -327,10 +343,10 @@ def test_doctor_as_a_program(url: str, db: Db, tmp_path: Path) -> None:
     """In a process of its own, its status says whether something is to be mended."""
     words = ("sessions", "doctor", "--database", url)
     healthy = run(*words, cwd=tmp_path)
-    assert (healthy.returncode, healthy.stderr) == (0, "")
-    assert healthy.stdout.endswith("\nHealthy.\n")
+    assert (healthy.returncode, healthy.stderr.count("\n")) == (0, 1)
+    assert healthy.stdout == "Healthy.\n"
     db.execute("DROP INDEX user_sessions_user_idx")
     ill = run(*words, cwd=tmp_path)
-    assert (ill.returncode, ill.stderr) == (1, "")
+    assert (ill.returncode, ill.stderr.count("\n")) == (1, 1)
     assert "Problem: an index is missing (1: user_sessions_user_idx)\n" in ill.stdout
     assert ill.stdout.endswith("\n1 problem.\n")
