@@ -1,4 +1,8 @@
-"""The group `sessions`, into which the operators' commands are put."""
+"""`sessions …`: the group into which `looking`, `changing` and others put their commands.
+
+Every command says on standard error which database it is on. Progress is shown there, too, and
+only where that is a terminal.
+"""
 
 from __future__ import annotations
 

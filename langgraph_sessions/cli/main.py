@@ -11,14 +11,16 @@ from typing import Final
 import click
 
 from langgraph_sessions import __version__
+from langgraph_sessions.cli import changing, deleting, keeping, looking
 from langgraph_sessions.cli.common import user_id
+from langgraph_sessions.cli.group import sessions
 from langgraph_sessions.cli.guide import guide_command
-from langgraph_sessions.cli.operators import sessions
 from langgraph_sessions.cli.terminal import one_line
 from langgraph_sessions.database import URL_VARIABLE
 from langgraph_sessions.errors import SessionError
 
 WRONG_INPUT: Final = 2
+OPERATORS: Final = (looking, changing, deleting, keeping)  # Each puts commands into `sessions`.
 SECOND_HALF: Final = "demo-second-half"
 INTERRUPTED: Final = 130  # As a shell has it for a program that Ctrl-C ended.
 

@@ -83,7 +83,7 @@ def test_without_auto_setup_it_says_what_is_missing(empty_url: str, pipeline: bo
     """`auto_setup=False` never runs DDL, says what to do, and works once setup() was called."""
     with SessionSaver(empty_url, auto_setup=False) as saver:
         graph = graph_builder().compile(checkpointer=saver)
-        with pytest.raises(SessionError, match=r"missing or out of date .* setup\(\)"):
+        with pytest.raises(SessionError, match=r"are missing in .* setup\(\)"):
             graph.invoke({"messages": ["hi"]}, config(user_id="alice"))
         assert not any(catalogue(empty_url).values())
         saver.setup()
