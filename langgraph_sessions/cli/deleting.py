@@ -103,7 +103,7 @@ def purge(
         count = 0 if yes else _purge(manager, "Counting", dry_run=True, **which)["purged"]
         if not agrees(yes, f"Delete {counted(count, 'session')}, with all their messages?"):
             return NOT_DONE
-    counts = _purge(manager, "Purging", dry_run=dry_run, **which)
+    counts = _purge(manager, "Counting" if dry_run else "Purging", dry_run=dry_run, **which)
     done = "Would delete" if dry_run else "Deleted"
     told = f"{done} {counted(counts['purged'], 'session')}"
     kept = f"; kept {counts['kept']} in use or waiting for an answer" if counts["kept"] else ""
