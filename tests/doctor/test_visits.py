@@ -193,7 +193,7 @@ def test_older_functions_are_mended_by_setup(breakage: str, url: str, db: Db) ->
     (finding,) = diagnose(url)
     assert (finding.check, finding.is_problem) == ("functions-old", True)
     assert "number 0" in finding.what
-    assert "setup()" in finding.mend
+    assert "sessions setup" in finding.mend
     with SessionSaver(url) as saver:
         saver.setup()
     assert diagnose(url) == []
