@@ -22,6 +22,14 @@ MANY = SIZE + 10
 
 
 @pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C is heard: a shell's background job ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
 def manager(url: str) -> Iterator[AgentSessionManager]:
     """A manager with a small pool."""
     with SessionSaver(url, pool_size=SIZE) as saver:
@@ -84,6 +92,7 @@ async def test_tasks_that_are_cancelled_stand_in_line_no_more(url: str, db: Conn
         assert had == [3]
 
 
+@pytest.mark.usefixtures("_interruptible")
 def test_who_is_interrupted_stands_in_line_no_more(manager: AgentSessionManager) -> None:
     """Ctrl-C ends the wait, and who comes after gets the session."""
 
