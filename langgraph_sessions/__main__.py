@@ -11,12 +11,13 @@ def main() -> int:
     """Run the command line and return its exit status: 2 for wrong input."""
     try:
         from langgraph_sessions.cli import main
+
+        return main.run()  # Each command imports what it alone needs.
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in NEEDED:
             raise
         print('The commands need more: pip install "langgraph-sessions[cli]"', file=sys.stderr)
         return 2
-    return main.run()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from langgraph_sessions.cli.exchanges import Exchange, exchanges, spoken
 from langgraph_sessions.cli.terminal import literal, one_line, session_table
-from langgraph_sessions.cli.wrapping import Wrapping
+from langgraph_sessions.cli.wrapping import to_console
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import Session, SessionPage
 from langgraph_sessions.offline import chat_graph
@@ -96,20 +96,13 @@ class Conversation:
         stream: AsyncIterator[Any] = self._graph.astream(
             MessagesState(messages=[HumanMessage(text)]), session.config, stream_mode="messages"
         )
-        wrapping = self._wrapping()
+        wrapping = to_console(self.console)
         wrapping.write("assistant> ")
         try:
             async for chunk, _ in stream:
                 wrapping.write(literal(chunk.text, keep="\n\t"))
         finally:
             wrapping.close()
-
-    def _wrapping(self, indent: str = "") -> Wrapping:
-        def out(text: str) -> None:
-            # Not print(), which knows nothing of what stands in the line already.
-            self.console.out(text, end="", highlight=False)
-
-        return Wrapping(out, self.console.width if self.console.is_terminal else None, indent)
 
     def tell(self, text: str) -> None:
         """Print a line about the chat, as opposed to what is said in it."""
@@ -127,7 +120,7 @@ class Conversation:
         names = {"human": self.user_id, "ai": "assistant"}
         for place, message in enumerate(exchange):
             # Indented, so that no message can pass for another's.
-            wrapping = self._wrapping(indent="    ")
+            wrapping = to_console(self.console, indent="    ")
             wrapping.write(f"{number:>2}. " if place == 0 else "    ")
             speaker = literal(names.get(message.type, message.type))
             text = literal(_beginning(spoken(message), limit), keep="\n\t")

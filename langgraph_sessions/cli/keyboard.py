@@ -13,6 +13,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from rich.console import Console
 
 from langgraph_sessions.cli.terminal import literal
+from langgraph_sessions.cli.wrapping import to_console
 
 
 class Choice(NamedTuple):
@@ -53,9 +54,17 @@ class Keyboard:
         """
         self._console.print()
         try:
-            return self._editor.prompt(prompt) if self._editor else self._piped(prompt)
+            return self._typed(prompt, self._editor) if self._editor else self._piped(prompt)
         except KeyboardInterrupt as error:
             raise EOFError from error
+
+    def _typed(self, prompt: str, editor: PromptSession[str]) -> str:
+        """Return a line of the editor's; what stays of it on the screen has its words whole."""
+        line = editor.prompt(prompt)
+        wrapping = to_console(self._console)
+        wrapping.write(prompt + literal(line, keep="\n\t"))
+        wrapping.close()
+        return line
 
     def _piped(self, prompt: str) -> str:
         """Return a line that nobody typed; it is shown, so that a transcript can be read."""
@@ -79,6 +88,7 @@ def _editor(complete: Complete) -> PromptSession[str]:
         completer=_Completer(complete),
         complete_while_typing=False,
         key_bindings=keys,
+        erase_when_done=True,
     )
 
 

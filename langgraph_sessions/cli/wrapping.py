@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from rich.console import Console
 from wcwidth import iter_graphemes, wcswidth
 
 # Han, Kana and their full-width signs: scripts without blanks, in which a line may end after any
@@ -78,6 +79,16 @@ class Wrapping:
     def _end_line(self) -> None:
         self._out(f"\n{self._indent}")
         self._column, self._blank = len(self._indent), ""
+
+
+def to_console(console: Console, indent: str = "") -> Wrapping:
+    """Return what prints to *console*, and wraps where that is a terminal."""
+
+    def out(text: str) -> None:
+        # Not print(), which knows nothing of what stands in the line already.
+        console.out(text, end="", highlight=False)
+
+    return Wrapping(out, console.width if console.is_terminal else None, indent)
 
 
 def _parts(word: str, width: int) -> Iterator[str]:
