@@ -192,7 +192,8 @@ class Bridging(Running[ConnT, PipeT]):
             if self._closing.is_set():
                 return False
             if self._outage.state == HERE:
-                self._outage.begin(error)
+                known = self._is_ready or self._source.server
+                self._outage.begin(error, None if known else pools.asked_for(self.conn))
                 self.on_change()
                 self._start_recovery()
         return True
