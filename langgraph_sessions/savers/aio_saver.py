@@ -33,6 +33,7 @@ from langgraph_sessions.savers.plans import SaverPlans
 from langgraph_sessions.sessions.aio_manager import AsyncAgentSessionManager
 from langgraph_sessions.titles.background import AsyncBackground
 from langgraph_sessions.titles.by_model import Titler
+from langgraph_sessions.types import ConcurrentRuns, OnOutage
 
 
 class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
@@ -61,13 +62,13 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
         thread_id_factory: ThreadIdFactory = default_thread_id,
         cache_size: int = 1000,
         cache_ttl: float = 5.0,
-        on_outage: str = "memory",
+        on_outage: OnOutage = "memory",
         outage_limit: int = OUTAGE_LIMIT,
         retry_for: float = 5.0,
         titler: Titler | None = None,
         auto_title: bool | None = None,
         default_title: str = DEFAULT_TITLE,
-        concurrent_runs: str = "reject",
+        concurrent_runs: ConcurrentRuns = "reject",
         trust_thread_id: bool = False,
         require_user: bool = False,
     ) -> None:

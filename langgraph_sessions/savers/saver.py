@@ -34,6 +34,7 @@ from langgraph_sessions.savers.upkeep import ThreadUpkeep
 from langgraph_sessions.sessions.manager import AgentSessionManager
 from langgraph_sessions.titles.background import Background
 from langgraph_sessions.titles.by_model import Titler
+from langgraph_sessions.types import ConcurrentRuns, OnOutage
 
 # Seconds in which a stopped run's next save begins, also on a busy machine. Only a run that begins
 # beside one that has not ended waits so.
@@ -75,13 +76,13 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
         thread_id_factory: ThreadIdFactory = default_thread_id,
         cache_size: int = 1000,
         cache_ttl: float = 5.0,
-        on_outage: str = "memory",
+        on_outage: OnOutage = "memory",
         outage_limit: int = OUTAGE_LIMIT,
         retry_for: float = 5.0,
         titler: Titler | None = None,
         auto_title: bool | None = None,
         default_title: str = DEFAULT_TITLE,
-        concurrent_runs: str = "reject",
+        concurrent_runs: ConcurrentRuns = "reject",
         trust_thread_id: bool = False,
         require_user: bool = False,
     ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,6 +22,7 @@ from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_i
 from langgraph_sessions.sessions import deletion, operations, upkeep
 from langgraph_sessions.sessions.aio_manager_reading import AsyncManagerReading
 from langgraph_sessions.sessions.aio_manager_upkeep import AsyncManagerUpkeep
+from langgraph_sessions.types import OnOutage, SessionUpdates
 
 
 class AsyncAgentSessionManager(AsyncManagerReading, AsyncManagerUpkeep):
@@ -43,7 +44,7 @@ class AsyncAgentSessionManager(AsyncManagerReading, AsyncManagerUpkeep):
         thread_id_factory: ThreadIdFactory = default_thread_id,
         cache_size: int = 1000,
         cache_ttl: float = 5.0,
-        on_outage: str = "memory",
+        on_outage: OnOutage = "memory",
         outage_limit: int = OUTAGE_LIMIT,
         retry_for: float = 5.0,
         auto_title: bool | None = None,
@@ -122,7 +123,7 @@ class AsyncAgentSessionManager(AsyncManagerReading, AsyncManagerUpkeep):
         )
 
     async def update_session(
-        self, user_id: UserId, updates: Mapping[str, Any], *, thread_id: ThreadId | None = None
+        self, user_id: UserId, updates: SessionUpdates, *, thread_id: ThreadId | None = None
     ) -> Session:
         """Async version of `AgentSessionManager.update_session`."""
         return await self._database.run(self._update(user_id, updates, thread_id))

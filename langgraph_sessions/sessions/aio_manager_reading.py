@@ -14,6 +14,7 @@ from langgraph_sessions.models import CheckpointInfo, Session, SessionPage
 from langgraph_sessions.sessions import conversations
 from langgraph_sessions.sessions.base_manager import BaseManager
 from langgraph_sessions.sessions.listing import Listing
+from langgraph_sessions.types import SessionStatus
 
 
 class AsyncManagerReading(BaseManager):
@@ -48,7 +49,7 @@ class AsyncManagerReading(BaseManager):
         active: bool | None = None,
         title: str | None = None,
         metadata: dict[str, Any] | None = None,
-        status: str | None = None,
+        status: SessionStatus | None = None,
         agent: str | None = None,
         updated_after: datetime | None = None,
         updated_before: datetime | None = None,
@@ -87,7 +88,7 @@ class AsyncManagerReading(BaseManager):
         active: bool | None = None,
         title: str | None = None,
         metadata: dict[str, Any] | None = None,
-        status: str | None = None,
+        status: SessionStatus | None = None,
         agent: str | None = None,
         updated_after: datetime | None = None,
         updated_before: datetime | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,7 @@ from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_i
 from langgraph_sessions.sessions import deletion, operations, upkeep
 from langgraph_sessions.sessions.manager_reading import ManagerReading
 from langgraph_sessions.sessions.manager_upkeep import ManagerUpkeep
+from langgraph_sessions.types import OnOutage, SessionUpdates
 
 
 class AgentSessionManager(ManagerReading, ManagerUpkeep):
@@ -50,7 +51,7 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
         thread_id_factory: ThreadIdFactory = default_thread_id,
         cache_size: int = 1000,
         cache_ttl: float = 5.0,
-        on_outage: str = "memory",
+        on_outage: OnOutage = "memory",
         outage_limit: int = OUTAGE_LIMIT,
         retry_for: float = 5.0,
         auto_title: bool | None = None,
@@ -163,7 +164,7 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
         )
 
     def update_session(
-        self, user_id: UserId, updates: Mapping[str, Any], *, thread_id: ThreadId | None = None
+        self, user_id: UserId, updates: SessionUpdates, *, thread_id: ThreadId | None = None
     ) -> Session:
         """Change a session and return it as it is then.
 

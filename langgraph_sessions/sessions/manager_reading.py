@@ -14,6 +14,7 @@ from langgraph_sessions.models import CheckpointInfo, Session, SessionPage
 from langgraph_sessions.sessions import conversations
 from langgraph_sessions.sessions.base_manager import BaseManager
 from langgraph_sessions.sessions.listing import Listing
+from langgraph_sessions.types import SessionStatus
 
 
 class ManagerReading(BaseManager):
@@ -74,7 +75,7 @@ class ManagerReading(BaseManager):
         active: bool | None = None,
         title: str | None = None,
         metadata: dict[str, Any] | None = None,
-        status: str | None = None,
+        status: SessionStatus | None = None,
         agent: str | None = None,
         updated_after: datetime | None = None,
         updated_before: datetime | None = None,
@@ -130,7 +131,7 @@ class ManagerReading(BaseManager):
         active: bool | None = None,
         title: str | None = None,
         metadata: dict[str, Any] | None = None,
-        status: str | None = None,
+        status: SessionStatus | None = None,
         agent: str | None = None,
         updated_after: datetime | None = None,
         updated_before: datetime | None = None,
