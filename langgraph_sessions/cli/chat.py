@@ -10,7 +10,7 @@ from langgraph_sessions.cli import chat_commands
 from langgraph_sessions.cli.conversation import Conversation
 from langgraph_sessions.cli.keyboard import Keyboard
 from langgraph_sessions.cli.terminal import new_console, where
-from langgraph_sessions.offline import chat_model
+from langgraph_sessions.offline import chat_graph, chat_model
 from langgraph_sessions.savers.saver import SessionSaver
 
 LEAVING: Final = ("exit", "quit")  # As in other programs, without the slash.
@@ -29,7 +29,7 @@ def run(user_id: str, database: str | None) -> None:
     console.print(f"Database: {where(database)}", soft_wrap=not console.is_terminal)
     console.print(f"Model: {description}", soft_wrap=not console.is_terminal)
     with SessionSaver(database, on_outage="raise", retry_for=1) as saver, asyncio.Runner() as loop:
-        chat = Conversation(user_id, saver, model, console, loop)
+        chat = Conversation(user_id, saver.sessions, chat_graph(model, saver), console, loop)
         chat.begin()
         chat.tell(ADVICE)
         _talk(chat, Keyboard(console, functools.partial(chat_commands.complete, chat)))

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage
 from langgraph.graph import MessagesState
 from rich.console import Console
@@ -16,8 +15,8 @@ from langgraph_sessions.cli.terminal import literal, one_line, session_table
 from langgraph_sessions.cli.wrapping import to_console
 from langgraph_sessions.errors import SessionNotFoundError
 from langgraph_sessions.models import Session, SessionPage
-from langgraph_sessions.offline import chat_graph
-from langgraph_sessions.savers.saver import SessionSaver
+from langgraph_sessions.offline import ChatGraph
+from langgraph_sessions.sessions.manager import AgentSessionManager
 
 PROMPT_TITLE: Final = 30  # Characters; a title may have 255.
 LAST: Final = 2  # Exchanges that are shown as one comes back to a session.
@@ -36,19 +35,19 @@ class Conversation:
     def __init__(
         self,
         user_id: str,
-        saver: SessionSaver,
-        model: BaseChatModel,
+        sessions: AgentSessionManager,
+        graph: ChatGraph,
         console: Console,
         loop: asyncio.Runner,
     ) -> None:
-        """Prepare a conversation of *user_id* with *model*, which answers in *loop*."""
+        """Prepare a conversation of *user_id* with *graph*, which answers in *loop*."""
         self.user_id = user_id
-        self.sessions = saver.sessions
+        self.sessions = sessions
         self.console = console
         self.session: Session | None = None
         self.listed: tuple[Session, ...] = ()
         self.is_open = True
-        self._graph = chat_graph(model, saver)
+        self._graph = graph
         self._loop = loop
 
     @property

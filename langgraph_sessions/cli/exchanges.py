@@ -9,7 +9,7 @@ from typing import Final
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from langgraph_sessions.models import CheckpointInfo, Session
-from langgraph_sessions.sessions.manager import AgentSessionManager
+from langgraph_sessions.sessions.manager_reading import ManagerReading
 
 Exchange = list[BaseMessage]
 
@@ -38,7 +38,7 @@ def spoken(message: BaseMessage) -> str:
     return "\n".join([*([message.text] if message.text else []), *called]) or "(no text)"
 
 
-def checkpoint_after(sessions: AgentSessionManager, session: Session, number: int) -> str | None:
+def checkpoint_after(sessions: ManagerReading, session: Session, number: int) -> str | None:
     """Return the checkpoint of *session* that has its first *number* exchanges, all of them.
 
     `None`: no checkpoint has just those, as where messages were removed later.
@@ -53,13 +53,11 @@ def checkpoint_after(sessions: AgentSessionManager, session: Session, number: in
     return line[found] if found >= 0 and told(line[found]) == number else None
 
 
-def _messages(
-    sessions: AgentSessionManager, session: Session, checkpoint_id: str
-) -> list[BaseMessage]:
+def _messages(sessions: ManagerReading, session: Session, checkpoint_id: str) -> list[BaseMessage]:
     return sessions.get_messages(session.user_id, session.thread_id, checkpoint_id=checkpoint_id)
 
 
-def _line(sessions: AgentSessionManager, session: Session) -> list[str]:
+def _line(sessions: ManagerReading, session: Session) -> list[str]:
     """Return the checkpoints that led to the newest one, oldest first: no other branches."""
     parents = {info.checkpoint_id: info.parent_id for info in _checkpoints(sessions, session)}
     line: list[str] = []
@@ -70,7 +68,7 @@ def _line(sessions: AgentSessionManager, session: Session) -> list[str]:
     return line[::-1]
 
 
-def _checkpoints(sessions: AgentSessionManager, session: Session) -> Sequence[CheckpointInfo]:
+def _checkpoints(sessions: ManagerReading, session: Session) -> Sequence[CheckpointInfo]:
     """Return all checkpoints of *session*, newest first."""
     found: list[CheckpointInfo] = []
     while True:

@@ -50,7 +50,8 @@ def chat(saver: SessionSaver, user: str, *lines: str) -> str:
     shown = io.StringIO()
     console = Console(file=shown, width=200, markup=False, emoji=False, highlight=False)
     with asyncio.Runner() as loop:
-        conversation = Conversation(user, saver, OfflineChatModel(), console, loop)
+        graph = chat_graph(OfflineChatModel(), saver)
+        conversation = Conversation(user, saver.sessions, graph, console, loop)
         conversation.begin()
         for line in lines:
             assert conversation.is_open
