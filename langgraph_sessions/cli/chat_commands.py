@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
+from rich.table import Table
+
 from langgraph_sessions.cli.conversation import Conversation
 from langgraph_sessions.cli.exchanges import checkpoint_after
 from langgraph_sessions.cli.keyboard import Choice
@@ -161,9 +163,11 @@ def _end(chat: Conversation, _: str) -> None:
 
 
 def _help(chat: Conversation, _: str) -> None:
-    width = max(len(command.usage(name)) for name, command in COMMANDS.items())
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
     for name, command in COMMANDS.items():
-        chat.console.print(f"{command.usage(name):<{width}}  {command.does}", style="dim")
+        table.add_row(command.usage(name), command.does, style="dim")
+    chat.console.print(table)
 
 
 def _quit(chat: Conversation, _: str) -> None:

@@ -96,7 +96,11 @@ class AsyncAgentSessionManager(AsyncManagerReading, AsyncManagerUpkeep):
         self._database.on_change = self.cache.clear
 
     async def close(self) -> None:
-        """Close what this opened, as `SessionSaver.close` does; nothing of a saver's manager."""
+        """Close what this opened, as `AsyncSessionSaver.close`; nothing of a saver's manager.
+
+        Raises:
+            RuntimeError: This is another event loop than that which opened it.
+        """
         if self._owns_database:
             await self._database.close()
 
