@@ -96,13 +96,16 @@ class AsyncManagerUpkeep(BaseManager):
         are tasks to come, and a checkpoint was saved within a day. So is one that waits for an
         answer to an interrupt, of whatever age. A run that has saved nothing since it began
         (`durability="exit"`, a run tried again after an error, an answer where *interrupted* is
-        given) cannot be seen. After an error, what was purged stays purged: call
-        it again.
+        given, the first of a session) cannot be seen: with *unused*, give *older_than*, too,
+        or what was just made is taken from whoever is about to use it. After an error, what was
+        purged stays purged: call it again.
 
         Args:
             idle_for: Only sessions not used, and without a new checkpoint, for at least this long.
             older_than: Only sessions created at least this long ago.
             active: Only active ones, or only others.
+            unused: Only sessions in which nothing was ever said. `False`: only others; that alone
+                is no condition.
             interrupted: Also those that wait for an answer.
             dry_run: Only count.
             batch_size: How many to look at in a transaction, from 1 to 1000.
