@@ -190,6 +190,8 @@ class AsyncAgentSessionManager(AsyncManagerReading, AsyncManagerUpkeep):
     ) -> Session:
         """Change a session and return it as it is then.
 
+        A node or tool may change its run's own session before anything of the run is saved.
+
         Args:
             user_id: Whose it is.
             updates: `title`, `is_active`, and `metadata`, which is merged, key by key, into
