@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from langgraph_sessions.sessions.aio_manager import AsyncAgentSessionManager
     from langgraph_sessions.sessions.manager import AgentSessionManager
     from langgraph_sessions.titles.by_model import titler
+    from langgraph_sessions.types import (
+        ConcurrentRuns,
+        OnOutage,
+        SessionConfigurable,
+        SessionStatus,
+        SessionUpdates,
+    )
 
 __version__ = "0.1.0"
 
@@ -38,12 +45,17 @@ __all__ = [
     "AsyncSessionSaver",
     "CheckpointInfo",
     "ConcurrentRunError",
+    "ConcurrentRuns",
     "NotInterruptedError",
+    "OnOutage",
     "Session",
+    "SessionConfigurable",
     "SessionError",
     "SessionNotFoundError",
     "SessionPage",
     "SessionSaver",
+    "SessionStatus",
+    "SessionUpdates",
     "SessionsUnavailableError",
     "get_session",
     "titler",
@@ -57,12 +69,17 @@ _MODULES: Final = {
     "AsyncSessionSaver": "savers.aio_saver",
     "CheckpointInfo": "models",
     "ConcurrentRunError": "errors",
+    "ConcurrentRuns": "types",
     "NotInterruptedError": "errors",
+    "OnOutage": "types",
     "Session": "models",
+    "SessionConfigurable": "types",
     "SessionError": "errors",
     "SessionNotFoundError": "errors",
     "SessionPage": "models",
     "SessionSaver": "savers.saver",
+    "SessionStatus": "types",
+    "SessionUpdates": "types",
     "SessionsUnavailableError": "errors",
     "get_session": "runs.active",
     "titler": "titles.by_model",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-NEEDED = ("click", "rich")
+NEEDED = ("click", "rich", "prompt_toolkit")
 
 
 def main() -> int:

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from html import escape
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, overload
+
+from langgraph_sessions.types import SessionStatus
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
 DEFAULT_TITLE: Final = "New Chat"  # A session's title until its first message.
-STATUSES: Final = ("idle", "interrupted", "error")
+STATUSES: Final[tuple[str, ...]] = get_args(SessionStatus)
 
 
 T = TypeVar("T")
@@ -90,7 +92,7 @@ class Session(Mapping[str, Any]):
     metadata: dict[str, Any] = field(repr=False)
     agent: str | None = None
     forked_from: tuple[str, str] | None = None
-    status: str | None = None
+    status: SessionStatus | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], prefix: str = "", *, listed: bool = False) -> Session:

@@ -15,6 +15,7 @@ from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -107,12 +108,18 @@ def chat_model() -> tuple[BaseChatModel, str]:
 def chat_graph(
     model: BaseChatModel, checkpointer: BaseCheckpointSaver[Any] | None = None
 ) -> ChatGraph:
-    """Return a graph of one node, `assistant`, in which *model* answers the messages."""
+    """Return a graph of one node, `assistant`, in which *model* answers the messages.
 
-    def assistant(state: MessagesState) -> dict[str, list[BaseMessage]]:
+    It runs both ways: an asynchronous run can be cancelled while the model answers.
+    """
+
+    def answered(state: MessagesState) -> dict[str, list[BaseMessage]]:
         return {"messages": [model.invoke(state["messages"])]}
 
+    async def aanswered(state: MessagesState) -> dict[str, list[BaseMessage]]:
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
     builder = StateGraph(MessagesState)
-    builder.add_node("assistant", assistant)
+    builder.add_node("assistant", RunnableLambda(answered, aanswered, name="assistant"))
     builder.add_edge(START, "assistant")
     return builder.compile(checkpointer=checkpointer)

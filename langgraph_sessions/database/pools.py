@@ -9,6 +9,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import AsyncConnection, Capabilities, Connection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import Conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from langgraph_sessions.sql import place
@@ -147,6 +148,22 @@ def address(conn: Any) -> tuple[object, ...]:
     given = conninfo_to_dict(found[0]) if found else {}
     given.setdefault("dbname", given.get("user"))  # As libpq does.
     return tuple(given.get(key) for key in ("host", "hostaddr", "port", "dbname", "service"))
+
+
+def asked_for(conn: Any) -> str | None:
+    """Return which host, port and database *conn*'s connections ask for, without a password.
+
+    What its conninfo leaves out is libpq's default, or an environment variable's.
+    """
+    found = endpoint(conn)
+    if found is None:
+        return None
+    defaults = {option.keyword.decode(): option.val for option in Conninfo.get_defaults()}
+    given: dict[str, Any] = {name: value and value.decode() for name, value in defaults.items()}
+    given |= conninfo_to_dict(found[0])
+    host = given.get("host") or given.get("hostaddr") or "by default"
+    database = given.get("dbname") or given.get("user")  # As libpq does.
+    return f"host {host}, port {given.get('port')}, database {database}"
 
 
 def endpoint(conn: Any) -> tuple[str, dict[str, Any]] | None:

@@ -15,6 +15,7 @@ import psycopg
 from langgraph_sessions.database import failures
 from langgraph_sessions.database.connections import Connections, ConnT, PipeT
 from langgraph_sessions.database.deeds import Deed, T
+from langgraph_sessions.errors import described
 from langgraph_sessions.plans import (
     Batch,
     Call,
@@ -33,6 +34,8 @@ Answer = Callable[[Question], Deed[Any]]
 
 class Running(Connections[ConnT, PipeT]):
     """A PostgreSQL database on which plans run."""
+
+    _failure: psycopg.Error | None = None  # The last by which a connection broke.
 
     # --- How it is done, sync or async -----------------------------------------------------------
 
@@ -187,14 +190,19 @@ class Running(Connections[ConnT, PipeT]):
                     rolled_back = failures.is_rolled_back(error)
                     if not rolled_back and not self.is_broken(error):
                         raise
-                    failure = error
-            failure = failure or psycopg.OperationalError("the database does not answer")
+                    failure = self._failure = error
+            failure = failure or self._no_answer()
             # Counted from the first failure: a wait for a free connection is none.
             until = until or time.monotonic() + self._retry_for
             if self._gives_up() or time.monotonic() + pause > until:
                 raise failure
             yield partial(self._sleep, pause)
         raise AssertionError
+
+    def _no_answer(self) -> psycopg.OperationalError:
+        """Return the error of a caller whose only tries were probes, with what is known of why."""
+        why = f": {described(self._failure)}" if self._failure else ""
+        return psycopg.OperationalError(f"the database does not answer{why}")
 
 
 @dataclass(frozen=True)

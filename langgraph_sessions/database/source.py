@@ -75,13 +75,23 @@ class Source:
 
 def _checked_conninfo(name: str, conninfo: str) -> str:
     with suppress(psycopg.ProgrammingError):
-        if conninfo.strip() and conninfo_to_dict(conninfo) is not None:
+        if conninfo.strip() and not _has_part_of_password(conninfo_to_dict(conninfo)):
             return conninfo
     # Without what was wrong: it would quote the string, password and all.
     raise ValueError(
         f"{name} must be a PostgreSQL URL such as 'postgresql://localhost/app' or a "
-        "conninfo string such as 'host=localhost dbname=app'"
+        "conninfo string such as 'host=localhost dbname=app'; in a URL, a password's '@', '/' and "
+        "':' are written %40, %2F and %3A"
     )
+
+
+def _has_part_of_password(given: dict[str, Any]) -> bool:
+    """Say whether a part of a password stands where a host or port should, and would be logged.
+
+    In a URL that ends the password: `@` does, and `/`, after which the rest is no port.
+    """
+    ports = str(given.get("port") or "").split(",")
+    return "@" in str(given.get("host") or "") or not all(p.isdigit() for p in ports if p)
 
 
 def check_autocommit(conn: Any) -> None:

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import psycopg
 
@@ -27,8 +27,9 @@ from langgraph_sessions.outage.state import AWAY, HERE, RETURNING, Outage
 from langgraph_sessions.outage.writing import Taken, write
 from langgraph_sessions.plans import Question
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory
+from langgraph_sessions.types import OnOutage
 
-ON_OUTAGE: Final = ("memory", "raise")
+ON_OUTAGE: Final[tuple[str, ...]] = get_args(OnOutage)
 
 
 def database(
@@ -192,7 +193,8 @@ class Bridging(Running[ConnT, PipeT]):
             if self._closing.is_set():
                 return False
             if self._outage.state == HERE:
-                self._outage.begin(error)
+                known = self._is_ready or self._source.server
+                self._outage.begin(error, None if known else pools.asked_for(self.conn))
                 self.on_change()
                 self._start_recovery()
         return True

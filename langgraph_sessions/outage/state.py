@@ -40,13 +40,25 @@ class Outage:
         """Begin with nothing held."""
         self.memory = Memory(self.limit)
 
-    def begin(self, error: BaseException) -> None:
-        """Go on in memory."""
+    def begin(self, error: BaseException, never_reached: str | None = None) -> None:
+        """Go on in memory.
+
+        Args:
+            error: Why.
+            never_reached: Which database was asked for, if none was ever reached: perhaps its
+                URL is wrong.
+        """
         self.state, self.error, self.written = AWAY, error, 0
-        logger.warning(
-            "the database is away: conversations go on in memory until it is back (%s)",
-            described(error),
-        )
+        if never_reached is None:
+            what = "the database is away: conversations go on in memory until it is back (%s)"
+            logger.warning(what, described(error))
+        else:
+            logger.warning(
+                "the database was never reached: is its URL right (%s)? Conversations go on in "
+                "memory until it answers (%s)",
+                never_reached,
+                described(error),
+            )
 
     def stay(self, error: BaseException) -> None:
         """Stay away, for *error*; log it once, unless it says that no server answers."""

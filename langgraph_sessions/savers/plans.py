@@ -6,7 +6,7 @@ import secrets
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -37,8 +37,9 @@ from langgraph_sessions.sessions import reading
 from langgraph_sessions.sessions.base_manager import BaseManager
 from langgraph_sessions.titles.by_model import Titler
 from langgraph_sessions.titles.clear import may_title
+from langgraph_sessions.types import ConcurrentRuns
 
-CONCURRENT_RUNS: Final = ("reject", "allow")
+CONCURRENT_RUNS: Final[tuple[str, ...]] = get_args(ConcurrentRuns)
 
 
 class SaverPlans:

@@ -34,6 +34,7 @@ from langgraph_sessions.savers.upkeep import ThreadUpkeep
 from langgraph_sessions.sessions.manager import AgentSessionManager
 from langgraph_sessions.titles.background import Background
 from langgraph_sessions.titles.by_model import Titler
+from langgraph_sessions.types import ConcurrentRuns, OnOutage
 
 # Seconds in which a stopped run's next save begins, also on a busy machine. Only a run that begins
 # beside one that has not ended waits so.
@@ -75,13 +76,13 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
         thread_id_factory: ThreadIdFactory = default_thread_id,
         cache_size: int = 1000,
         cache_ttl: float = 5.0,
-        on_outage: str = "memory",
+        on_outage: OnOutage = "memory",
         outage_limit: int = OUTAGE_LIMIT,
         retry_for: float = 5.0,
         titler: Titler | None = None,
         auto_title: bool | None = None,
         default_title: str = DEFAULT_TITLE,
-        concurrent_runs: str = "reject",
+        concurrent_runs: ConcurrentRuns = "reject",
         trust_thread_id: bool = False,
         require_user: bool = False,
     ) -> None:
@@ -221,30 +222,13 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
         self._background.close()
         self._database.close()
 
-    def setup(self) -> None:
-        """Create or upgrade the tables, LangGraph's and our own, in one transaction.
-
-        Not needed unless `auto_setup=False`: it is done on first use. Safe from many
-        processes at once.
-
-        Raises:
-            SessionError: The tables are newer by a breaking migration, are gone or somebody
-                else's, a search path leads past them, the embedded server cannot be started, or
-                this process was forked from the one that opened the connections.
-            ValueError: The connection is not in autocommit mode.
-            psycopg.Error: Any error of the database, such as missing rights.
-        """
-        self._database.setup()
-
-    @property
-    def durable(self) -> bool:
-        """Whether what is saved now is in the database; not while that is away."""
-        return self._database.durable
-
     # --- Reading -----------------------------------------------------------------------------
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the checkpoint that *config* asks for; a run starts with this.
+
+        Args:
+            config: The run's: its `configurable` says whose it is, and which thread's.
 
         Raises:
             SessionNotFoundError: The thread is another user's, or a user's and no `user_id` was
@@ -252,6 +236,8 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
             TypeError: A key of the configurable has the wrong type.
             ValueError: A key is out of range, or one does not go with another.
             KeyError: There is neither a `user_id` nor a `thread_id`.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         return self._database.run(self._get_tuple(config))
 
@@ -267,10 +253,18 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
 
         Without *config* it goes through all threads of all users: an operator's call.
 
+        Args:
+            config: The run's: its `configurable` says whose it is, and which thread's.
+            filter: Only those whose metadata have these values.
+            before: Only those older than this config's checkpoint.
+            limit: The most to yield; by default all.
+
         Raises:
             SessionNotFoundError: As `get_tuple`; or the user has no current session, and no
                 `thread_id` was given. This and all else is raised by the first `next`.
             TypeError, ValueError, KeyError: As `get_tuple`.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         plan = self._list(config, filter=filter, before=before, limit=limit)
         yield from self._database.run(plan)
@@ -278,7 +272,18 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Return what rebuilds delta channels, as the parent does. Raises as `list`, at once."""
+        """Return what rebuilds delta channels, as the parent does.
+
+        Args:
+            config: The run's: its `configurable` says whose it is, and which thread's.
+            channels: Which.
+
+        Raises:
+            SessionNotFoundError: As `get_tuple`, or the user has no current session.
+            TypeError, ValueError, KeyError: As `get_tuple`.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
+        """
         return self._database.run(self._history(config, channels))
 
     # --- Saving ------------------------------------------------------------------------------
@@ -292,6 +297,12 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
     ) -> RunnableConfig:
         """Save a checkpoint and its session's row in one transaction.
 
+        Args:
+            config: The run's: its `configurable` says whose it is, and which thread's.
+            checkpoint: What to save.
+            metadata: LangGraph's, of the checkpoint.
+            new_versions: The channels that it changed.
+
         Raises:
             SessionNotFoundError: The thread is another user's, or the session was deleted
                 while the run was under way; nothing was saved.
@@ -300,6 +311,7 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
             SessionsUnavailableError: The database is away, and `outage_limit` is reached, or
                 memory cannot answer.
             TypeError, ValueError, KeyError: As in `get_tuple`, when it is not part of a run.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         plan = self._put(config, checkpoint, metadata, new_versions)
         return self._under_way.save(config, lambda: self._database.run(plan))
@@ -311,7 +323,23 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        """Save a task's writes. Raises as `put`."""
+        """Save a task's writes.
+
+        Args:
+            config: The run's: its `configurable` says whose it is, and which thread's.
+            writes: Channels and values.
+            task_id: Whose they are.
+            task_path: Where that task stands among its step's.
+
+        Raises:
+            SessionNotFoundError: The thread is another user's, or the session was deleted.
+            ConcurrentRunError: Another run saved to the session since this one loaded it;
+                nothing was saved.
+            SessionsUnavailableError: The database is away, and `outage_limit` is reached, or
+                memory cannot answer.
+            TypeError, ValueError, KeyError: As in `get_tuple`, when it is not part of a run.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
+        """
         plan = self._put_writes(config, writes, task_id, task_path)
         self._under_way.save(config, lambda: self._database.run(plan))
 

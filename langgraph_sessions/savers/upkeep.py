@@ -1,4 +1,4 @@
-"""An operator's calls on whole threads: delete, prune and copy."""
+"""What is not about a run: the tables, and an operator's calls on whole threads."""
 
 from __future__ import annotations
 
@@ -17,12 +17,46 @@ class ThreadUpkeep(InThreads):
     sessions: AgentSessionManager
     _database: Database
 
+    def setup(self) -> None:
+        """Create or upgrade the tables, LangGraph's and our own, in one transaction.
+
+        Not needed unless `auto_setup=False`: it is done on first use. Safe from many
+        processes at once.
+
+        Raises:
+            SessionError: The tables are newer by a breaking migration, are gone or somebody
+                else's, a search path leads past them, the embedded server cannot be started, or
+                this process was forked from the one that opened the connections.
+            ValueError: The connection is not in autocommit mode.
+            psycopg.Error: Any error of the database, such as missing rights.
+        """
+        self._database.setup()
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is saved now is in the database; not while that is away."""
+        return self._database.durable
+
     def delete_thread(self, thread_id: str) -> None:
-        """Delete a thread and its session, whoever owns it: an operator's call."""
+        """Delete a thread and its session, whoever owns it: an operator's call.
+
+        Args:
+            thread_id: Which.
+
+        Raises:
+            TypeError: *thread_id* is no id.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
+        """
         self.prune([thread_id], strategy="delete")
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Prune threads as the parent does; `"delete"`, or `"delete_all"`, with their sessions.
+
+        Args:
+            thread_ids: Which.
+            strategy: `"keep_latest"`: all but each namespace's newest checkpoint goes; `"delete"`,
+                or `"delete_all"`: everything does.
 
         Raises:
             TypeError: *thread_ids* is a single string.
@@ -31,6 +65,8 @@ class ThreadUpkeep(InThreads):
             psycopg.errors.SerializationFailure: Another transaction changed a thread's rows while
                 `"keep_latest"` pruned it; threads before it are pruned.
             psycopg.errors.DeadlockDetected: Likewise, by another prune of the thread.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         if not deletion.deletes(thread_ids, strategy):
             prune = partial(super().prune, thread_ids, strategy=strategy)
@@ -45,10 +81,16 @@ class ThreadUpkeep(InThreads):
         Where the source has neither checkpoints nor a session, nothing is copied, and no error
         raised.
 
+        Args:
+            source_thread_id: What to copy.
+            target_thread_id: The copy's id, which nothing has.
+
         Raises:
             TypeError: A thread id is not a `str`, `int` or `UUID`.
             ValueError: *target_thread_id* is in use, or a thread id is blank or over 255
                 characters.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         plan = upkeep.copy_thread(source_thread_id, target_thread_id)
         self._database.run(self.sessions.cache.forgetting(plan))
@@ -58,10 +100,15 @@ class ThreadUpkeep(InThreads):
 
         A thread of which nothing is left loses its session, too.
 
+        Args:
+            run_ids: Which.
+
         Raises:
             TypeError: *run_ids* is a single string.
             NotImplementedError: Later runs rebuild a `DeltaChannel` from what these saved;
                 nothing was deleted.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         plan = deletion.delete_runs(run_ids)
         self._database.run(self.sessions.cache.forgetting(plan))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,7 @@ from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_i
 from langgraph_sessions.sessions import deletion, operations, upkeep
 from langgraph_sessions.sessions.manager_reading import ManagerReading
 from langgraph_sessions.sessions.manager_upkeep import ManagerUpkeep
+from langgraph_sessions.types import OnOutage, SessionUpdates
 
 
 class AgentSessionManager(ManagerReading, ManagerUpkeep):
@@ -50,13 +51,36 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
         thread_id_factory: ThreadIdFactory = default_thread_id,
         cache_size: int = 1000,
         cache_ttl: float = 5.0,
-        on_outage: str = "memory",
+        on_outage: OnOutage = "memory",
         outage_limit: int = OUTAGE_LIMIT,
         retry_for: float = 5.0,
         auto_title: bool | None = None,
         default_title: str = DEFAULT_TITLE,
     ) -> None:
-        """Choose the database. Takes and raises what `SessionSaver` does."""
+        """Choose the database; it is opened, and its tables made, on first use.
+
+        Args:
+            conn: As of `SessionSaver`: a connection, a pool, a conninfo or URL, or `None`.
+            serde: How values are serialised.
+            path: The embedded PostgreSQL's folder.
+            pool_size: The most connections in the pool that is opened for a string.
+            auto_setup: Create missing tables; `False` never runs DDL.
+            agent: The agent whose sessions it makes and finds; `None`: whichever agent's.
+            thread_id_factory: Makes a new thread id from a user id.
+            cache_size: The most sessions that are kept in memory; 0 for none.
+            cache_ttl: Seconds that a session stays there; 0 turns the cache off.
+            on_outage: `"memory"` or `"raise"`: what happens while the database is away.
+            outage_limit: Bytes that may be held in memory meanwhile.
+            retry_for: Seconds for which a statement whose connection broke is tried again.
+            auto_title: Whether adopted threads are titled by their messages; `None`: yes, unless
+                *serde* encrypts.
+            default_title: What a session is called until somebody, or its first message, titles it.
+
+        Raises:
+            TypeError: An argument has the wrong type.
+            ValueError: One is out of range, *conn* is no conninfo or not in autocommit mode, or
+                *path* is given beside it.
+        """
         super().__init__(
             serde, thread_id_factory, cache_size, cache_ttl, agent, auto_title, default_title
         )
@@ -103,31 +127,25 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
 
         Raises:
             ValueError: *thread_id* is in use.
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         return self._database.run(self._create(user_id, title, thread_id, metadata))
 
     def get_or_create_user_session(self, user_id: UserId, title: str | None = None) -> Session:
-        """Return the current session; if there is none, create one as `create_user_session`."""
+        """Return the current session; if there is none, create one as `create_user_session`.
+
+        Args:
+            user_id: Whose.
+            title: At most 255 characters, as in `create_user_session`.
+
+        Raises:
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
+        """
         return self._database.run(self._get_or_create(user_id, title))
-
-    def get_current_user_session(self, user_id: UserId) -> Session:
-        """Return the current session.
-
-        Raises:
-            SessionNotFoundError: The user has no active session.
-        """
-        return self._database.run(
-            self._reading(operations.get_current(user_id, self.agent), user_id)
-        )
-
-    def get_session(self, user_id: UserId, thread_id: ThreadId) -> Session:
-        """Return a certain session.
-
-        Raises:
-            SessionNotFoundError: The user has no such session.
-        """
-        plan = operations.get(user_id, thread_id, self.agent)
-        return self._database.run(self._reading(plan, user_id, thread_id))
 
     def run_config(
         self,
@@ -154,6 +172,9 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
 
         Raises:
             SessionNotFoundError: The thread is another user's.
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         factory = self.thread_id_factory
         return self._database.run(
@@ -163,7 +184,7 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
         )
 
     def update_session(
-        self, user_id: UserId, updates: Mapping[str, Any], *, thread_id: ThreadId | None = None
+        self, user_id: UserId, updates: SessionUpdates, *, thread_id: ThreadId | None = None
     ) -> Session:
         """Change a session and return it as it is then.
 
@@ -178,30 +199,53 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
         Raises:
             ValueError: *updates* has another key.
             SessionNotFoundError: The user has no such session.
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         return self._database.run(self._update(user_id, updates, thread_id))
 
     def switch_session(self, user_id: UserId, thread_id: ThreadId) -> Session:
         """Make a session current, and active, and return it.
 
+        Args:
+            user_id: Whose it is.
+            thread_id: Which session.
+
         Raises:
             SessionNotFoundError: The user has no such session.
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         return self._database.run(self._switch(user_id, thread_id))
 
     def deactivate_session(self, user_id: UserId, *, thread_id: ThreadId | None = None) -> int:
-        """Deactivate a session, or all of the user's; return how many were active."""
-        return self._database.run(self._deactivate(user_id, thread_id))
+        """Deactivate a session, or all of the user's; return how many were active.
 
-    def has_session(self, user_id: UserId) -> bool:
-        """Say whether the user has an active session."""
-        return bool(self._database.run(operations.has(user_id, self.agent)))
+        Args:
+            user_id: Whose.
+            thread_id: One session alone; by default all.
+
+        Raises:
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
+        """
+        return self._database.run(self._deactivate(user_id, thread_id))
 
     def delete_session(self, user_id: UserId, thread_id: ThreadId) -> None:
         """Delete a session and all its checkpoints, writes and blobs, in one transaction.
 
+        Args:
+            user_id: Whose it is.
+            thread_id: Which session.
+
         Raises:
             SessionNotFoundError: The user has no such session.
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         user = checks.user_id(user_id)
         plan = deletion.delete(user, thread_id, self.agent)
@@ -236,6 +280,9 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
         Raises:
             SessionNotFoundError: The user has no such session.
             ValueError: *checkpoint_id* is not in it.
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         factory = self.thread_id_factory
         plan = upkeep.fork(user_id, thread_id, checkpoint_id, title, factory, self.agent)
@@ -266,9 +313,10 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
         Raises:
             TimeoutError: It was not free in time.
             SessionNotFoundError: The thread is another user's.
-            SessionsUnavailableError: The database is away, with `on_outage="memory"`.
-            psycopg.OperationalError: Likewise, with `"raise"`; or no connection can be made.
+            SessionsUnavailableError: The database is away.
             ValueError: *conn* is a pool whose conninfo or kwargs are functions.
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         turn = self._turn(user_id, thread_id, timeout)
         try:

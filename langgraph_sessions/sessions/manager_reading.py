@@ -1,4 +1,4 @@
-"""The session manager's methods that read one conversation, or all sessions."""
+"""The session manager's methods that read sessions and conversations."""
 
 from __future__ import annotations
 
@@ -11,15 +11,61 @@ from langchain_core.messages import BaseMessage
 from langgraph_sessions.checks import EVERYBODY, Everybody, ThreadId, UserId
 from langgraph_sessions.database.database import Database
 from langgraph_sessions.models import CheckpointInfo, Session, SessionPage
-from langgraph_sessions.sessions import conversations
+from langgraph_sessions.sessions import conversations, operations
 from langgraph_sessions.sessions.base_manager import BaseManager
 from langgraph_sessions.sessions.listing import Listing
+from langgraph_sessions.types import SessionStatus
 
 
 class ManagerReading(BaseManager):
-    """The part of `AgentSessionManager` that reads conversations, and all pages of a list."""
+    """The part of `AgentSessionManager` that reads sessions, conversations, and pages of lists."""
 
     _database: Database
+
+    def get_current_user_session(self, user_id: UserId) -> Session:
+        """Return the current session.
+
+        Args:
+            user_id: Whose.
+
+        Raises:
+            SessionNotFoundError: The user has no active session.
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
+        """
+        return self._database.run(
+            self._reading(operations.get_current(user_id, self.agent), user_id)
+        )
+
+    def get_session(self, user_id: UserId, thread_id: ThreadId) -> Session:
+        """Return a certain session.
+
+        Args:
+            user_id: Whose it is.
+            thread_id: Which session.
+
+        Raises:
+            SessionNotFoundError: The user has no such session.
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
+        """
+        plan = operations.get(user_id, thread_id, self.agent)
+        return self._database.run(self._reading(plan, user_id, thread_id))
+
+    def has_session(self, user_id: UserId) -> bool:
+        """Say whether the user has an active session.
+
+        Args:
+            user_id: Whose.
+
+        Raises:
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
+        """
+        return bool(self._database.run(operations.has(user_id, self.agent)))
 
     def get_messages(
         self, user_id: UserId, thread_id: ThreadId, *, checkpoint_id: str | None = None
@@ -39,6 +85,9 @@ class ManagerReading(BaseManager):
             SessionNotFoundError: The user has no such session.
             ValueError: *checkpoint_id* is not in it.
             SessionError: The thread cannot be read; it is named.
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         return self._database.run(
             conversations.messages(user_id, thread_id, checkpoint_id, self.agent, self._serde)
@@ -58,13 +107,25 @@ class ManagerReading(BaseManager):
         Raises:
             SessionNotFoundError: The user has no such session.
             ValueError: *before* is not in it.
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         return self._database.run(
             conversations.checkpoints(user_id, thread_id, limit, before, self.agent)
         )
 
     def list_active_sessions(self, user_id: UserId | Everybody = EVERYBODY) -> list[Session]:
-        """Return the active sessions, newest first; of all users if *user_id* is left out."""
+        """Return the active sessions, newest first; of all users if *user_id* is left out.
+
+        Args:
+            user_id: Whose; left out, everybody's: an operator's call. `None` is nobody.
+
+        Raises:
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
+        """
         return self._database.run(Listing(user_id, active=True, agent=self.agent).all())
 
     def list_sessions(
@@ -74,7 +135,7 @@ class ManagerReading(BaseManager):
         active: bool | None = None,
         title: str | None = None,
         metadata: dict[str, Any] | None = None,
-        status: str | None = None,
+        status: SessionStatus | None = None,
         agent: str | None = None,
         updated_after: datetime | None = None,
         updated_before: datetime | None = None,
@@ -89,12 +150,16 @@ class ManagerReading(BaseManager):
             title: Only those whose title contains this, in whatever case and language.
             metadata: Only those whose metadata contain this (PostgreSQL's `@>`).
             status: Only those that are `"idle"`, `"interrupted"` or in `"error"`.
-            agent: Only this agent's. A manager of an agent lists its own alone: `ValueError` for
-                another's.
+            agent: Only this agent's. A manager of an agent lists its own alone.
             updated_after: Only those used after this moment (aware).
             updated_before: Only those used before this moment (aware).
             limit: How many, from 1 to 1000.
             cursor: The `next_cursor` of the page before, listed with the same filters.
+
+        Raises:
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         listing = Listing(
             user_id,
@@ -118,7 +183,15 @@ class ManagerReading(BaseManager):
     ) -> int:
         """Return how many sessions a user has; everybody, if *user_id* is left out.
 
-        *active* and *agent* are as in `list_sessions`.
+        Args:
+            user_id: Whose; left out, everybody's: an operator's call. `None` is nobody.
+            active: Only active ones, or only others.
+            agent: Only this agent's, as in `list_sessions`.
+
+        Raises:
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         listing = Listing(user_id, active=active, agent=self._listed(agent))
         return self._database.run(listing.count())
@@ -130,7 +203,7 @@ class ManagerReading(BaseManager):
         active: bool | None = None,
         title: str | None = None,
         metadata: dict[str, Any] | None = None,
-        status: str | None = None,
+        status: SessionStatus | None = None,
         agent: str | None = None,
         updated_after: datetime | None = None,
         updated_before: datetime | None = None,
@@ -139,6 +212,21 @@ class ManagerReading(BaseManager):
 
         It takes the same filters, and reads a page at a time. A session that is used meanwhile
         moves to the front, and may be missed. Errors are raised by `next`, not by the call.
+
+        Args:
+            user_id: Whose; left out, everybody's: an operator's call. `None` is nobody.
+            active: Only active ones, or only others.
+            title: Only those whose title contains this, in whatever case and language.
+            metadata: Only those whose metadata contain this (PostgreSQL's `@>`).
+            status: Only those that are `"idle"`, `"interrupted"` or in `"error"`.
+            agent: Only this agent's. A manager of an agent lists its own alone.
+            updated_after: Only those used after this moment (aware).
+            updated_before: Only those used before this moment (aware).
+
+        Raises:
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         listing = Listing(
             user_id,

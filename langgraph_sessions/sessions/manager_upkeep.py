@@ -29,8 +29,16 @@ class ManagerUpkeep(BaseManager):
         That is all sessions with their threads, threads without a session that are the user's
         (see `backfill`), and preferences.
 
+        Args:
+            user_id: Who.
+
         Returns:
             How many `sessions`, `checkpoints`, `blobs`, `writes` and `users` were deleted.
+
+        Raises:
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         user = checks.user_id(user_id)
         return self._database.run(self.cache.forgetting(deletion.delete_user(user), user))
@@ -53,6 +61,14 @@ class ManagerUpkeep(BaseManager):
         `error`, and ends nothing. If something was replaced that JSON cannot hold, such as NaN by
         null, the last record says so: `{"record": "note", …}` with `note` and `thread_ids`.
         Errors are raised by `next`, not by the call.
+
+        Args:
+            user_id: Whose.
+
+        Raises:
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         yield from self._database.stream(self._export(checks.user_id(user_id)))
 
@@ -97,6 +113,9 @@ class ManagerUpkeep(BaseManager):
 
         Raises:
             ValueError: No condition is given, or a duration is negative or over 36500 days.
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         checks.optional_function("on_progress", on_progress)
         purge = Purge(
@@ -128,6 +147,9 @@ class ManagerUpkeep(BaseManager):
 
         Raises:
             ValueError: Both are the same user, or their preferences take more than 64 KiB together.
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         plan = transfer(from_user, to_user, thread_id, self.agent)
         return self._database.run(self.cache.forgetting(plan))
@@ -141,10 +163,17 @@ class ManagerUpkeep(BaseManager):
         the first human message. What is the user's session already is returned as it is.
         LangGraph's tables are only read. The session is of the manager's agent.
 
+        Args:
+            user_id: Whose it is to be.
+            thread_id: LangGraph's thread.
+            title: Its title; by default from its messages.
+
         Raises:
             SessionNotFoundError: There is no such thread, or it is another user's, by its
                 session or by its checkpoints (see `backfill`), or another agent's.
-            TypeError, ValueError: *title* is none, even if it is not needed.
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         return self._database.run(self._adopt_checked(user_id, thread_id, title))
 
@@ -171,6 +200,11 @@ class ManagerUpkeep(BaseManager):
 
         Returns:
             How many threads were `seen`, `adopted`, `unowned` and `skipped`.
+
+        Raises:
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         checks.optional_function("on_progress", on_progress)
         walk = upkeep.Backfill(batch_size)
@@ -182,22 +216,45 @@ class ManagerUpkeep(BaseManager):
         Nothing happens while one is at work on it, if somebody or a model gave the session a title,
         and once three titlers have failed.
 
+        Args:
+            titler: From the conversation's messages to a title.
+            thread_id: Which session's.
+
         Raises:
             TypeError: *titler* is no function, or does not return a `str`.
             ValueError: There is no title in what it returns.
             Exception: Whatever the titler raises.
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         checks.function("titler", titler)
         self._database.run(self._call_titler(by_model.ask_now, titler, thread_id))
 
     def get_preferences(self, user_id: UserId) -> dict[str, Any]:
-        """Return the user's preferences, which all sessions share."""
+        """Return the user's preferences, which all sessions share.
+
+        Args:
+            user_id: Whose.
+
+        Raises:
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
+        """
         return self._database.run(upkeep.get_preferences(user_id))
 
     def update_preferences(self, user_id: UserId, changes: dict[str, Any]) -> dict[str, Any]:
         """Merge *changes* into the user's preferences, and return them all.
 
-        A value of `None` removes its key. Together they take at most 64 KiB as JSON; more is a
-        `ValueError`.
+        Args:
+            user_id: Whose.
+            changes: A JSON object; a value of `None` removes its key. Together they take at most
+                64 KiB.
+
+        Raises:
+            TypeError, ValueError: An argument is not what is allowed; it is named.
+            SessionsUnavailableError: The database is away, and memory cannot answer.
+            SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         return self._database.run(upkeep.update_preferences(user_id, changes))

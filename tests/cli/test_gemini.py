@@ -17,8 +17,10 @@ from langchain_core.runnables import RunnableConfig
 from langchain_google_genai import ChatGoogleGenerativeAI
 
 from langgraph_sessions import SessionSaver
+from langgraph_sessions.embedded.server import DEFAULT_PATH
 from langgraph_sessions.offline import GEMINI, chat_graph, chat_model
-from tests.terminal import Program
+from tests.screen import CTRL_C, Screen
+from tests.terminal import PATIENCE, Program
 
 ALICE = RunnableConfig(configurable={"user_id": "alice"})
 
@@ -29,6 +31,7 @@ class GeminiServer(ThreadingHTTPServer):
     Attributes:
         asked: Each request's conversation, as (role, text).
         methods: Each request's API method.
+        was_asked: Whether a request came.
         may_finish: While it is not set, a stream stops after its first chunk.
         refuses: Whether the key is not accepted.
     """
@@ -41,6 +44,7 @@ class GeminiServer(ThreadingHTTPServer):
         self.methods: list[str] = []
         self.may_finish = threading.Event()
         self.may_finish.set()
+        self.was_asked = threading.Event()
         self.refuses = False
 
     @property
@@ -60,6 +64,7 @@ class Handler(BaseHTTPRequestHandler):
             for content in asked["contents"]
         ]
         self.server.asked.append(conversation)
+        self.server.was_asked.set()
         method = self.path.partition("?")[0].rpartition(":")[2]
         self.server.methods.append(method)
         words = ["That", " makes", f" {len(conversation)}", " messages."]
@@ -180,17 +185,40 @@ def test_chat_streams_from_gemini(gemini: GeminiServer, tmp_path: Path) -> None:
     assert gemini.asked == TWO_TURNS
 
 
-def test_ctrl_c_ends_a_chat_that_waits_for_gemini(gemini: GeminiServer, tmp_path: Path) -> None:
-    """Ctrl-C ends the chat although Gemini has not finished its answer, without a traceback."""
+def test_ctrl_c_stops_an_answer(gemini: GeminiServer, tmp_path: Path) -> None:
+    """Ctrl-C stops an answer that Gemini has not finished, and the next message is answered."""
     gemini.may_finish.clear()
     variables = {"GOOGLE_API_KEY": "local", "GOOGLE_GEMINI_BASE_URL": gemini.url}
     with Program("chat", "--user", "alice", cwd=tmp_path, **variables) as chat:
         chat.type("Hello")
         chat.wait_for("assistant> That")
         chat.process.send_signal(signal.SIGINT)
+        chat.wait_for("\nStopped.\n")
+        gemini.may_finish.set()
+        chat.type("Again")
+        chat.wait_for("assistant> That makes 2 messages.\n")
         status, out, errors = chat.end()
     assert (status, errors) == (0, "")
     assert out.endswith("Bye. Your sessions are kept.\n")
+    assert gemini.asked[-1] == [("user", "Hello"), ("user", "Again")]
+
+
+def test_a_key_stops_an_answer(gemini: GeminiServer, tmp_path: Path) -> None:
+    """So does the key in a terminal; the session is idle then, and /quit leaves at once."""
+    gemini.may_finish.clear()
+    variables = {"GOOGLE_API_KEY": "local", "GOOGLE_GEMINI_BASE_URL": gemini.url}
+    with Screen("chat", "--user", "alice", cwd=tmp_path, **variables) as screen:
+        screen.wait_for("[new session] alice>")
+        screen.press("Hello\n")
+        assert gemini.was_asked.wait(PATIENCE)
+        screen.press(CTRL_C)
+        screen.see("\nStopped.\n")
+        screen.wait_for("[Hello] alice>")
+        screen.press("/quit\n")
+        assert screen.end()[0] == 0
+    with SessionSaver(path=tmp_path / DEFAULT_PATH) as saver:
+        (session,) = saver.sessions.list_sessions("alice")
+    assert session.status == "idle"
 
 
 def test_a_refusal_is_one_line_and_the_chat_goes_on(gemini: GeminiServer, tmp_path: Path) -> None:
