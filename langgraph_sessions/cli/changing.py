@@ -38,8 +38,7 @@ def rename(
 ) -> None:
     """Give a session another title."""
     session = session_named(manager, thread, user)
-    updates = {"title": title}
-    renamed = manager.update_session(session.user_id, updates, thread_id=session.thread_id)
+    renamed = manager.update_session(session.user_id, {"title": title}, thread_id=session.thread_id)
     tell_session(renamed, as_json, "Renamed")
 
 

@@ -50,8 +50,10 @@ class Outage:
         """
         self.state, self.error, self.written = AWAY, error, 0
         if never_reached is None:
-            what = "the database is away: conversations go on in memory until it is back (%s)"
-            logger.warning(what, described(error))
+            logger.warning(
+                "the database is away: conversations go on in memory until it is back (%s)",
+                described(error),
+            )
         else:
             logger.warning(
                 "the database was never reached: is its URL right (%s)? Conversations go on in "
