@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from itertools import takewhile
 from typing import Final
 
 # The blocks of 4,096 in which characters have cases.
@@ -20,53 +19,94 @@ _CASED: Final = (0x0, 0x1, 0x2, 0xA, 0xF, 0x10, 0x11, 0x16, 0x1E)
 _TURKISH: Final = {"İ": "i", "\u0131": "i"}
 _DOT: Final = "\u0307"
 _LONGEST: Final = 3  # What a character folds to, such as ﬃ to ffi.
+_WIDEST: Final = 12  # For how long characters that fold to several may follow each other.
 
 
 def pattern(text: str) -> str:
     """Return the regular expression that finds *text* in a title, in any case."""
-    return "".join(_parts(text))
+    folded, typed = _folded(text)
+    return "".join(_any_case(folded, typed, *part) for part in _parts(folded))
 
 
-def _parts(text: str) -> Iterator[str]:
-    at = 0
-    while at < len(text):
-        folded, length = _next(text, at)
-        end = at + length
-        if folded == "i":
-            end += len([*takewhile(_DOT.__eq__, text[end:])])
-        yield _any_case(folded, text[at:end])
-        at = end
+def _folded(text: str) -> tuple[str, dict[tuple[int, int], str]]:
+    """Return what *text* folds to, and which characters beyond ASCII were typed where in that.
 
-
-def _next(text: str, at: int) -> tuple[str, int]:
-    """Return what is folded from *at* on as one, and its length: ß, ẞ, ss and SS are one."""
-    first = _fold(text[at])
-    if len(first) == 1:
-        for length in range(_LONGEST, 1, -1):
-            several = [_fold(each) for each in text[at : at + length]]
-            if {*map(len, several)} == {1} and (folded := "".join(several)) in _cases():
-                return folded, len(several)
-    return first, 1
-
-
-def _any_case(folded: str, typed: str) -> str:
-    """Return the expression for what folds to *folded*, and was *typed*.
-
-    What is beyond ASCII and was not typed is written as an escape: a database of another encoding
-    than UTF-8 may have no such character, and would refuse it.
+    These are looked for as they are, too: a database of another encoding than UTF-8 knows no
+    escapes of them.
     """
-    found = _folding_to(folded)
-    return found if typed.isascii() else f"(?:{re.escape(typed)}|{found})"
+    folded, typed = "", {}
+    for character in text:
+        if character == _DOT and folded.endswith("i"):
+            continue
+        start, folded = len(folded), folded + _fold(character)
+        if not character.isascii():
+            typed[start, len(folded)] = character
+    return folded, typed
 
 
-def _folding_to(folded: str) -> str:
-    alone = _cases().get(folded, "" if len(folded) > 1 else folded)
+def _parts(folded: str) -> Iterator[tuple[int, int]]:
+    """Give the places that characters which fold to several, such as ß to ss, do not cross.
+
+    What is longer than any word has them is divided nevertheless.
+    """
+    start = end = 0
+    for place in range(len(folded)):
+        if place >= end or place - start == _WIDEST:
+            if place > start:
+                yield start, place
+            start = end = place
+        end = max(end, place + 1, *(b for _, b in _several(folded, place)))
+    if folded:
+        yield start, len(folded)
+
+
+def _several(folded: str, start: int) -> Iterator[tuple[int, int]]:
+    """Give the places from *start* on that one character folds to."""
+    for end in range(start + 2, min(start + _LONGEST, len(folded)) + 1):
+        if folded[start:end] in _cases():
+            yield start, end
+
+
+def _any_case(folded: str, typed: dict[tuple[int, int], str], start: int, end: int) -> str:
+    """Return the expression for what folds to a part of *folded*, be it one character or several.
+
+    It is divided in the middle, which one character may cross: so it stays short, however many
+    ways there are to write *ssss*.
+    """
+    if start == end:
+        return ""
+    if end - start == 1:
+        return _one(folded, typed, start, end)
+    middle = (start + end) // 2
+    crossing = [
+        (a, b)
+        for first in range(max(start, middle - _LONGEST + 1), middle)
+        for a, b in _several(folded, first)
+        if middle < b <= end
+    ]
+    ways = [
+        _any_case(folded, typed, start, middle) + _any_case(folded, typed, middle, end),
+        *(
+            _any_case(folded, typed, start, a)
+            + _one(folded, typed, a, b)
+            + _any_case(folded, typed, b, end)
+            for a, b in crossing
+        ),
+    ]
+    return f"(?:{'|'.join(ways)})"
+
+
+def _one(folded: str, typed: dict[tuple[int, int], str], start: int, end: int) -> str:
+    """Return the expression for one character that folds to that part of *folded*."""
+    part = folded[start:end]
+    alone = _cases().get(part, part)
     found = "".join(map(_escaped, alone))
     if len(alone) > 1:
         found = f"[{found}]"
-    if len(folded) > 1:
-        return f"(?:{''.join(map(_folding_to, folded))}|{found})"
-    return f"{found}{_escaped(_DOT)}*" if folded == "i" else found
+    if part.endswith("i"):
+        found = f"{found}{_escaped(_DOT)}*"
+    itself = typed.get((start, end))
+    return f"(?:{re.escape(itself)}|{found})" if itself else found
 
 
 def _escaped(character: str) -> str:

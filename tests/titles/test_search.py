@@ -23,6 +23,8 @@ FINDS = [
     ("ägypten", ["Ägypten"], []),
     ("Straße", ["STRASSE", "strasse", "straße", "STRAẞE", "ß"], ["strase"]),
     ("STRASSE", ["Straße"], []),
+    ("Flußschiff", ["flussschiff", "FLUSSSCHIFF", "ssSc"], ["ssss"]),
+    ("Sß", ["sss", "ßs", "Sß"], ["ßß"]),
     ("ΟΔΟΣΑΚΙ", ["οδοσ", "οδος", "ΟΔΟΣ"], ["οδού"]),
     ("οδός", ["ΟΔΌΣ", "όσ"], []),
     ("Привет", ["ПРИВЕТ", "привет"], []),
