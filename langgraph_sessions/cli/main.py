@@ -73,17 +73,15 @@ def _conninfo(context: click.Context, option: click.Parameter, value: str | None
     """Refuse what is no URL before anything is started, without quoting its password."""
     if value is None:
         return None
-    import psycopg
-    from psycopg.conninfo import conninfo_to_dict
+    from langgraph_sessions.database.source import checked_conninfo
 
     try:
-        if value.strip():
-            conninfo_to_dict(value)
-            return value
-    except psycopg.ProgrammingError:
-        pass
-    example = "postgresql://localhost/app"
-    raise click.BadParameter(f"give a PostgreSQL URL such as {example}, here or in {URL_VARIABLE}")
+        return checked_conninfo(URL_VARIABLE, value)
+    except ValueError:
+        raise click.BadParameter(
+            f"give a PostgreSQL URL such as postgresql://localhost/app, here or in {URL_VARIABLE}; "
+            "in a password, '@', '/' and ':' are written %40, %2F and %3A"
+        ) from None
 
 
 database_option = click.option(

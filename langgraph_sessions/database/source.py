@@ -45,7 +45,7 @@ class Source:
         if conn is None:
             self.server = EmbeddedServer(DEFAULT_PATH if path is None else checks.path(path))
         elif isinstance(conn, str):
-            self.conninfo = _checked_conninfo(name, conn)
+            self.conninfo = checked_conninfo(name, conn)
         elif isinstance(conn, kinds):
             check_autocommit(conn)
             self.given = conn
@@ -73,7 +73,12 @@ class Source:
         return "PostgreSQL"
 
 
-def _checked_conninfo(name: str, conninfo: str) -> str:
+def checked_conninfo(name: str, conninfo: str) -> str:
+    """Return *conninfo*, if it is one, and no part of a password stands where a host should.
+
+    Raises:
+        ValueError: It is not; *name* is what is told, and nothing of it is quoted.
+    """
     with suppress(psycopg.ProgrammingError):
         if conninfo.strip() and not _has_part_of_password(conninfo_to_dict(conninfo)):
             return conninfo

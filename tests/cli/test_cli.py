@@ -71,9 +71,10 @@ def test_wrong_input(arguments: list[str], told: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_wrong_database_url_variable(tmp_path: Path) -> None:
-    """A DATABASE_URL that is no PostgreSQL URL is named, and not quoted."""
-    done = run("demo", cwd=tmp_path, DATABASE_URL="mysql://a:secret@localhost/b")
+@pytest.mark.parametrize("url", ["mysql://a:secret@localhost/b", "postgresql://a:b@secret@c/d"])
+def test_a_wrong_database_url_variable(url: str, tmp_path: Path) -> None:
+    """A DATABASE_URL that is no PostgreSQL URL, or says a part of a password, is not quoted."""
+    done = run("demo", cwd=tmp_path, DATABASE_URL=url)
     assert done.returncode == 2
     assert "DATABASE_URL" in done.stderr
     assert "secret" not in done.stderr
