@@ -22,8 +22,10 @@ sync and once to the async one, and `db` looks at the tables. Plans are played w
 `server` is set by itself on what uses a fixture that starts one (`STARTING` in `conftest.py`), and
 by hand where there is none. A test without it that starts a process or connects fails: `guard.py`.
 LANGGRAPH_SESSIONS_TEST_URL names a server to be used in place of one that is started,
+LANGGRAPH_SESSIONS_POSTGRES_BIN the programs of another PostgreSQL to start,
 LANGGRAPH_SESSIONS_TEST_PGBOUNCER sends connections through a PgBouncer, and
 LANGGRAPH_SESSIONS_TEST_ISOLATION=serializable makes all databases so strict by default.
 With LANGGRAPH_SESSIONS_TEST_PARTITIONS=4, LangGraph's tables have so many partitions.
-`.ci/run` runs all that a change must pass.
+`.ci/run` runs all that a change must pass; `.ci/rows`, which it calls, the core's on PostgreSQL 15
+to 17, on other Pythons and on the lowest versions of what is depended on.
 """

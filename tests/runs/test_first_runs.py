@@ -6,7 +6,6 @@ It is one for each agent.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,6 +20,7 @@ from langgraph_sessions import (
     ConcurrentRunError,
     SessionSaver,
 )
+from tests.answering import FORKING
 from tests.support import graph_builder
 
 PROCESSES, RUNS_EACH = 8, 8
@@ -143,10 +143,9 @@ def test_concurrent_first_runs_of_two_agents_make_a_session_each(
 
 def at_once(worker: Any, url: str, rounds: int) -> None:
     """Have processes take part in rounds, and wait until all have done so without an error."""
-    context = multiprocessing.get_context("spawn")
-    start = context.Barrier(PROCESSES)
+    start = FORKING.Barrier(PROCESSES)
     parts = [(worker, url, rounds, start)] * PROCESSES
-    workers = [context.Process(target=work, args=part) for part in parts]
+    workers = [FORKING.Process(target=work, args=part) for part in parts]
     for process in workers:
         process.start()
     for process in workers:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 from typing import Any
 
 import psycopg
@@ -15,6 +14,7 @@ from langchain_core.tools import tool
 from langgraph.graph import MessagesState
 
 from langgraph_sessions import AgentSessionManager, Session, SessionNotFoundError, get_session
+from tests.answering import FORKING
 from tests.graphs import Model, chain, says
 from tests.support import Chat, config, graph_builder
 
@@ -81,9 +81,8 @@ def update(url: str, number: int, start: Any) -> None:
 
 def test_updates_at_once_all_survive(url: str) -> None:
     """Four processes that change different keys of one user lose none of each other's."""
-    context = multiprocessing.get_context("spawn")
-    start = context.Barrier(4)
-    workers = [context.Process(target=update, args=(url, n, start)) for n in range(4)]
+    start = FORKING.Barrier(4)
+    workers = [FORKING.Process(target=update, args=(url, n, start)) for n in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 from datetime import timedelta
 from typing import Any, LiteralString
 
@@ -13,6 +12,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
 from langgraph_sessions import AgentSessionManager
+from tests.answering import FORKING
 from tests.graphs import ask, chain, says
 from tests.sessions.at_work import Blocking, under_way
 from tests.sessions.contents import HISTORY, everything, stored
@@ -258,9 +258,8 @@ def test_purges_at_once_neither_fail_nor_count_twice(url: str, db: Connection) -
     db.execute("""
         INSERT INTO session_reservations (user_id, agent, thread_id)
         SELECT 'user' || i, '', 't' || (380 + i) FROM generate_series(0, 19) AS i""")
-    context = multiprocessing.get_context("spawn")
-    start, results = context.Barrier(4), context.Queue()
-    workers = [context.Process(target=purge, args=(url, start, results)) for _ in range(4)]
+    start, results = FORKING.Barrier(4), FORKING.Queue()
+    workers = [FORKING.Process(target=purge, args=(url, start, results)) for _ in range(4)]
     for worker in workers:
         worker.start()
     counts = [results.get(timeout=PATIENCE) for _ in workers]

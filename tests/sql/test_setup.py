@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from typing import Any
 
 import psycopg
@@ -11,6 +10,7 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from psycopg import sql
 
 from langgraph_sessions import AgentSessionManager, AsyncSessionSaver, SessionError, SessionSaver
+from tests.answering import FORKING
 from tests.catalogue import catalogue
 from tests.support import asking, config, graph_builder, past_pooler, psycopg_pool_options
 
@@ -40,10 +40,9 @@ def langgraphs(url: str) -> dict[str, dict[str, Any]]:
 
 def test_creation_from_20_processes_at_once_succeeds_in_all(empty_url: str) -> None:
     """Twenty processes that meet an empty database all find their tables."""
-    context = multiprocessing.get_context("spawn")
-    start = context.Barrier(PROCESSES)
+    start = FORKING.Barrier(PROCESSES)
     workers = [
-        context.Process(target=first_use, args=(empty_url, start, n)) for n in range(PROCESSES)
+        FORKING.Process(target=first_use, args=(empty_url, start, n)) for n in range(PROCESSES)
     ]
     for process in workers:
         process.start()

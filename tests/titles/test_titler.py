@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.types import Command
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver, titler
+from tests.answering import FORKING
 from tests.graphs import DURABILITIES, ask, chain, delta_graph, says
 from tests.support import PATIENCE, config, graph_builder, python
 from tests.titles.titlers import Titler, title
@@ -208,9 +208,8 @@ def talk(url: str, number: int, start: Any, calls: Any) -> None:
 
 def test_processes_call_it_once(url: str, db: Connection) -> None:
     """Four processes that answer in one session at once call the titler once between them."""
-    context = multiprocessing.get_context("spawn")
-    start, calls = context.Barrier(4), context.Queue()
-    workers = [context.Process(target=talk, args=(url, n, start, calls)) for n in range(4)]
+    start, calls = FORKING.Barrier(4), FORKING.Queue()
+    workers = [FORKING.Process(target=talk, args=(url, n, start, calls)) for n in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
