@@ -14,11 +14,12 @@ from typing import Any, Final
 # Units of relative times, and their lengths in seconds, up to where a date says more.
 UNITS: Final = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 LONGEST: Final = 30 * 86_400
+IDS: Final = frozenset({"thread_id", "checkpoint_id", "parent_id", "run_id"})
 
 _LEFT: Final = "text-align:left"
 _WHOLE: Final = f"{_LEFT};white-space:nowrap"
 # Cut where it is shown, not where it stands: it can be searched for, and copied, whole.
-_CUT: Final = "max-width:22em;overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
+_CUT: Final = "max-width:13em;overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
 
 
 def table(rows: Sequence[Any], columns: Iterable[str], of: str) -> str:
@@ -48,8 +49,8 @@ def _cell(name: str, value: object) -> str:
         inner = f'<div dir="auto" style="{_CUT}" title="{text}">{text}</div>'
     elif isinstance(value, datetime):
         inner = f'<time datetime="{value.isoformat()}" title="{text}">{ago(value)}</time>'
-    elif value is not None and name.endswith("_id"):
-        inner = f"<code>{text}</code>"
+    elif value is not None and name in IDS:  # To be copied; Jupyter would fold it.
+        inner = f'<code style="{_WHOLE}">{text}</code>'
     else:
         inner = text
     return f'<td style="{_WHOLE}">{inner}</td>'
