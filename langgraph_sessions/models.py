@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from html import escape
-from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, get_args, overload
 
+from langgraph_sessions.tables import table
 from langgraph_sessions.types import SessionStatus
 
 if TYPE_CHECKING:
@@ -55,21 +55,22 @@ def _copying(name: str) -> Callable[[type[T]], type[T]]:
 # Without slots: orjson reads what is in `__dict__`, and of a slot, it lets go of what it got
 # before it has written it, which must not be the only reference there is.
 @_copying("metadata")
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Session(Mapping[str, Any]):
     """A user's conversation: one row of `user_sessions`, paired with one LangGraph thread.
 
     It is immutable, and also a JSON-ready mapping of its fields, with ISO 8601 times:
     `session["thread_id"]`, `dict(session)`, `json.dumps(dict(session))`. FastAPI, pydantic, orjson,
-    `dataclasses.asdict` and pandas give the same keys.
+    `dataclasses.asdict` and pandas give the same keys; pandas makes columns of times. Jupyter shows
+    a table; `repr` and `str` tell no title, since they end up in logs.
 
     Attributes:
         id: The row's number.
         user_id: Whose session it is.
         thread_id: LangGraph's thread.
         title: At most 255 characters.
-        created_at: When it was created (aware).
-        updated_at: When it was last used: created, run or switched to (aware). Renaming,
+        created_at: When it was created (in UTC).
+        updated_at: When it was last used: created, run or switched to (in UTC). Renaming,
             deactivating or changing metadata does not move it, so that a list stays in order.
         is_active: Whether it can be the user's current session.
         metadata: The application's own data, each time as a copy: changing it changes nothing
@@ -85,14 +86,18 @@ class Session(Mapping[str, Any]):
     id: int
     user_id: str
     thread_id: str
-    title: str = field(repr=False)  # Somebody's words, which belong in no log.
+    title: str
     created_at: datetime
     updated_at: datetime
     is_active: bool
-    metadata: dict[str, Any] = field(repr=False)
+    metadata: dict[str, Any]
     agent: str | None = None
     forked_from: tuple[str, str] | None = None
     status: SessionStatus | None = None
+
+    # One record, not a list of its keys, for pandas: that is how it asks. It makes a row of the
+    # fields then, with times as times, and not of the JSON-ready mapping.
+    ndim: ClassVar[int] = 0
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], prefix: str = "", *, listed: bool = False) -> Session:
@@ -100,9 +105,7 @@ class Session(Mapping[str, Any]):
 
         Its status is told in listings alone: elsewhere it may be that of a moment ago.
         """
-        columns = {column: row[prefix + column] for column in COLUMNS}
-        if columns["forked_from"] is not None:
-            columns["forked_from"] = tuple(columns["forked_from"])
+        columns = {column: _held(row[prefix + column]) for column in COLUMNS}
         status = row["status"] if listed else None
         return cls(**columns, status=status).in_run(row.get("preferences"))
 
@@ -176,8 +179,20 @@ class Session(Mapping[str, Any]):
         """Hash by what never changes."""
         return hash((self.id, self.thread_id))
 
+    def __repr__(self) -> str:
+        """Say which session it is in one line, without the title: that belongs in no log."""
+        state = self.status or ("active" if self.is_active else "inactive")
+        return f"<Session {self.thread_id!r} of {self.user_id!r}, {state}>"
+
     def _repr_html_(self) -> str:
-        return html_table([self])
+        return _table([self])
+
+
+def _table(sessions: Sequence[Session]) -> str:
+    """Return *sessions* as Jupyter shows them; what none of them has takes no place."""
+    said = [name for name in ("agent", "status") if any(getattr(each, name) for each in sessions)]
+    columns = ("title", "user_id", *said, "is_active", "updated_at", "created_at", "thread_id")
+    return table(sessions, columns, "sessions")
 
 
 # Its fields, which are its keys; all are columns of the table, `status` known in listings alone.
@@ -185,7 +200,14 @@ FIELDS: Final = tuple(each.name for each in fields(Session))
 COLUMNS: Final = tuple(name for name in FIELDS if name != "status")
 
 
-@dataclass(frozen=True, slots=True)
+class SessionList(list[Session]):
+    """A list of sessions that Jupyter shows as a table."""
+
+    def _repr_html_(self) -> str:
+        return _table(self)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class SessionPage(Sequence[Session]):
     """One page of a listing: a sequence of its sessions.
 
@@ -211,12 +233,17 @@ class SessionPage(Sequence[Session]):
         """Count the sessions on this page."""
         return len(self.sessions)
 
+    def __repr__(self) -> str:
+        """Say which sessions they are, a line for each, without titles."""
+        head = f"<SessionPage of {len(self)}{', and more' if self.next_cursor else ''}"
+        return "\n  ".join([head, *map(repr, self.sessions)]) + ">"
+
     def _repr_html_(self) -> str:
-        more = "<p>more: pass <code>next_cursor</code></p>" if self.next_cursor else ""
-        return html_table(self.sessions) + more
+        more = "<p>More: pass <code>cursor=page.next_cursor</code>.</p>" if self.next_cursor else ""
+        return _table(self.sessions) + more
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CheckpointInfo:
     """A checkpoint of a session, as far as people see it: what `fork_session` takes, and why.
 
@@ -241,40 +268,38 @@ class CheckpointInfo:
         """For this package: make one from a database row."""
         return cls(**{**row, "created_at": _saved_at(row["created_at"])})
 
+    def __repr__(self) -> str:
+        """Say which checkpoint it is in one line."""
+        return f"<CheckpointInfo {self.checkpoint_id!r}: step {self.step}, {self.source}>"
+
+    def _repr_html_(self) -> str:
+        return CheckpointList([self])._repr_html_()
+
+
+class CheckpointList(list[CheckpointInfo]):
+    """A list of checkpoints that Jupyter shows as a table."""
+
+    def _repr_html_(self) -> str:
+        runs = ["run_id"] if any(each.run_id for each in self) else []
+        columns = ("step", "source", "created_at", "checkpoint_id", "parent_id", *runs)
+        return table(self, columns, "checkpoints")
+
+
+def _held(value: Any) -> Any:
+    """Return a column's value as a session holds it: an array, of a fork's origin, as a tuple.
+
+    Times are in UTC, whatever the connection's time zone, so that all of a list are of one.
+    """
+    if isinstance(value, datetime):
+        return value.astimezone(UTC)
+    return tuple(value) if isinstance(value, list) else value
+
 
 def _saved_at(said: object) -> datetime:
     """Return when a checkpoint says it was saved; one that says no time is as old as can be."""
     try:
         moment = datetime.fromisoformat(str(said))
-    except ValueError:
+        aware = moment if moment.utcoffset() is not None else moment.replace(tzinfo=UTC)
+        return aware.astimezone(UTC)
+    except (ValueError, OverflowError):
         return datetime.min.replace(tzinfo=UTC)
-    return moment if moment.utcoffset() is not None else moment.replace(tzinfo=UTC)
-
-
-def html_table(sessions: Sequence[Session]) -> str:
-    """Render *sessions* as an HTML table, everything a user wrote escaped."""
-    shown = ["title", "user_id", "is_active", "updated_at", "created_at", "thread_id"]
-    if any(session.status for session in sessions):
-        shown.insert(3, "status")
-    if any(session.agent for session in sessions):
-        shown.insert(2, "agent")
-    head = "".join(f'<th style="text-align:left">{column}</th>' for column in shown)
-    rows = "".join(
-        "<tr>"
-        + "".join(
-            f'<td style="text-align:left">{escape(display(getattr(session, column)))}</td>'
-            for column in shown
-        )
-        + "</tr>"
-        for session in sessions
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-
-
-def display(value: object) -> str:
-    """Return *value* as people read it: times to the second, truth as yes or no."""
-    if isinstance(value, datetime):
-        return value.isoformat(sep=" ", timespec="seconds")
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -13,6 +14,7 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import ConnectionPool
 
 from langgraph_sessions import AsyncSessionSaver, SessionError, SessionSaver, get_session
 from langgraph_sessions.plans import Asked
@@ -81,6 +83,67 @@ async def test_reprs_say_where_and_no_password(kind: Any, url: str) -> None:
     for thing in (saver, saver.sessions, saver.conn, saver._database, saver._database._source):
         assert not _tells(repr(thing) + str(thing))
     await saver.close() if kind is AsyncSessionSaver else saver.close()
+
+
+PLACES: dict[str, tuple[Callable[[], Any], str]] = {
+    "a URL": (lambda: f"postgresql://u:{PASSWORD}@h/app", "PostgreSQL at h, database app"),
+    "a conninfo": (lambda: f"host=h user=u password={PASSWORD}", "PostgreSQL at h, database u"),
+    "a service": (lambda: f"service=own password={PASSWORD}", "PostgreSQL of the service own"),
+    "what libpq looks up": (lambda: f"password={PASSWORD}", "PostgreSQL at usual, database theirs"),
+    "a pool": (
+        lambda: pool(f"postgresql://u:{PASSWORD}@h/app"),
+        "PostgreSQL at h, database app",
+    ),
+    "a pool's options": (
+        lambda: pool("dbname=app host=other", host="h", password=PASSWORD),
+        "PostgreSQL at h, database app",
+    ),
+    "a pool's function": (lambda: pool(lambda: f"password={PASSWORD}"), "PostgreSQL"),
+    "DATABASE_URL": (lambda: None, "PostgreSQL at env, database app"),
+}
+
+
+def pool(conninfo: Any, **options: Any) -> ConnectionPool:
+    """Return a pool that is not open."""
+    return ConnectionPool(conninfo, kwargs={"autocommit": True, **options}, open=False)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_database_is_named_before_it_is_reached(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However it is given, a saver and its manager say which one it is, and no password."""
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://u:{PASSWORD}@env/app")
+    monkeypatch.setenv("PGHOST", "usual")
+    monkeypatch.setenv("PGDATABASE", "theirs")
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    if place == "a conninfo":
+        monkeypatch.delenv("PGDATABASE")
+    conn, named = PLACES[place]
+    saver = SessionSaver(conn())
+    assert repr(saver) == f"<SessionSaver on {named}>"
+    assert repr(saver.sessions) == f"<AgentSessionManager on {named}>"
+    assert not _tells(repr(saver.conn) + repr(saver._database))
+    saver.close()
+
+
+def test_the_embedded_database_is_named_by_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also before anything is in it."""
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    saver = SessionSaver(path=tmp_path / "data")
+    assert repr(saver) == f"<SessionSaver on the embedded PostgreSQL in {tmp_path / 'data'}>"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_connection_names_its_database_until_it_is_closed(url: str) -> None:
+    """Afterwards nobody knows; that is no error."""
+    with psycopg.connect(with_password(url), autocommit=True) as conn:
+        saver = SessionSaver(conn)
+        assert str(conninfo_to_dict(url)["dbname"]) in repr(saver)
+        assert not _tells(repr(saver))
+    assert repr(saver) == "<SessionSaver on PostgreSQL>"
 
 
 async def test_reprs_show_nothing_that_was_said(chat: Chat) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from langgraph_sessions.doctor.findings import Finding
-from langgraph_sessions.models import Session, display
+from langgraph_sessions.models import Session
+from langgraph_sessions.tables import display
 from langgraph_sessions.titles.text import BIDI_CONTROLS
 
 if TYPE_CHECKING:

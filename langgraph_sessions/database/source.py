@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from langgraph_sessions import checks
@@ -60,17 +62,31 @@ class Source:
         """Say where connections lead, without a password."""
         if self.server is not None:
             return f"the embedded PostgreSQL in {self.server.root}"
-        conninfo = self.conninfo
-        if self.given is not None:
-            info = getattr(self.given, "info", None)
-            conninfo = info.dsn if info else getattr(self.given, "conninfo", "")
-        if not isinstance(conninfo, str):
+        conninfo, options = _given(self.given) if self.given is not None else (self.conninfo, {})
+        if not isinstance(conninfo, str) or not isinstance(options, dict):
             return "PostgreSQL"  # A function of the caller's says where.
         with suppress(psycopg.Error):
-            found = conninfo_to_dict(conninfo)
-            host = found.get("host") or found.get("hostaddr") or "the default host"
-            return f"PostgreSQL at {host}, database {found.get('dbname') or 'by default'}"
+            return _where({**conninfo_to_dict(conninfo), **options})
         return "PostgreSQL"
+
+
+def _given(conn: Any) -> tuple[object, object]:
+    """Return the conninfo of a caller's connection or pool, and what is said beside it."""
+    if isinstance(conn, ConnectionPool | AsyncConnectionPool):
+        return conn.conninfo, conn.kwargs or {}
+    return (None if conn.closed else conn.info.dsn), {}
+
+
+def _where(found: Mapping[str, Any]) -> str:
+    """Return where libpq connects if it is told *found*: what that leaves out, it looks up."""
+    usual = {option.keyword.decode(): option.val for option in Conninfo.get_defaults()}
+    known = {name: value.decode() for name, value in usual.items() if value}
+    if "service" in found:  # What its file says is unknown here.
+        return f"PostgreSQL of the service {found['service']}"
+    known.update({name: value for name, value in found.items() if value})
+    host = known.get("host") or known.get("hostaddr") or "the default host"
+    database = known.get("dbname") or known.get("user") or "by default"
+    return f"PostgreSQL at {host}, database {database}"
 
 
 def checked_conninfo(name: str, conninfo: str) -> str:

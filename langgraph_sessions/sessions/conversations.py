@@ -7,7 +7,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_sessions import checks
 from langgraph_sessions.errors import SessionNotFoundError, quoted
-from langgraph_sessions.models import CheckpointInfo
+from langgraph_sessions.models import CheckpointInfo, CheckpointList
 from langgraph_sessions.plans import Plan
 from langgraph_sessions.sessions import operations, reading
 from langgraph_sessions.sql.checkpoints import HasCheckpoint, ListCheckpoints
@@ -56,7 +56,7 @@ def _checkpoints(asked: ListCheckpoints, agent: str | None) -> Plan[list[Checkpo
     yield from operations.get(asked.user_id, asked.thread_id, agent)
     if asked.before is not None and not (yield HasCheckpoint(asked.thread_id, asked.before)):
         raise ValueError(f"before {quoted(asked.before)} is not a checkpoint of the session")
-    return [CheckpointInfo.from_row(row) for row in (yield asked)]
+    return CheckpointList(CheckpointInfo.from_row(row) for row in (yield asked))
 
 
 def _checkpoint_id(name: str, value: object) -> str | None:

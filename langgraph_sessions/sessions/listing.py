@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from langgraph_sessions import checks, json_checks
 from langgraph_sessions.checks import EVERYBODY
-from langgraph_sessions.models import STATUSES, Session, SessionPage
+from langgraph_sessions.models import STATUSES, Session, SessionList, SessionPage
 from langgraph_sessions.plans import Give, Plan
 from langgraph_sessions.sql.listing import ACTIVE, FILTERS, STATUS, CountSessions, ListSessions
 from langgraph_sessions.titles import search
@@ -114,7 +114,7 @@ class Listing:
     def all(self) -> Plan[list[Session]]:
         """Return every session."""
         rows = yield ListSessions(self.conditions, self.params)
-        return [Session.from_row(row, listed=True) for row in rows]
+        return SessionList(Session.from_row(row, listed=True) for row in rows)
 
     def count(self) -> Plan[int]:
         """Count the sessions."""

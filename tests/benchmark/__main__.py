@@ -69,6 +69,7 @@ def main() -> None:
     for name in bench.skipped:
         print(f"No time was left for {name}")
     if asked.json:
+        del about["at"]  # A file that is kept tells what it was measured on, and not when.
         found = {**about, "quick": asked.quick, "skipped": bench.skipped}
         content = {**found, "tables": [table.as_json() for table in tables]}
         asked.json.write_text(json.dumps(content, indent=1, ensure_ascii=False))

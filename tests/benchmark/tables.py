@@ -81,10 +81,10 @@ def environment(conninfo: str) -> dict[str, Any]:
     with psycopg.connect(conninfo) as conn:
         row = conn.execute("SELECT current_setting('server_version')").fetchone()
     assert row is not None
-    libpq, system = pq.version(), f"{platform.system()} {platform.release()}"
+    libpq = pq.version()
     return {
         "at": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "machine": f"{os.cpu_count()} cores, {_processor()}, {system}",
+        "machine": f"{os.cpu_count()} cores, {_processor()}, {platform.system()}",
         "python": platform.python_version(),
         "postgresql": row[0],
         "psycopg": f"{pq.__impl__}, libpq {libpq // 10000}.{libpq % 10000}",

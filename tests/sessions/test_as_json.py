@@ -9,6 +9,7 @@ import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import fastapi
 import orjson
@@ -18,6 +19,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from langgraph_sessions import Session, SessionPage
+from langgraph_sessions.models import CheckpointInfo, CheckpointList
 
 KEYS = [
     *("id", "user_id", "thread_id", "title", "created_at", "updated_at", "is_active"),
@@ -184,6 +186,36 @@ def test_a_copy_is_the_session(copied: Callable[[Any], Any]) -> None:
     assert (again.status, again.preferences) == ("idle", {"language": "it"})
     again.metadata["tags"].append("more")
     assert again.metadata == SESSION.metadata == {"tags": ["travel"]}
+
+
+FRAMES: dict[str, Callable[[list[Session]], pd.DataFrame]] = {
+    "a list": pd.DataFrame,
+    "a page": lambda sessions: pd.DataFrame(SessionPage(tuple(sessions))),
+    "a slice of a page": lambda sessions: pd.DataFrame(SessionPage(tuple(sessions))[:]),
+    "a generator": lambda sessions: pd.DataFrame(each for each in sessions),
+    "some columns": lambda sessions: pd.DataFrame(sessions, columns=["title", *TIMES]),
+}
+TIMES = ("created_at", "updated_at")
+
+
+@pytest.mark.parametrize("way", FRAMES)
+def test_times_are_times_in_a_data_frame(way: str) -> None:
+    """With their time zone, whatever that of the connection was, and beside a session yet to be."""
+    row = {**dict(SESSION), **dict.fromkeys(TIMES, AT.astimezone(ZoneInfo("Europe/Rome")))}
+    read, made = Session.from_row(row), Session.draft("alice", "t2")
+    frame = FRAMES[way]([SESSION, read, made])
+    for column in TIMES:
+        assert frame[column].dt.tz == UTC
+        assert list(frame[column]) == [getattr(each, column) for each in (SESSION, read, made)]
+    assert len(frame) == 3
+    json.dumps([dict(each) for each in (SESSION, read, made)])
+
+
+def test_a_data_frame_of_checkpoints_has_times() -> None:
+    """What a manager lists goes in as it is."""
+    frame = pd.DataFrame(CheckpointList([CheckpointInfo("b", "a", AT, "loop", 1, None)]))
+    assert frame["created_at"].dt.tz == UTC
+    assert list(frame["checkpoint_id"]) == ["b"]
 
 
 def test_what_is_handed_out_is_a_copy() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from langgraph_sessions import AgentSessionManager, SessionNotFoundError, SessionPage
+from langgraph_sessions.models import SessionList
 from langgraph_sessions.sessions.deletion import DeleteThreads
 from langgraph_sessions.sessions.listing import Listing
 from langgraph_sessions.sessions.manager_reading import ManagerReading
@@ -272,7 +273,9 @@ NOTHING = [
         lambda sessions: sessions.deactivate_session("alice"), [{"count": 0}], 0, id="deactivate"
     ),
     pytest.param(lambda sessions: sessions.has_session("alice"), [{"count": 0}], False, id="has"),
-    pytest.param(lambda sessions: sessions.list_active_sessions("alice"), [], [], id="active"),
+    pytest.param(
+        lambda sessions: sessions.list_active_sessions("alice"), [], SessionList(), id="active"
+    ),
     pytest.param(lambda sessions: sessions.list_sessions(), [], SessionPage(()), id="list"),
     pytest.param(lambda sessions: sessions.count_sessions(), [{"count": 0}], 0, id="count"),
 ]
