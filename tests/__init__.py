@@ -1,9 +1,9 @@
 """The tests, in folders by room of the package.
 
-`cli doctor savers sessions outage database runs sql titles embedded` hold the tests of the room of
-that name; what is about the whole package, its ground or its documents lies here. Files are named
-by subject and have at most some 400 lines. Modules without `test_` are what tests share: those of
-several rooms lie here, those of one room in its folder, fixtures in a `conftest.py`.
+`cli web doctor savers sessions outage database runs sql titles embedded` hold the tests of the
+room of that name; what is about the whole package, its ground or its documents lies here. Files
+are named by subject and have at most some 400 lines. Modules without `test_` are what tests share:
+those of several rooms lie here, those of one room in its folder, fixtures in a `conftest.py`.
 
 `doors` holds a table of all ways to a thread, and has everybody try them; `fuzzing` draws what is
 given to whatever takes input; `model` holds a model of the contract, which random histories compare
@@ -17,6 +17,7 @@ sync and once to the async one, and `db` looks at the tables. Plans are played w
     pytest -m "not server"    what starts no server and no process: some 15 seconds, to run always
     pytest tests/outage       a room
     pytest                    all but the long ones, a worker with a server of its own for each core
+    pytest -m browser         pages in a real browser; skipped where there is none
     pytest -m long            the full number of rounds, before a release
 
 `server` is set by itself on what uses a fixture that starts one (`STARTING` in `conftest.py`), and

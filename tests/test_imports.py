@@ -21,6 +21,7 @@ GRAPHS = {
     "langsmith",
 }
 COMMANDS = {"click", "rich"}
+PAGES = {"jinja2", "langgraph_sessions.web", "starlette", "uvicorn"}
 SAVERS = {"langchain_core", "langgraph", "psycopg", "pydantic"}
 COMMAND = """
 import sys
@@ -56,12 +57,18 @@ def test_all_exports_import_little_beyond_the_savers_they_extend() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        *('"--version"', '"--help"', '"sessions", "--help"', '"sessions", "purge", "--help"'),
-        *('"guide"', '"guide", "runs"'),
+        *(
+            '"--version"',
+            '"--help"',
+            '"web", "--help"',
+            '"sessions", "--help"',
+            '"sessions", "purge", "--help"',
+        ),
+        *('"web", "--help"', '"guide"', '"guide", "runs"'),
     ],
 )
 def test_a_command_that_only_tells_imports_no_saver(arguments: str) -> None:
     """`--version`, each `--help` and `guide` answer without LangGraph, psycopg, pydantic, rich."""
     found = imported(COMMAND.format(arguments=arguments))
     assert "langgraph_sessions.cli.main" in found
-    assert not found & (SAVERS | GRAPHS | {"rich", "wcwidth"})
+    assert not found & (SAVERS | GRAPHS | PAGES | {"rich", "wcwidth"})

@@ -85,6 +85,7 @@ def test_the_version_is_the_projects() -> None:
 ROOMS = [
     "__main__",
     "cli",
+    "web",
     "doctor",
     "offline",
     "pytest_plugin",

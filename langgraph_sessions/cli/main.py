@@ -16,6 +16,7 @@ from langgraph_sessions.cli.common import user_id
 from langgraph_sessions.cli.group import sessions
 from langgraph_sessions.cli.guide import guide_command
 from langgraph_sessions.cli.terminal import one_line
+from langgraph_sessions.cli.web import web
 from langgraph_sessions.database import URL_VARIABLE
 from langgraph_sessions.errors import SessionError
 
@@ -137,3 +138,4 @@ for command in sessions.commands.values():
     database_option(command)
 cli.add_command(sessions)
 cli.add_command(guide_command)
+cli.add_command(database_option(web))

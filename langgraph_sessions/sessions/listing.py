@@ -15,7 +15,15 @@ from langgraph_sessions import checks, json_checks
 from langgraph_sessions.checks import EVERYBODY
 from langgraph_sessions.models import STATUSES, Session, SessionList, SessionPage
 from langgraph_sessions.plans import Give, Plan
-from langgraph_sessions.sql.listing import ACTIVE, FILTERS, STATUS, CountSessions, ListSessions
+from langgraph_sessions.sql.listing import (
+    ACTIVE,
+    FILTERS,
+    STATUS,
+    CountSessions,
+    FarInList,
+    ListForks,
+    ListSessions,
+)
 from langgraph_sessions.titles import search
 
 
@@ -121,6 +129,14 @@ class Listing:
         (row,) = yield CountSessions(self.conditions, self.params)
         return int(row["count"])
 
+    def far(self, count: int) -> Plan[datetime | None]:
+        """Return when the session was used that *count* come before; `None` if there is none.
+
+        Between two such moments, a search looks at so many sessions, however many there are.
+        """
+        rows = yield FarInList(self.conditions, self.params, count)
+        return rows[0]["updated_at"] if rows else None
+
     # --- Cursors -----------------------------------------------------------------------------
 
     def cursor_after(self, session: Session, time: str | None = None) -> str:
@@ -153,6 +169,11 @@ class Listing:
             return None
         time, number = json.loads(place)
         return _after(_moment(time), number)
+
+
+def forks(user_id: str, among: int) -> Plan[list[Session]]:
+    """Return a user's sessions that are forks, of those *among* that were used last."""
+    return [Session.from_row(row) for row in (yield ListForks(user_id, among))]
 
 
 def _after(time: datetime | str, number: int) -> dict[str, Any]:

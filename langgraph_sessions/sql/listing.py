@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from langgraph_sessions.models import STATUSES
 from langgraph_sessions.plans import Params, Statement
@@ -77,6 +77,48 @@ class CountSessions(Statement):
     @property
     def params(self) -> Params:
         return self.values
+
+
+@dataclass(frozen=True)
+class FarInList(Statement):
+    """Tell when the session was used that comes *count* later in a list.
+
+    Attributes:
+        conditions: As of `ListSessions`.
+        values: Their parameters.
+        count: How many come before it.
+    """
+
+    conditions: Sequence[str]
+    values: Mapping[str, Any]
+    count: int
+
+    @property
+    def sql(self) -> str:
+        chosen = f"{_where(self.conditions)}{_order(self.conditions)}"
+        return f"""
+SELECT GREATEST(LEAST(updated_at, '{LATEST}'), '{EARLIEST}') AS updated_at
+FROM (SELECT updated_at FROM user_sessions{chosen} OFFSET %(count)s LIMIT 1) AS found"""
+
+    @property
+    def params(self) -> Params:
+        return {**self.values, "count": self.count}
+
+
+@dataclass(frozen=True)
+class ListForks(Statement):
+    """List a user's sessions that are forks, newest first, of those *among* that were used last."""
+
+    user_id: str
+    among: int
+
+    sql: ClassVar[str] = f"""
+SELECT {SESSION} FROM user_sessions WHERE id IN (
+    SELECT id FROM (
+        SELECT id, forked_from FROM user_sessions WHERE user_id = %(user_id)s
+        ORDER BY updated_at DESC, id DESC LIMIT %(among)s) AS latest
+    WHERE forked_from IS NOT NULL)
+ORDER BY user_sessions.updated_at DESC, id DESC"""
 
 
 def _order(conditions: Sequence[str]) -> str:

@@ -1,0 +1,1 @@
+"""A page to look at: sessions, their conversations and checkpoints, in a browser."""
