@@ -88,7 +88,7 @@ def test_a_command_runs_no_code_that_a_row_names(
     """It says in a line which thread it cannot read."""
     thread_id = talk(saver, "alice", "Hello").thread_id
     plant(db, thread_id, row)
-    done = operate("show", "alice", thread_id)
+    done = operate("show", thread_id)
     assert (done.status, done.out, ran) == (2, "", [])
     assert done.err.startswith(f"Error: thread '{thread_id}' cannot be read: ")
 

@@ -124,7 +124,7 @@ def test_a_command_says_what_is_encrypted(operate: Operate, url: str) -> None:
     with SessionSaver(url, serde=EncryptedSerializer(Cipher())) as saver:
         thread_id = talk(saver, "alice", WORDS).thread_id
     why = "it is encrypted ('complement'): only its own serializer can read it"
-    shown, exported = operate("show", "alice", thread_id), operate("export", "alice")
+    shown, exported = operate("show", thread_id), operate("export", "alice")
     assert (shown.status, exported.status) == (2, 1)
     assert shown.err == f"Error: thread '{thread_id}' cannot be read: {why}\n"
     assert exported.err.startswith(f"Could not export thread {thread_id}: ")
