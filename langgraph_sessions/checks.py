@@ -74,6 +74,8 @@ def thread_id(value: object, name: str = "thread_id") -> str:
 
 
 def _identifier(name: str, value: object, length: int = ID_LENGTH) -> str:
+    if type(value) is str and _is_plain(value, length):
+        return value
     if isinstance(value, UUID):
         value = str(value)
     elif isinstance(value, int) and not isinstance(value, bool):
@@ -83,6 +85,11 @@ def _identifier(name: str, value: object, length: int = ID_LENGTH) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a non-empty str, int or UUID, not {shown(value)}")
     return text(name, value, length)
+
+
+def _is_plain(value: str, length: int) -> bool:
+    """Say, fast, whether it is an id like most: printable ASCII, and not blank."""
+    return len(value) <= length and value.isascii() and value.isprintable() and value.strip() != ""
 
 
 def address(name: str, value: object) -> str:

@@ -34,9 +34,12 @@ class Asked:
     Attributes:
         repeatable: Whether it may be executed twice: its connection may break after it was
             executed and before the answer came.
+        once: Whether it is tried once, and only where nothing is known to be broken: whoever asks
+            goes on without the answer.
     """
 
     repeatable: ClassVar[bool] = True
+    once: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         """Keep what is asked, which may be somebody's words, out of its repr, and so of logs."""
@@ -160,3 +163,9 @@ def fail(plan: Plan[T], error: Exception) -> Step | Done:
         return plan.throw(error)
     except StopIteration as done:
         return Done(done.value)
+
+
+def called(function: Callable[..., T], *arguments: Any) -> Plan[T]:
+    """Return the plan of a call of *function*."""
+    result: T = yield Call(function, arguments)
+    return result

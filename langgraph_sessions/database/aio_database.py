@@ -131,7 +131,8 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
         # A caller that is cancelled at the moment in which the pool hands it a connection, or
         # takes one back, would lose that for good.
         if _uncancelled.get():
-            return cast(AsyncConnection[Any], await pool.getconn())
+            conn: AsyncConnection[Any] = await pool.getconn()
+            return conn
         taking = asyncio.ensure_future(pool.getconn())
         try:
             return await asyncio.shield(taking)

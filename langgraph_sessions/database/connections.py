@@ -256,7 +256,22 @@ class Connections(ABC, Generic[ConnT, PipeT]):
         finally:
             yield conn.close
         self._is_open = True
+        yield from self._open_pool(pool)
+
+    def _open_pool(self, pool: Any) -> Deed[None]:
+        """Open *pool* with one connection.
+
+        Asked for one while its first is on its way, it would open a second, and go on to use both
+        in turn: one caller's statements would be prepared, planned and executed in two processes.
+        """
+        size = pool.max_size
         yield pool.open
+        try:
+            yield partial(pool.resize, 1, 1)
+            conn = yield partial(self._take, pool)
+            yield partial(self._give_back, pool, conn)
+        finally:
+            yield partial(pool.resize, 1, size)
 
     def connect_deed(self) -> Deed[Any]:
         """Open another connection, for the caller to close.
@@ -279,14 +294,13 @@ class Connections(ABC, Generic[ConnT, PipeT]):
         Raises:
             SessionError: Its search path does not lead to the tables.
         """
-        use = partial(self._in_place, use=use)
         return self._with_pooled(use) if self._is_pool else self._with_own(use)
 
     def _with_own(self, use: Callable[[Any], Deed[T]]) -> Deed[T]:
         """Use the one connection, alone."""
         yield self.lock.acquire
         try:
-            return (yield from use(self.conn))
+            return (yield from self._in_place(self.conn, use))
         finally:
             try:
                 if self.pipe:
@@ -306,12 +320,12 @@ class Connections(ABC, Generic[ConnT, PipeT]):
 
         There is nothing to commit unless somebody who borrowed it before turned autocommit off.
         """
-        pool = cast(Any, self.conn)
+        pool: Any = self.conn
         conn = yield partial(self._take, pool)
         try:
             error = (yield partial(self._trouble, conn)) if pools.has_news(conn) else None
             if error is None:
-                result = yield from use(conn)
+                result = yield from self._in_place(conn, use)
                 if conn.pgconn.transaction_status != IDLE and not conn.closed:
                     yield conn.commit
                 return result

@@ -112,7 +112,8 @@ class Database(Running[Conn, Pipeline]):
         return pools.trouble(conn)
 
     def _take(self, pool: ConnectionPool[Any]) -> Connection[Any]:
-        return cast(Connection[Any], pool.getconn())
+        conn: Connection[Any] = pool.getconn()
+        return conn
 
     def _give_back(self, pool: ConnectionPool[Any], conn: Connection[Any]) -> None:
         pool.putconn(conn)

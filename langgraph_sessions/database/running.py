@@ -109,6 +109,8 @@ class Running(Connections[ConnT, PipeT]):
                 if not failures.is_rolled_back(error) and not self.is_broken(error):
                     raise
                 failure = error
+        if question.once:
+            raise failure or psycopg.OperationalError("the database may be away")
         return (yield from _unwrapped(self._ask(question, failure)))
 
     @property

@@ -128,7 +128,7 @@ class Bridging(Running[ConnT, PipeT]):
 
     @property
     def _is_calm(self) -> bool:
-        return super()._is_calm and self._outage.state == HERE
+        return self._is_ready and self._reached and self._outage.state == HERE
 
     def attempt_deed(
         self, work: Callable[[], Deed[T]], failure: psycopg.Error | None = None

@@ -208,8 +208,8 @@ def active_run(config: RunnableConfig) -> ActiveRun | None:
 def _is_on(run: ActiveRun, configurable: Mapping[str, Any]) -> bool:
     """Say whether *configurable* names the run's thread, and user; what it leaves out is theirs."""
     user_id, thread_id = configurable.get("user_id"), configurable.get("thread_id")
-    return (user_id is None or str(user_id) == run.user_id) and (
-        thread_id is None or str(thread_id) == run.thread_id
+    return (user_id is None or user_id == run.user_id or str(user_id) == run.user_id) and (
+        thread_id is None or thread_id == run.thread_id or str(thread_id) == run.thread_id
     )
 
 

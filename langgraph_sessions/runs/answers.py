@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from langgraph.checkpoint.base import CheckpointTuple, PendingWrite
@@ -33,13 +34,13 @@ class Unanswerable:
 
     __slots__ = ("error", "given")
 
-    def __init__(self, error: SessionError, given: object) -> None:
-        """Raise *error* for an answer."""
+    def __init__(self, error: Callable[[], SessionError], given: object) -> None:
+        """Raise *error* for an answer; it is made then, since few runs are given one."""
         self.error, self.given = error, given
 
     def __bool__(self) -> bool:
         """Refuse the answer."""
-        raise self.error
+        raise self.error()
 
     @staticmethod
     def taken_out(configurable: dict[str, Any]) -> object:
@@ -83,8 +84,8 @@ def refuse(
         return
     waiting = questions(found.pending_writes or () if found else ())
     if not waiting:
-        nothing = NotInterruptedError(run.user_id, run.thread_id)
-        error = _away("the question") if elsewhere else nothing
+        nothing = partial(NotInterruptedError, run.user_id, run.thread_id)
+        error = partial(_away, "the question") if elsewhere else nothing
         configurable[STRICT_KEY] = Unanswerable(error, given)
     elif waiting == 1:
         # LangGraph then refuses an answer that names another question. Not with several, where

@@ -184,6 +184,8 @@ def instructs(config: RunnableConfig) -> bool:
 
 def user_of(configurable: Mapping[str, Any]) -> str | None:
     """Return whose run it is: the signed-in user, whom a client cannot choose, comes first."""
+    if AUTH_USER_ID not in configurable and configurable.get(AUTH_USER) is None:
+        return checks.user_id(configurable["user_id"]) if "user_id" in configurable else None
     named = {key: configurable[key] for key in (AUTH_USER_ID, "user_id") if key in configurable}
     if named.get(AUTH_USER_ID) == "":  # Nobody is signed in: a server without authentication.
         named = {key: value for key, value in named.items() if value != ""}

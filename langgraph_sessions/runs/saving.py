@@ -7,7 +7,6 @@ import concurrent.futures
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain
 from typing import Any, Final, cast
 
@@ -45,6 +44,7 @@ class Save(Composite):
         session: The session's statement, as of when memory held the save; `None`: the run makes
             it when the save is sent.
         base: The root checkpoint from which the run went on then; see `Claim`.
+        checkpoint_ns: A subgraph's namespace; `""` for the root graph.
     """
 
     run: ActiveRun
@@ -53,11 +53,12 @@ class Save(Composite):
     name: str | None
     session: PutSession | None = field(default=None, kw_only=True)
     base: str | None = field(default=None, kw_only=True)
+    checkpoint_ns: str = field(init=False)
 
-    @property
-    def checkpoint_ns(self) -> str:
-        """A subgraph's namespace; `""` for the root graph."""
-        return str(self.config["configurable"].get("checkpoint_ns") or "")
+    def __post_init__(self) -> None:
+        """Note the namespace, which is often asked for."""
+        namespace = self.config["configurable"].get("checkpoint_ns")
+        vars(self)["checkpoint_ns"] = str(namespace or "")
 
     @abstractmethod
     def put_session(self) -> PutSession:
@@ -66,6 +67,11 @@ class Save(Composite):
     @abstractmethod
     def guard_thread(self) -> GuardThread | None:
         """Return the statement that saves without touching the session, where that will do."""
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """How many rows LangGraph saves at most."""
 
     @abstractmethod
     def saved(self) -> list[Statement]:
@@ -151,9 +157,14 @@ class SaveCheckpoint(Save):
             self.serde,
             lambda saver: saver.put(self.config, self.checkpoint, self.metadata, self.new_versions),
         )
-        if self.session:  # What was held is written as it was then.
+        if self.session or not self.waiting:  # What was held is written as it was then.
             return saved
         return [*chain.from_iterable(wrote.saved() for wrote in self.waiting), *saved]
+
+    @property
+    def rows(self) -> int:
+        """As `Save.rows`."""
+        return len(self.new_versions) + 1
 
     def _overtaken_by(self) -> Mapping[str, Any]:
         """Return a question, or else an error, of this checkpoint's that is saved with it."""
@@ -166,7 +177,8 @@ class SaveCheckpoint(Save):
     @property
     def waiting(self) -> Sequence[SaveWrites]:
         """What its run wrote that waits for it."""
-        return cast(Sequence[SaveWrites], self.run.unsaved)
+        waiting: Sequence[Any] = self.run.unsaved
+        return waiting
 
     def plan(self) -> Plan[Row | None]:
         """As `Save.plan`."""
@@ -210,11 +222,27 @@ class SaveWrites(Save):
         writes: Channels and values.
         task_id: The task.
         task_path: Where it is in the graph.
+        is_stop: Whether it says that the run was stopped in the task. LangGraph saves that after
+            all else, when the next run may have begun: it is to disturb nobody, and is as much as
+            to say that nothing is under way.
+        channels: What it wrote to; nothing of a stop, for which nobody waits.
+        waits: Whether it is a question, or an error.
     """
 
     writes: Sequence[tuple[str, Any]]
     task_id: str
     task_path: str
+    is_stop: bool = field(init=False)
+    channels: Sequence[str] = field(init=False)
+    waits: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Note what is often asked for."""
+        super().__post_init__()
+        is_stop = _is_stop(self.writes)
+        channels = () if is_stop else tuple([channel for channel, _ in self.writes])
+        waits = INTERRUPT in channels or ERROR in channels
+        vars(self).update(is_stop=is_stop, channels=channels, waits=waits)
 
     @classmethod
     def of(
@@ -242,29 +270,15 @@ class SaveWrites(Save):
                 run.asked_on = wrote.checkpoint_id
         return wrote
 
-    @cached_property
-    def is_stop(self) -> bool:
-        """Whether it says that the run was stopped in the task.
-
-        LangGraph saves that after all else, when the next run may have begun: it is to disturb
-        nobody, and is as much as to say that nothing is under way.
-        """
-        return _is_stop(self.writes)
+    @property
+    def rows(self) -> int:
+        """As `Save.rows`."""
+        return len(self.writes)
 
     @property
     def checkpoint_id(self) -> str:
         """The checkpoint that the task is of."""
         return str(self.config["configurable"]["checkpoint_id"])
-
-    @cached_property
-    def channels(self) -> Sequence[str]:
-        """What it wrote to; nothing of a stop, for which nobody waits."""
-        return () if self.is_stop else tuple(channel for channel, _ in self.writes)
-
-    @cached_property
-    def waits(self) -> bool:
-        """Whether it is a question, or an error."""
-        return INTERRUPT in self.channels or ERROR in self.channels
 
     def put_session(self) -> PutSession:
         """As `Save.put_session`."""
@@ -319,4 +333,4 @@ class SaveWrites(Save):
 
 
 def _is_stop(writes: Sequence[tuple[str, Any]]) -> bool:
-    return any(isinstance(value, STOPPED) for channel, value in writes if channel == ERROR)
+    return any(channel == ERROR and isinstance(value, STOPPED) for channel, value in writes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
@@ -13,7 +13,9 @@ from weakref import WeakValueDictionary
 
 from langchain_core.runnables import RunnableConfig
 
+from langgraph_sessions.plans import Plan
 from langgraph_sessions.runs.active import ActiveRun, active_run
+from langgraph_sessions.runs.together import SaveTogether
 from langgraph_sessions.runs.turns import Turns
 
 T = TypeVar("T")
@@ -51,17 +53,18 @@ class UnderWay:
 
     # --- Saves -------------------------------------------------------------------------------
 
-    def save(self, config: RunnableConfig, save: Callable[[], T]) -> T:
-        """Call *save* in its run's turn."""
+    def save(self, config: RunnableConfig, plan: Plan[T], run: Callable[[Plan[Any]], Any]) -> T:
+        """Have *run* carry out *plan* in its run's turn."""
         thread_id, turns = _place(config)
         under_way = self._enter(thread_id)
         try:
-            with turns.turn():
-                return save()
+            return turns.turn(plan, run, SaveTogether.of)
         finally:
             self._leave(thread_id, under_way)
 
-    async def asave(self, config: RunnableConfig, save: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def asave(
+        self, config: RunnableConfig, plan: Plan[T], run: Callable[[Plan[Any]], Awaitable[Any]]
+    ) -> T:
         """Async version of `save`; it goes on if the caller is cancelled.
 
         What somebody said is not to be lost by a stop at the wrong moment.
@@ -75,7 +78,7 @@ class UnderWay:
             if not task.cancelled():
                 task.exception()  # The caller was told, or is gone.
 
-        task = asyncio.get_running_loop().create_task(_in_turn(turns, save))
+        task = asyncio.get_running_loop().create_task(turns.aturn(plan, run, SaveTogether.of))
         self._tasks.add(task)
         task.add_done_callback(leave)
         return await asyncio.shield(task)
@@ -198,8 +201,3 @@ def _place(config: RunnableConfig) -> tuple[str, Turns]:
     if run is None:
         return str(config["configurable"].get("thread_id")), Turns()
     return run.thread_id, run.turns
-
-
-async def _in_turn(turns: Turns, save: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    async with turns.aturn():
-        return await save()

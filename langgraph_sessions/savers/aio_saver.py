@@ -312,7 +312,7 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
             RuntimeError: It is used in another event loop than its own.
         """
         plan = self._put(config, checkpoint, metadata, new_versions)
-        return await self._under_way.asave(config, lambda: self._database.run_uncancelled(plan))
+        return await self._under_way.asave(config, plan, self._database.run_uncancelled)
 
     async def aput_writes(
         self,
@@ -340,7 +340,7 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
             RuntimeError: It is used in another event loop than its own.
         """
         plan = self._put_writes(config, writes, task_id, task_path)
-        await self._under_way.asave(config, lambda: self._database.run_uncancelled(plan))
+        await self._under_way.asave(config, plan, self._database.run_uncancelled)
 
     async def _await_saves(self, saves: Sequence[Future[None]]) -> None:
         if saves:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextvars import ContextVar
 from functools import partial
@@ -21,6 +21,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.postgres import PostgresSaver
 
 from langgraph_sessions.database.database import Database
+from langgraph_sessions.plans import Plan, called
 from langgraph_sessions.runs.underway import CLEANING, UnderWay, steps
 
 T = TypeVar("T")
@@ -40,10 +41,11 @@ class InThreads(PostgresSaver):
     _under_way: UnderWay
     _saving: ThreadPoolExecutor
 
-    async def _save_in_thread(self, save: Callable[[], T]) -> T:
+    async def _run_in_thread(self, plan: Plan[T]) -> T:
         self._database.refuse_others()  # In a forked child these threads do not run.
         loop, context = asyncio.get_running_loop(), contextvars.copy_context()
-        return await loop.run_in_executor(self._saving, partial(context.run, save))
+        run = partial(context.run, self._database.run, plan)
+        return await loop.run_in_executor(self._saving, run)
 
     def _loop_has_gone_on(self) -> bool:
         """In a thread beside an event loop, wait until that has taken some steps; say if it has.
@@ -93,8 +95,8 @@ class InThreads(PostgresSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Async version of `put`, in a thread."""
-        put = partial(self.put, config, checkpoint, metadata, new_versions)
-        return await self._under_way.asave(config, lambda: self._save_in_thread(put))
+        put = called(self.put, config, checkpoint, metadata, new_versions)
+        return await self._under_way.asave(config, put, self._run_in_thread)
 
     async def aput_writes(
         self,
@@ -104,8 +106,8 @@ class InThreads(PostgresSaver):
         task_path: str = "",
     ) -> None:
         """Async version of `put_writes`, in a thread."""
-        put_writes = partial(self.put_writes, config, writes, task_id, task_path)
-        await self._under_way.asave(config, lambda: self._save_in_thread(put_writes))
+        put_writes = called(self.put_writes, config, writes, task_id, task_path)
+        await self._under_way.asave(config, put_writes, self._run_in_thread)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Async version of `delete_thread`, in a thread."""

@@ -314,7 +314,7 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
             SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         plan = self._put(config, checkpoint, metadata, new_versions)
-        return self._under_way.save(config, lambda: self._database.run(plan))
+        return self._under_way.save(config, plan, self._database.run)
 
     def put_writes(
         self,
@@ -341,7 +341,7 @@ class SessionSaver(SaverPlans, ThreadUpkeep):
             SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         plan = self._put_writes(config, writes, task_id, task_path)
-        self._under_way.save(config, lambda: self._database.run(plan))
+        self._under_way.save(config, plan, self._database.run)
 
     def _await_saves(self, saves: Sequence[Future[None]]) -> None:
         wait(saves, CLEANING)

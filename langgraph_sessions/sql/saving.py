@@ -266,10 +266,11 @@ _VALUES: Final = re.compile(r"VALUES\s*(\([^()]*\))")
 
 def fits(saved: Iterable[Statement]) -> bool:
     """Say whether these statements can be parts of one: few rows, none of them changed twice."""
-    return all(
-        _rows(part) == 1 or (_rows(part) <= MOST_ROWS and "DO UPDATE" not in part.sql)
-        for part in saved
-    )
+    for part in saved:
+        rows = _rows(part)
+        if rows > MOST_ROWS or (rows > 1 and "DO UPDATE" in part.sql):
+            return False
+    return True
 
 
 def _rows(part: Statement) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from psycopg_pool import ConnectionPool
 
-from langgraph_sessions import SessionSaver
+from langgraph_sessions import AsyncSessionSaver, SessionSaver
 from langgraph_sessions.database.database import Database
 from langgraph_sessions.database.deeds import Deed, do
 from langgraph_sessions.plans import Composite, Fetch, Plan
@@ -32,6 +32,28 @@ def test_what_is_saved_on_a_connection_without_autocommit_is_kept(url: str) -> N
             assert other.sessions.get_session("alice", session.thread_id).title == "Kept"
             state = graph_builder().compile(checkpointer=other).get_state(session.config)
     assert texts(state) == texts(said)
+
+
+def test_one_caller_uses_one_connection(url: str) -> None:
+    """A saver's pool opens a second one when it is wanted, and not while the first is made."""
+    with SessionSaver(url, pool_size=2) as saver:
+        graph = graph_builder().compile(checkpointer=saver)
+        graph.invoke({"messages": ["one"]}, config(user_id="alice"), durability="sync")
+        pool: Any = saver.conn
+        assert pool.get_stats()["connections_num"] == 1
+        with pool.connection(), pool.connection():
+            assert pool.get_stats()["connections_num"] == 2
+
+
+async def test_one_task_uses_one_connection(url: str) -> None:
+    """So it is with tasks."""
+    async with AsyncSessionSaver(url, pool_size=2) as saver:
+        graph = graph_builder().compile(checkpointer=saver)
+        await graph.ainvoke({"messages": ["one"]}, config(user_id="alice"), durability="sync")
+        pool: Any = saver.conn
+        assert pool.get_stats()["connections_num"] == 1
+        async with pool.connection(), pool.connection():
+            assert pool.get_stats()["connections_num"] == 2
 
 
 @dataclass(frozen=True)

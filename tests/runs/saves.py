@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
+from langgraph_sessions.plans import Call, Done, Plan, called, proceed
 from langgraph_sessions.runs.active import ActiveRun
 from langgraph_sessions.runs.request import Request
 from langgraph_sessions.runs.saving import SaveCheckpoint, SaveWrites
+from langgraph_sessions.runs.underway import UnderWay
 from tests.plans import session, session_row
 from tests.support import config
 
+T = TypeVar("T")
 SERDE = JsonPlusSerializer()
 METADATA: Any = {"source": "loop", "step": 1, "parents": {}}
 
@@ -71,3 +76,33 @@ def given(*messages: Any, checkpoint_id: str = "c1") -> Checkpoint:
 def wrote(run: ActiveRun, *writes: tuple[str, Any], task: str = "task", **more: Any) -> SaveWrites:
     """Return what a task of *run* is about to write to the checkpoint c1."""
     return SaveWrites.of(run, place(run, checkpoint_id="c1", **more), writes, task, "", SERDE)
+
+
+def carried_out(plan: Plan[T]) -> T:
+    """Carry out a plan of calls."""
+    step = proceed(plan)
+    while isinstance(step, Call):
+        step = proceed(plan, step())
+    assert isinstance(step, Done)
+    result: T = step.value
+    return result
+
+
+async def acarried_out(plan: Plan[T]) -> T:
+    """Carry out a plan of calls that are awaited."""
+    step = proceed(plan)
+    while isinstance(step, Call):
+        step = proceed(plan, await step())
+    assert isinstance(step, Done)
+    result: T = step.value
+    return result
+
+
+def save_in(under_way: UnderWay, given: RunnableConfig, save: Callable[[], T]) -> T:
+    """Have *save* called in its turn."""
+    return under_way.save(given, called(save), carried_out)
+
+
+async def asave_in(under_way: UnderWay, given: RunnableConfig, save: Callable[[], Any]) -> Any:
+    """Have *save* called in its turn, and awaited."""
+    return await under_way.asave(given, called(save), acarried_out)

@@ -6,12 +6,29 @@ import asyncio
 import copy
 import pickle
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
 
 import pytest
 
+from langgraph_sessions.plans import called
 from langgraph_sessions.runs.turns import Turns
+from tests.runs.saves import acarried_out, carried_out
 from tests.support import PATIENCE
+
+T = TypeVar("T")
+
+
+def turn(turns: Turns, save: Callable[[], T]) -> T:
+    """Have *save* called in its turn."""
+    return turns.turn(called(save), carried_out, lambda asked: None)
+
+
+async def aturn(turns: Turns, save: Callable[[], Any]) -> Any:
+    """Have *save* called in its turn, and awaited."""
+    return await turns.aturn(called(save), acarried_out, lambda asked: None)
 
 
 def test_saves_go_one_at_a_time() -> None:
@@ -19,16 +36,15 @@ def test_saves_go_one_at_a_time() -> None:
     turns, begun, end, inside = Turns(), threading.Event(), threading.Event(), [0]
 
     def save() -> int:
-        with turns.turn():
-            inside[0] += 1
-            begun.set()
-            assert end.wait(PATIENCE)
-            found = inside[0]
-            inside[0] -= 1
-            return found
+        inside[0] += 1
+        begun.set()
+        assert end.wait(PATIENCE)
+        found = inside[0]
+        inside[0] -= 1
+        return found
 
     with ThreadPoolExecutor(3) as pool:
-        saves = [pool.submit(save) for _ in range(3)]
+        saves = [pool.submit(turn, turns, save) for _ in range(3)]
         assert begun.wait(PATIENCE)
         end.set()
         assert [each.result(PATIENCE) for each in saves] == [1, 1, 1]
@@ -39,32 +55,26 @@ async def test_tasks_go_one_at_a_time() -> None:
     turns, done = Turns(), list[str]()
 
     async def save(name: str) -> None:
-        async with turns.aturn():
-            done.append(f"{name} begins")
-            await asyncio.sleep(0)
-            done.append(f"{name} ends")
+        done.append(f"{name} begins")
+        await asyncio.sleep(0)
+        done.append(f"{name} ends")
 
-    await asyncio.gather(save("a"), save("b"))
+    await asyncio.gather(*(aturn(turns, partial(save, name)) for name in "ab"))
     assert done == ["a begins", "a ends", "b begins", "b ends"]
 
 
 def test_saves_that_wait_go_side_by_side_once_one_has_failed() -> None:
     """While the database is away each is given up in its own time, not after all before it."""
-    turns, both = Turns(), threading.Barrier(2)
+    turns, both = Turns(), threading.Barrier(2, timeout=PATIENCE)
 
-    def save() -> None:
-        with turns.turn():
-            both.wait(PATIENCE)
-
-    def fail(pool: ThreadPoolExecutor, waiting: list[Future[None]]) -> None:
-        with turns.turn():
-            waiting += [pool.submit(save) for _ in range(2)]
-            raise ZeroDivisionError
+    def fail() -> None:
+        waiting.extend(pool.submit(turn, turns, both.wait) for _ in range(2))
+        raise ZeroDivisionError
 
     with ThreadPoolExecutor(2) as pool:
-        waiting: list[Future[None]] = []
+        waiting: list[Future[int]] = []
         with pytest.raises(ZeroDivisionError):
-            fail(pool, waiting)
+            turn(turns, fail)
         for each in waiting:
             each.result()
 
@@ -73,20 +83,15 @@ async def test_tasks_that_wait_go_side_by_side_once_one_has_failed() -> None:
     """So it is with tasks."""
     turns, both = Turns(), asyncio.Barrier(2)
 
-    async def save() -> None:
-        async with turns.aturn():
-            await both.wait()
-
-    async def fail(group: asyncio.TaskGroup) -> None:
-        async with turns.aturn():
-            for _ in range(2):
-                group.create_task(save())
-            await asyncio.sleep(0)  # They begin to wait.
-            raise ZeroDivisionError
+    async def fail() -> None:
+        for _ in range(2):
+            group.create_task(aturn(turns, both.wait))
+        await asyncio.sleep(0)  # They begin to wait.
+        raise ZeroDivisionError
 
     async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         with pytest.raises(ZeroDivisionError):
-            await fail(group)
+            await aturn(turns, fail)
 
 
 def test_a_config_with_a_run_can_be_copied() -> None:
@@ -95,7 +100,9 @@ def test_a_config_with_a_run_can_be_copied() -> None:
     The copy's turns are its own.
     """
     turns = Turns()
-    with turns.turn():
-        for other in (copy.deepcopy(turns), pickle.loads(pickle.dumps(turns))):
-            with other.turn():
-                assert isinstance(other, Turns)
+
+    def save() -> list[Turns]:
+        copies = [copy.deepcopy(turns), pickle.loads(pickle.dumps(turns))]
+        return [turn(other, lambda other=other: other) for other in copies]
+
+    assert [type(other) for other in turn(turns, save)] == [Turns, Turns]

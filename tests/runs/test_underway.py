@@ -13,7 +13,7 @@ import pytest
 from langgraph_sessions.runs.active import ActiveRun, pin
 from langgraph_sessions.runs.underway import UnderWay
 from tests.plans import session
-from tests.runs.saves import running
+from tests.runs.saves import asave_in, running, save_in
 from tests.support import PATIENCE, config, until
 
 
@@ -41,7 +41,7 @@ def test_a_save_is_under_way_until_it_is_over(given: Any) -> None:
         assert under_way.saves("u") == []
         return found
 
-    assert under_way.save(given, save).done()
+    assert save_in(under_way, given, save).done()
     assert under_way.saves("t") == []
 
 
@@ -49,7 +49,7 @@ def test_a_save_that_fails_is_over_too() -> None:
     """Its error is the caller's."""
     under_way = UnderWay()
     with pytest.raises(ZeroDivisionError):
-        under_way.save(on(running()), lambda: 1 // 0)
+        save_in(under_way, on(running()), lambda: 1 // 0)
     assert under_way.saves("t") == []
 
 
@@ -58,7 +58,7 @@ def test_who_loads_is_told_what_was_saved_meanwhile() -> None:
     under_way = UnderWay()
 
     def save(thread_id: str) -> None:
-        under_way.save(on(another(thread_id)), lambda: None)
+        save_in(under_way, on(another(thread_id)), lambda: None)
 
     save("before")
     with under_way.loading() as outer:
@@ -79,7 +79,7 @@ async def test_a_save_goes_on_when_its_caller_is_cancelled() -> None:
         await end.wait()
         saved.append("t")
 
-    caller = asyncio.create_task(under_way.asave(on(running()), save))
+    caller = asyncio.create_task(asave_in(under_way, on(running()), save))
     await begun.wait()
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -103,9 +103,9 @@ async def test_of_a_save_whose_caller_is_gone_nobody_hears_an_error(
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await under_way.asave(on(running()), fail)
+        await asave_in(under_way, on(running()), fail)
     begun.clear()
-    caller = asyncio.create_task(under_way.asave(on(running()), fail))
+    caller = asyncio.create_task(asave_in(under_way, on(running()), fail))
     await begun.wait()
     caller.cancel()
     await under_way.end()
@@ -126,10 +126,10 @@ async def test_saves_of_one_run_go_one_at_a_time_and_of_two_side_by_side() -> No
         await asyncio.sleep(0)
         inside[0] -= 1
 
-    await asyncio.gather(*(under_way.asave(on(run), save) for _ in range(3)))
+    await asyncio.gather(*(asave_in(under_way, on(run), save) for _ in range(3)))
     assert most == [1]
     async with asyncio.timeout(PATIENCE):
-        await asyncio.gather(*(under_way.asave(on(running()), both.wait) for _ in range(2)))
+        await asyncio.gather(*(asave_in(under_way, on(running()), both.wait) for _ in range(2)))
 
 
 # --- Runs ---------------------------------------------------------------------------------------

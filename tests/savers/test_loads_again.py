@@ -9,6 +9,7 @@ import pytest
 from langgraph_sessions.plans import Call, Done, proceed
 from langgraph_sessions.runs.underway import TRIES
 from tests.plans import opened, play, session_row
+from tests.runs.saves import save_in
 from tests.savers.planned import HERE, Saver, runs, stored
 from tests.support import config
 
@@ -35,7 +36,7 @@ def test_a_run_that_loaded_while_a_save_ended_loads_again() -> None:
     saver = Saver()
     plan = saver._get_tuple(runs(user_id="alice"))
     opens = proceed(plan)
-    saver._under_way.save(config(thread_id="t"), lambda: None)
+    save_in(saver._under_way, config(thread_id="t"), lambda: None)
     assert proceed(plan, [HERE]) == Call(saver._await_saves, ([],))
     assert proceed(plan, None) == opens
     assert isinstance(proceed(plan, [HERE]), Done)
@@ -49,7 +50,7 @@ def test_a_run_that_has_not_ended_is_given_time_for_its_next_save() -> None:
     plan = saver._get_tuple(second)
     opens = proceed(plan)
     assert proceed(plan, [HERE]) == Call(saver._await_saves, ([],))
-    saver._under_way.save(first, lambda: None)
+    save_in(saver._under_way, first, lambda: None)
     assert proceed(plan, None) == opens
     assert isinstance(proceed(plan, [HERE]), Done)
     first.clear()
@@ -65,7 +66,7 @@ def test_saves_to_other_threads_are_not_waited_for() -> None:
     saver._under_way._enter("u")
     plan = saver._get_tuple(runs(user_id="alice"))
     proceed(plan)
-    saver._under_way.save(config(thread_id="v"), lambda: None)
+    save_in(saver._under_way, config(thread_id="v"), lambda: None)
     assert isinstance(proceed(plan, [HERE]), Done)
 
 
