@@ -43,13 +43,16 @@ STARTING = {"server", "own", "own_server", "guarded", "pair", "gemini"}
 # First, so that -m finds the marker.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts servers; through PgBouncer, leave out what needs the server itself."""
+    """Mark what starts servers; leave out what cannot be as wanted by a variable."""
     for item in items:
         if STARTING.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("server")
         if pgbouncer.wanted():
             for marker in item.iter_markers("direct"):
                 item.add_marker(pytest.mark.skip(reason=f"not through PgBouncer: {marker.args[0]}"))
+        if os.environ.get(PARTITIONS_VARIABLE):
+            for marker in item.iter_markers("whole"):
+                item.add_marker(pytest.mark.skip(reason=f"not on partitions: {marker.args[0]}"))
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:

@@ -24,6 +24,8 @@ from tests.operating import Db, Operate, ask, leave_behind, psql, talk
 from tests.support import config, graph_builder
 from tests.terminal import run
 
+pytestmark = pytest.mark.whole("what is found on partitions has tests of its own")
+
 SET = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET {}', current_database()); END $$"
 CHECKPOINT = (
     "INSERT INTO checkpoints (thread_id, checkpoint_id, checkpoint, metadata) "

@@ -128,11 +128,12 @@ def test_what_is_partitioned_already_is_left(saver: SessionSaver, db: Db) -> Non
 @pytest.mark.parametrize("table", partitions.TABLES)
 def test_triggers_and_policies_are_refused_before_anything_is_done(table: str, db: Db) -> None:
     """What the script cannot take along is an error that names the table; all is as it was."""
+    before = kinds(db)
     db.execute(f"CREATE POLICY own ON {table} USING (TRUE)".encode())
     with pytest.raises(psycopg.errors.RaiseException, match=f"^{table} has triggers or policies"):
         convert(db)
     db.execute(b"ROLLBACK")
-    assert kinds(db) == [f"{name} r" for name in sorted(partitions.TABLES)]
+    assert kinds(db) == before
 
 
 @pytest.mark.parametrize("count", [0, 1, 1025, -3])

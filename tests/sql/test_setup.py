@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -144,7 +145,7 @@ def test_a_table_of_the_older_tool_is_upgraded_in_place(empty_url: str) -> None:
         first = saver.sessions.get_session("alice", "t1")
         second = saver.sessions.get_session("alice", "t2")
         assert (first.id, first.title, first.is_active) == (1, "Trip", True)
-        assert first.created_at.isoformat() == "2025-01-02T12:00:00+09:00"
+        assert first.created_at == datetime.fromisoformat("2025-01-02T12:00:00+09:00")
         assert (second.id, second.title, second.is_active) == (7, "New Chat", True)
         graph = graph_builder().compile(checkpointer=saver)
         graph.invoke({"messages": ["Titled now"]}, second.config)
