@@ -1,7 +1,4 @@
-"""A chat service: pip install fastapi uvicorn, then uvicorn chat_service:app.
-
-Who is signed in stands in the header X-User: set it where you check who that is.
-"""
+"""A chat service: pip install fastapi uvicorn, then uvicorn chat_service:app."""
 
 import json
 from collections.abc import AsyncIterator
@@ -10,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, HTTPException
 from fastapi.responses import JSONResponse, StreamingResponse
+from langgraph.types import Command
 from pydantic import BaseModel
 from langgraph_sessions import AsyncSessionSaver, ConcurrentRunError, Session
 from langgraph_sessions import SessionError, SessionNotFoundError, SessionPage
@@ -22,40 +20,42 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 def signed_in(x_user: Annotated[str | None, Header()] = None) -> str:
-    if not x_user:
+    if not x_user:  # The header X-User: set it where you check who is signed in.
         raise HTTPException(401, "nobody is signed in")
     return x_user
 
-app = FastAPI(lifespan=lifespan)
-User = Annotated[str, Depends(signed_in)]
-
-@app.exception_handler(SessionError)
-@app.exception_handler(ValueError)
-@app.exception_handler(TypeError)
 async def refused(_: object, error: Exception) -> JSONResponse:
     missing, busy = (isinstance(error, e) for e in (SessionNotFoundError, ConcurrentRunError))
     status = 404 if missing else 409 if busy else 503 if isinstance(error, SessionError) else 422
     return JSONResponse({"detail": "no such session" if missing else str(error)}, status)
 
+REFUSED = dict.fromkeys((SessionError, ValueError, TypeError), refused)
+app = FastAPI(lifespan=lifespan, exception_handlers=REFUSED)
+User = Annotated[str, Depends(signed_in)]
+
 class Message(BaseModel):
-    text: str
+    text: str = ""
+    answer: Any = None  # Not a text, but what a graph that interrupts has asked for.
     thread_id: str | None = None
     new_session: bool = False
 
 @app.post("/chat")
-async def chat(message: Message, user: User) -> StreamingResponse:
-    asked = message.model_dump(exclude={"text"})
-    config = await app.state.sessions.run_config(user, **asked)  # 404 before the stream begins
+async def chat(sent: Message, user: User) -> StreamingResponse:
+    where = sent.model_dump(include={"thread_id", "new_session"})
+    config = await app.state.sessions.run_config(user, **where)  # 404 before the stream begins
+    said = {"messages": [sent.text]} if sent.answer is None else Command(resume=sent.answer)
+    if sent.answer is not None and not (await app.state.graph.aget_state(config)).interrupts:
+        raise HTTPException(409, "nothing waits for an answer")
 
     async def events() -> AsyncIterator[str]:
         yield event("session", {"thread_id": config["configurable"]["thread_id"]})
         try:
-            said = {"messages": [message.text]}
             async for chunk, _ in app.state.graph.astream(said, config, stream_mode="messages"):
                 yield event("message", chunk.text)
+            for asked in (await app.state.graph.aget_state(config)).interrupts:
+                yield event("question", {"id": asked.id, "value": asked.value})
         except SessionError as error:
             yield event("error", type(error).__name__)
-
     return StreamingResponse(events(), media_type="text/event-stream")
 
 def event(name: str, data: Any) -> str:

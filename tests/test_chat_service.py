@@ -34,7 +34,11 @@ class Browser:
 
     def say(self, text: str, **asked: Any) -> list[tuple[str, Any]]:
         """Say something, and return the events of the answer."""
-        with self.http.stream("POST", "/chat", json={"text": text, **asked}) as response:
+        return self.send(text=text, **asked)
+
+    def send(self, **given: Any) -> list[tuple[str, Any]]:
+        """Send a text, or an answer, and return the events of the answer to it."""
+        with self.http.stream("POST", "/chat", json=given) as response:
             response.raise_for_status()
             return [*_events(response.iter_lines())]
 
@@ -56,15 +60,15 @@ def _events(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:
 
 
 @contextmanager
-def serving(url: str, workers: int) -> Iterator[str]:
+def serving(url: str, workers: int, app: str = "chat_service:app") -> Iterator[str]:
     """The address at which uvicorn serves the example, on the database *url*."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    words = ["chat_service:app", "--host", "127.0.0.1", "--port", str(port)]
+    words = [app, "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(
         [sys.executable, "-m", "uvicorn", *words, "--workers", str(workers)],
         cwd=NOTEBOOKS,
-        env={**os.environ, "DATABASE_URL": url},
+        env={**os.environ, "DATABASE_URL": url, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -167,3 +171,44 @@ def test_bad_input_says_what_is_wrong(service: str) -> None:
     ):
         assert answer.status_code == 422
         assert named in answer.json()["detail"]
+
+
+ASKING = """
+import chat_service
+from langchain_core.messages import AIMessage
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import interrupt
+
+def book(state):
+    answer = interrupt({"book": state["messages"][-1].text})
+    return {"messages": [AIMessage(f"answered {answer}")]}
+
+def asking(model, saver):
+    builder = StateGraph(MessagesState).add_node("book", book)
+    return builder.add_edge(START, "book").compile(saver)
+
+chat_service.chat_graph, app = asking, chat_service.app
+"""
+
+
+def test_a_graph_that_interrupts_is_answered(
+    direct_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it asks is an event, and its user's answer alone goes on; one to nothing is refused."""
+    pytest.importorskip("fastapi")
+    (tmp_path / "asking.py").write_text(ASKING)
+    monkeypatch.syspath_prepend(tmp_path)
+    with serving(direct_url, 1, "asking:app") as url:
+        alice, bob = Browser(url, "alice"), Browser(url, "bob")
+        for answer in ("yes", False, {"seats": 2}):
+            (_, place), (name, asked) = alice.say("Rome")
+            assert (name, asked["value"]) == ("question", {"book": "Rome"})
+            given = {"answer": answer, **place}
+            assert bob.http.post("/chat", json=given).status_code == 404
+            (listed,) = alice.http.get("/sessions").json()["sessions"]
+            assert listed["status"] == "interrupted"
+            assert alice.send(**given)[1:] == [("message", f"answered {answer}")]
+            assert alice.http.post("/chat", json=given).status_code == 409
+        assert bob.http.post("/chat", json={"answer": "yes"}).status_code == 409
+    while OPEN:
+        OPEN.pop().close()

@@ -212,8 +212,10 @@ def what_is_written_is_checked(manager: AgentSessionManager, graph: Pregel[Any])
     updates: SessionUpdates = {"title": "Rome", "metadata": {"pinned": True}}
     manager.update_session("a", updates)
     manager.update_session("a", {"is_active": False})
-    manager.update_session("a", {"name": "Rome"})  # type: ignore[typeddict-unknown-key]
-    manager.update_session("a", {"title": 1})  # type: ignore[typeddict-item]
+    read: dict[str, str] = {"title": "Rome"}  # What was read from JSON, say, is checked then.
+    manager.update_session("a", read)
+    updates["name"] = "Rome"  # type: ignore[typeddict-unknown-key]
+    updates["title"] = 1  # type: ignore[typeddict-item]
     mine: SessionConfigurable = {"user_id": 42, "new_session": True}
     graph.invoke({}, {"configurable": {**mine}})
     mine["newsession"] = True  # type: ignore[typeddict-unknown-key]

@@ -53,6 +53,7 @@ class ActiveRun(Run):
         makes_current: Whether the session becomes current by the first save; not by a job's.
         known: Whether the session's row exists, as far as this run knows.
         saved: Whether this run has saved a checkpoint.
+        made: Whether a node had its session made, or made current, before.
         unsaved: What it wrote before its session was made: it is saved with that.
         words: The run's words for the session's title.
         claim: What it knows of the session's other runs.
@@ -79,6 +80,7 @@ class ActiveRun(Run):
     claim: Claim
     makes_current: bool = True
     saved: bool = False
+    made: bool = False
     unsaved: list[Composite] = field(default_factory=list)
     status: str = IDLE
     asked_on: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -186,7 +186,11 @@ class AsyncAgentSessionManager(AsyncManagerReading, AsyncManagerUpkeep):
         )
 
     async def update_session(
-        self, user_id: UserId, updates: SessionUpdates, *, thread_id: ThreadId | None = None
+        self,
+        user_id: UserId,
+        updates: SessionUpdates | Mapping[str, object],
+        *,
+        thread_id: ThreadId | None = None,
     ) -> Session:
         """Change a session and return it as it is then.
 
@@ -256,7 +260,7 @@ class AsyncAgentSessionManager(AsyncManagerReading, AsyncManagerUpkeep):
             RuntimeError: It is used in another event loop than before.
         """
         user = checks.user_id(user_id)
-        plan = deletion.delete(user, thread_id, self.agent)
+        plan = self._made(deletion.delete(user, thread_id, self.agent), user, thread_id)
         await self._database.run(self.cache.forgetting(plan, user))
 
     async def fork_session(
@@ -295,7 +299,7 @@ class AsyncAgentSessionManager(AsyncManagerReading, AsyncManagerUpkeep):
         """
         factory = self.thread_id_factory
         plan = upkeep.fork(user_id, thread_id, checkpoint_id, title, factory, self.agent)
-        return await self._database.run(self.cache.writing(plan))
+        return await self._database.run(self.cache.writing(self._made(plan, user_id)))
 
     @asynccontextmanager
     async def exclusive(

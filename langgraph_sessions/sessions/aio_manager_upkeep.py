@@ -42,7 +42,8 @@ class AsyncManagerUpkeep(BaseManager):
             RuntimeError: It is used in another event loop than before.
         """
         user = checks.user_id(user_id)
-        return await self._database.run(self.cache.forgetting(deletion.delete_user(user), user))
+        plan = self._made(deletion.delete_user(user), user)
+        return await self._database.run(self.cache.forgetting(plan, user))
 
     async def export_user(self, user_id: UserId) -> AsyncIterator[dict[str, Any]]:
         """Yield everything of a user, whichever agent's, as records of strict JSON.
@@ -157,7 +158,8 @@ class AsyncManagerUpkeep(BaseManager):
             RuntimeError: It is used in another event loop than before.
         """
         plan = transfer(from_user, to_user, thread_id, self.agent)
-        return await self._database.run(self.cache.forgetting(plan))
+        made = self._made(plan, from_user, thread_id)
+        return await self._database.run(self.cache.forgetting(made))
 
     async def adopt_session(
         self, user_id: UserId, thread_id: ThreadId, *, title: str | None = None

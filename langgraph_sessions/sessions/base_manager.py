@@ -83,17 +83,16 @@ class BaseManager:
     ) -> Plan[Session]:
         """Make a session."""
         factory, default_title = self.thread_id_factory, self.default_title
-        return self.cache.writing(
-            operations.create(
-                user_id, title, thread_id, metadata, factory, self.agent, default_title
-            )
+        plan = operations.create(
+            user_id, title, thread_id, metadata, factory, self.agent, default_title
         )
+        return self.cache.writing(self._made(plan, user_id))
 
     def _get_or_create(self, user_id: object, title: object) -> Plan[Session]:
         """Return the current session, else make one."""
         factory, default_title = self.thread_id_factory, self.default_title
         plan = operations.get_or_create(user_id, title, factory, self.agent, default_title)
-        return self.cache.writing(plan)
+        return self.cache.writing(self._made(plan, user_id))
 
     def _update(self, user_id: object, updates: object, thread_id: object) -> Plan[Session]:
         """Change a session."""
@@ -103,7 +102,7 @@ class BaseManager:
     def _switch(self, user_id: object, thread_id: object) -> Plan[Session]:
         """Make a session current."""
         plan = operations.switch(user_id, thread_id, self.agent)
-        return self.cache.writing(self._made(plan, user_id, thread_id))
+        return self.cache.writing(self._made(plan, user_id))
 
     def _deactivate(self, user_id: object, thread_id: object) -> Plan[int]:
         """Deactivate a session, or all of the user's."""
@@ -111,7 +110,7 @@ class BaseManager:
         made = self._made(plan, user_id, thread_id)
         return self.cache.forgetting(made, checks.user_id(user_id))
 
-    def _made(self, plan: Plan[T], user_id: object, thread_id: object) -> Plan[T]:
+    def _made(self, plan: Plan[T], user_id: object, thread_id: object = None) -> Plan[T]:
         """Do *plan*, in a node whose run is yet to make the session after making that."""
         thread = None if thread_id is None else checks.thread_id(thread_id)
         return within.made(plan, checks.user_id(user_id), thread, self._home)

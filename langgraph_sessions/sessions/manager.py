@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -184,7 +184,11 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
         )
 
     def update_session(
-        self, user_id: UserId, updates: SessionUpdates, *, thread_id: ThreadId | None = None
+        self,
+        user_id: UserId,
+        updates: SessionUpdates | Mapping[str, object],
+        *,
+        thread_id: ThreadId | None = None,
     ) -> Session:
         """Change a session and return it as it is then.
 
@@ -248,7 +252,7 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
             SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         user = checks.user_id(user_id)
-        plan = deletion.delete(user, thread_id, self.agent)
+        plan = self._made(deletion.delete(user, thread_id, self.agent), user, thread_id)
         self._database.run(self.cache.forgetting(plan, user))
 
     def fork_session(
@@ -286,7 +290,7 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
         """
         factory = self.thread_id_factory
         plan = upkeep.fork(user_id, thread_id, checkpoint_id, title, factory, self.agent)
-        return self._database.run(self.cache.writing(plan))
+        return self._database.run(self.cache.writing(self._made(plan, user_id)))
 
     @contextmanager
     def exclusive(

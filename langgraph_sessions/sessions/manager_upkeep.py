@@ -41,7 +41,8 @@ class ManagerUpkeep(BaseManager):
             SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         user = checks.user_id(user_id)
-        return self._database.run(self.cache.forgetting(deletion.delete_user(user), user))
+        plan = self._made(deletion.delete_user(user), user)
+        return self._database.run(self.cache.forgetting(plan, user))
 
     def export_user(self, user_id: UserId) -> Iterator[dict[str, Any]]:
         """Yield everything of a user, whichever agent's, as records of strict JSON.
@@ -152,7 +153,8 @@ class ManagerUpkeep(BaseManager):
             SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
         plan = transfer(from_user, to_user, thread_id, self.agent)
-        return self._database.run(self.cache.forgetting(plan))
+        made = self._made(plan, from_user, thread_id)
+        return self._database.run(self.cache.forgetting(made))
 
     def adopt_session(
         self, user_id: UserId, thread_id: ThreadId, *, title: str | None = None

@@ -1,4 +1,4 @@
-"""What a node or tool does to the session of its own run, before a save has made that."""
+"""What a node or tool does to sessions before its run has saved its own, and made that current."""
 
 from __future__ import annotations
 
@@ -10,31 +10,35 @@ from langgraph_sessions.runs.guarding import refusal
 
 
 def made(plan: Plan[T], user_id: str, thread_id: str | None, home: str | None) -> Plan[T]:
-    """Do *plan* to a session; the one of the run inside which it is done is made before.
+    """Do *plan*; what the run inside which it is done asks for its session is done before.
 
     A run's first save goes on beside its first nodes, or comes at its end: they would not find
-    the session, or find the one that was current before.
+    the session, or find the one that was current before; and what they change, delete or make
+    current would be undone by that save.
 
     Args:
         plan: What is done.
-        user_id: Whose session it is done to.
-        thread_id: Its thread; `None`: the current one, or any.
+        user_id: Whose sessions it is done to.
+        thread_id: Of a run on which thread; `None`: any.
         home: The saver whose runs are meant: another one may have another database.
 
     Raises as *plan*, and:
         SessionNotFoundError: The thread became another user's.
     """
     run = active_run({"configurable": {"user_id": user_id, "thread_id": thread_id}})
-    if run is not None and run.home == home and not run.known:
+    if run is not None and run.home == home and not (run.saved or run.made):
         yield from _make(run)
     return (yield from plan)
 
 
 def _make(run: ActiveRun) -> Plan[None]:
-    """Make the session of *run*, and carry out what the run's config says of it."""
+    """Make the session of *run*, or make it current, and carry out what its config says of it."""
     put = run.put(None, first=True)
     try:
         yield put
     except psycopg.Error as error:
         raise refusal(error, put) from None
-    run.title = run.is_active = None  # What comes next is not undone by the first save.
+    # What comes next is not undone by the first save: it makes nothing current, either, and does
+    # not bring back what was deleted.
+    run.title = run.is_active = None
+    run.makes_current, run.known, run.made = False, True, True

@@ -78,6 +78,50 @@ async def test_a_node_of_a_job_makes_its_session_current(chat: Chat) -> None:
     assert (await chat.current()).thread_id == "t"
 
 
+@pytest.mark.parametrize("method", ["create_user_session", "switch_session", "fork_session"])
+@pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
+async def test_what_a_node_makes_current_stays_current(
+    chat: Chat, method: str, known: bool
+) -> None:
+    """The run's first save, which comes later, does not take that back."""
+    await chat.say("before", user_id="alice", thread_id="other")
+    if known:
+        await chat.say("before", user_id="alice", thread_id="t")
+    given = ("alice",) if method == "create_user_session" else ("alice", "other")
+    await run(chat, doing(chat, method, *given), thread_id="t")
+    threads = {session.thread_id for session in await chat.sessions()}
+    new = threads - {"t", "other"} or {"other"}
+    assert {(await chat.current()).thread_id} == new
+
+
+async def test_a_node_says_more_of_a_known_session_than_the_config(chat: Chat) -> None:
+    """What it does to a session that there was before stands, too, at the run's end."""
+    await chat.say("before", user_id="alice", thread_id="t")
+    await run(chat, doing(chat, "update_session", "alice", {"title": "Ours"}), title="Config's")
+    assert (await chat.current()).title == "Ours"
+
+
+async def test_a_node_ends_a_conversation_that_its_run_takes_up_again(chat: Chat) -> None:
+    """The run, which activates the session, does so before the node deactivates it."""
+    await chat.say("before", user_id="alice", thread_id="t", is_active=False)
+    await run(chat, doing(chat, "deactivate_session", "alice"), thread_id="t")
+    (session,) = await chat.sessions()
+    assert not session.is_active
+
+
+@pytest.mark.parametrize("method", ["delete_session", "delete_user", "transfer_sessions"])
+async def test_what_a_node_deletes_or_moves_the_run_does_not_bring_back(
+    chat: Chat, method: str
+) -> None:
+    """The rest of a run whose session is gone is refused, also of the session's first run."""
+    given = {"delete_session": ("alice", "t"), "transfer_sessions": ("alice", "bob")}
+    graph = doing(chat, method, *given.get(method, ("alice",)))
+    with pytest.raises(SessionNotFoundError):
+        await run(chat, graph, thread_id="t")
+    assert await chat.sessions() == []
+    assert len(await chat.sessions("bob")) == (method == "transfer_sessions")
+
+
 @pytest.mark.parametrize("who", ["alice", "bob"])
 async def test_a_node_makes_no_other_session(chat: Chat, who: str) -> None:
     """Another thread, and another user, have none before and after; the run fails."""
