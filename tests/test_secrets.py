@@ -87,6 +87,10 @@ async def test_reprs_say_where_and_no_password(kind: Any, url: str) -> None:
 
 PLACES: dict[str, tuple[Callable[[], Any], str]] = {
     "a URL": (lambda: f"postgresql://u:{PASSWORD}@h/app", "PostgreSQL at h, database app"),
+    "a port": (
+        lambda: f"postgresql://u:{PASSWORD}@h:5433/app",
+        "PostgreSQL at h, port 5433, database app",
+    ),
     "a conninfo": (lambda: f"host=h user=u password={PASSWORD}", "PostgreSQL at h, database u"),
     "a service": (lambda: f"service=own password={PASSWORD}", "PostgreSQL of the service own"),
     "what libpq looks up": (lambda: f"password={PASSWORD}", "PostgreSQL at usual, database theirs"),

@@ -86,7 +86,8 @@ def _where(found: Mapping[str, Any]) -> str:
     known.update({name: value for name, value in found.items() if value})
     host = known.get("host") or known.get("hostaddr") or "the default host"
     database = known.get("dbname") or known.get("user") or "by default"
-    return f"PostgreSQL at {host}, database {database}"
+    port = "" if known.get("port") in (None, USUAL_PORT) else f", port {known['port']}"
+    return f"PostgreSQL at {host}{port}, database {database}"
 
 
 def checked_conninfo(name: str, conninfo: str) -> str:
@@ -133,6 +134,7 @@ def check_autocommit(conn: Any) -> None:
     raise ValueError(NO_AUTOCOMMIT)
 
 
+USUAL_PORT: Final = "5432"
 NO_AUTOCOMMIT: Final = (
     "conn must be in autocommit mode: connect with autocommit=True, or make the pool with "
     'kwargs={"autocommit": True}'

@@ -149,7 +149,7 @@ class ActiveRun(Run):
             user_id=self.user_id,
             thread_id=self.thread_id,
             agent=self.agent,
-            known=self.known,
+            known=self.known or self.made,
             checked=claim.checked and name is not None,
             save=name,
             seen=claim.seen,

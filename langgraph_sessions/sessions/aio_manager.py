@@ -299,7 +299,7 @@ class AsyncAgentSessionManager(AsyncManagerReading, AsyncManagerUpkeep):
         """
         factory = self.thread_id_factory
         plan = upkeep.fork(user_id, thread_id, checkpoint_id, title, factory, self.agent)
-        return await self._database.run(self.cache.writing(self._made(plan, user_id)))
+        return await self._database.run(self.cache.writing(self._left(plan, user_id)))
 
     @asynccontextmanager
     async def exclusive(

@@ -86,13 +86,13 @@ class BaseManager:
         plan = operations.create(
             user_id, title, thread_id, metadata, factory, self.agent, default_title
         )
-        return self.cache.writing(self._made(plan, user_id))
+        return self.cache.writing(self._left(plan, user_id))
 
     def _get_or_create(self, user_id: object, title: object) -> Plan[Session]:
         """Return the current session, else make one."""
         factory, default_title = self.thread_id_factory, self.default_title
         plan = operations.get_or_create(user_id, title, factory, self.agent, default_title)
-        return self.cache.writing(self._made(plan, user_id))
+        return self.cache.writing(self._left(plan, user_id))
 
     def _update(self, user_id: object, updates: object, thread_id: object) -> Plan[Session]:
         """Change a session."""
@@ -102,7 +102,7 @@ class BaseManager:
     def _switch(self, user_id: object, thread_id: object) -> Plan[Session]:
         """Make a session current."""
         plan = operations.switch(user_id, thread_id, self.agent)
-        return self.cache.writing(self._made(plan, user_id))
+        return self.cache.writing(self._left(plan, user_id))
 
     def _deactivate(self, user_id: object, thread_id: object) -> Plan[int]:
         """Deactivate a session, or all of the user's."""
@@ -114,6 +114,10 @@ class BaseManager:
         """Do *plan*, in a node whose run is yet to make the session after making that."""
         thread = None if thread_id is None else checks.thread_id(thread_id)
         return within.made(plan, checks.user_id(user_id), thread, self._home)
+
+    def _left(self, plan: Plan[Session], user_id: object) -> Plan[Session]:
+        """Do *plan*, as `_made`, by which a session becomes current, in a node for good."""
+        return within.left(plan, checks.user_id(user_id), self._home)
 
     def _turn(self, user_id: object, thread_id: object, timeout: object) -> Turn:
         """Return a wait for a session's lock."""

@@ -290,7 +290,7 @@ class AgentSessionManager(ManagerReading, ManagerUpkeep):
         """
         factory = self.thread_id_factory
         plan = upkeep.fork(user_id, thread_id, checkpoint_id, title, factory, self.agent)
-        return self._database.run(self.cache.writing(self._made(plan, user_id)))
+        return self._database.run(self.cache.writing(self._left(plan, user_id)))
 
     @contextmanager
     def exclusive(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
+from langgraph_sessions.models import Session
 from langgraph_sessions.plans import Plan, T
 from langgraph_sessions.runs.active import ActiveRun, active_run
 from langgraph_sessions.runs.guarding import refusal
@@ -25,10 +26,24 @@ def made(plan: Plan[T], user_id: str, thread_id: str | None, home: str | None) -
     Raises as *plan*, and:
         SessionNotFoundError: The thread became another user's.
     """
-    run = active_run({"configurable": {"user_id": user_id, "thread_id": thread_id}})
-    if run is not None and run.home == home and not (run.saved or run.made):
+    run = _run(user_id, thread_id, home)
+    if run is not None and not (run.saved or run.made):
         yield from _make(run)
     return (yield from plan)
+
+
+def left(plan: Plan[Session], user_id: str, home: str | None) -> Plan[Session]:
+    """Do *plan*, as `made`, by which a session becomes current: the run does not take that back."""
+    session = yield from made(plan, user_id, None, home)
+    run = _run(user_id, None, home)
+    if run is not None and session.thread_id != run.thread_id:
+        run.makes_current = False
+    return session
+
+
+def _run(user_id: str, thread_id: str | None, home: str | None) -> ActiveRun | None:
+    run = active_run({"configurable": {"user_id": user_id, "thread_id": thread_id}})
+    return run if run is not None and run.home == home else None
 
 
 def _make(run: ActiveRun) -> Plan[None]:
@@ -38,7 +53,6 @@ def _make(run: ActiveRun) -> Plan[None]:
         yield put
     except psycopg.Error as error:
         raise refusal(error, put) from None
-    # What comes next is not undone by the first save: it makes nothing current, either, and does
-    # not bring back what was deleted.
+    # What comes next is not undone by the first save, nor is what was deleted brought back.
     run.title = run.is_active = None
-    run.makes_current, run.known, run.made = False, True, True
+    run.made = True

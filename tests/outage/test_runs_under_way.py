@@ -101,6 +101,33 @@ async def test_a_first_run_under_way_when_the_server_stops_makes_its_session(
     assert await conversations(place) == [["begin", "a", "b", "c"]]
 
 
+async def test_a_session_that_a_node_named_goes_on_in_an_outage_that_its_run_meets(
+    chat: Chat, server: Server, place: str
+) -> None:
+    """It was made for the node, and is the current one all the same before anything was saved."""
+
+    async def name(state: MessagesState) -> dict[str, Any]:
+        await chat.session("update_session", "alice", {"title": "Ours"})
+        server.stop()
+        return {"messages": [AIMessage("named")]}
+
+    def name_in_thread(state: MessagesState) -> dict[str, Any]:
+        chat.saver.sessions.update_session("alice", {"title": "Ours"})
+        server.stop()
+        return {"messages": [AIMessage("named")]}
+
+    builder = StateGraph(MessagesState).add_node("name", name if chat.is_async else name_in_thread)
+    graph = chat.compile(builder.add_edge(START, "name"))
+    given = {"messages": ["begin"]}
+    await chat.call(graph, "invoke", given, config(user_id="alice"), durability="exit")
+    said = texts(await chat.say("again", user_id="alice"))
+    assert said[:3] == ["begin", "named", "again"]
+    server.start()
+    await returned(chat)
+    assert await conversations(place) == [said]
+    assert (await chat.current()).title == "Ours"
+
+
 @pytest.mark.parametrize("durability", ["sync", "async"])
 @pytest.mark.parametrize("first", ["run", "other"])
 @pytest.mark.parametrize("ends", ["during", "after"])

@@ -141,7 +141,7 @@ async def test_a_recovery_whose_server_is_killed_goes_on_where_it_was(
     await returned(chat)
     assert await conversations(place) == [texts(said)]
     assert texts(said)[::2] == ["one", "two", "three"]
-    assert len([said for said in warnings_in(caplog) if "is away" in said]) == 1
+    assert len([said for said in warnings_in(caplog) if "in memory until it" in said]) == 1
 
 
 @pytest.mark.parametrize(
