@@ -204,7 +204,7 @@ class AsyncManagerReading(BaseManager):
         listing = Listing(user_id, active=active, agent=self._listed(agent))
         return await self._database.run(listing.count())
 
-    async def iter_sessions(
+    def iter_sessions(
         self,
         user_id: UserId | Everybody = EVERYBODY,
         *,
@@ -247,5 +247,4 @@ class AsyncManagerReading(BaseManager):
             updated_after=updated_after,
             updated_before=updated_before,
         )
-        async for session in self._database.stream(listing.each()):
-            yield session
+        return self._database.stream(listing.each())

@@ -45,7 +45,7 @@ class AsyncManagerUpkeep(BaseManager):
         plan = self._made(deletion.delete_user(user), user)
         return await self._database.run(self.cache.forgetting(plan, user))
 
-    async def export_user(self, user_id: UserId) -> AsyncIterator[dict[str, Any]]:
+    def export_user(self, user_id: UserId) -> AsyncIterator[dict[str, Any]]:
         """Yield everything of a user, whichever agent's, as records of strict JSON.
 
         They go into `json.dumps` with `allow_nan=False`, `jq` and PostgreSQL's jsonb. One
@@ -73,8 +73,7 @@ class AsyncManagerUpkeep(BaseManager):
             SessionError, psycopg.Error: The tables cannot be used, or the database says no.
             RuntimeError: It is used in another event loop than before.
         """
-        async for record in self._database.stream(self._export(checks.user_id(user_id))):
-            yield record
+        return self._database.stream(self._export(checks.user_id(user_id)))
 
     async def purge_sessions(
         self,

@@ -238,4 +238,4 @@ class ManagerReading(BaseManager):
             updated_after=updated_after,
             updated_before=updated_before,
         )
-        yield from self._database.stream(listing.each())
+        return self._database.stream(listing.each())

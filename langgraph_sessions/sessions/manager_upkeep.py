@@ -71,7 +71,7 @@ class ManagerUpkeep(BaseManager):
             SessionsUnavailableError: The database is away, and memory cannot answer.
             SessionError, psycopg.Error: The tables cannot be used, or the database says no.
         """
-        yield from self._database.stream(self._export(checks.user_id(user_id)))
+        return self._database.stream(self._export(checks.user_id(user_id)))
 
     def purge_sessions(
         self,

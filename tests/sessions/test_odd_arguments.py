@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from langgraph.checkpoint.base import empty_checkpoint
 
-from langgraph_sessions import SessionError
+from langgraph_sessions import AgentSessionManager, AsyncAgentSessionManager, SessionError
 from tests.support import Chat
 
 
@@ -231,3 +231,17 @@ async def test_nothing_of_it_was_written(chat: Chat, db: psycopg.Connection[Any]
         with pytest.raises(ValueError, match="thread_id"):
             await chat.call(chat.saver, "put", given, empty_checkpoint(), METADATA, {})
     assert db.execute("SELECT FROM checkpoints").fetchall() == []
+
+
+@pytest.mark.parametrize("kind", [AgentSessionManager, AsyncAgentSessionManager])
+async def test_iterators_refuse_wrong_arguments_before_the_first_step(kind: Any) -> None:
+    """A web service that streams them can still answer with an error, and no database is asked."""
+    manager = kind("postgresql://127.0.0.1:1/none")
+    for method in (manager.iter_sessions, manager.export_user):
+        with pytest.raises(TypeError, match="user_id must be"):
+            method(None)
+    with pytest.raises(ValueError, match="status must be"):
+        manager.iter_sessions(status="asleep")
+    closed = manager.close()
+    if closed is not None:
+        await closed
