@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -66,7 +65,7 @@ class Source:
         if not isinstance(conninfo, str) or not isinstance(options, dict):
             return "PostgreSQL"  # A function of the caller's says where.
         with suppress(psycopg.Error):
-            return _where({**conninfo_to_dict(conninfo), **options})
+            return address(conninfo, **options)
         return "PostgreSQL"
 
 
@@ -77,8 +76,13 @@ def _given(conn: Any) -> tuple[object, object]:
     return (None if conn.closed else conn.info.dsn), {}
 
 
-def _where(found: Mapping[str, Any]) -> str:
-    """Return where libpq connects if it is told *found*: what that leaves out, it looks up."""
+def address(conninfo: str, /, **options: Any) -> str:
+    """Return where libpq connects, without a password: what it is not told, it looks up.
+
+    Raises:
+        psycopg.ProgrammingError: *conninfo* is none.
+    """
+    found = {**conninfo_to_dict(conninfo), **options}
     usual = {option.keyword.decode(): option.val for option in Conninfo.get_defaults()}
     known = {name: value.decode() for name, value in usual.items() if value}
     if "service" in found:  # What its file says is unknown here.
