@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from langgraph_sessions import AgentSessionManager
+from langgraph_sessions.cli.main import cli, sessions
 from langgraph_sessions.runs.request import AUTH_USER_ID, INSTRUCTIONS
 from tests.documents import DOCUMENTS, GUIDE, ROOT, anchors, links, program, promised
 from tests.support import python
 
 TEST = r"`((?:\w+/)*test_\w+\.py::test_\w+)`"
 ALL = "\n".join(document.read_text() for document in DOCUMENTS)
+COMMAND_LINE = GUIDE["command-line"].read_text()
 RUNNING = [name for name, page in GUIDE.items() if program(page).strip()]
 
 
@@ -60,6 +62,19 @@ def test_every_method_and_key_is_told() -> None:
     methods = [name for name in dir(AgentSessionManager) if not name.startswith("_")]
     for word in [*methods, *INSTRUCTIONS, AUTH_USER_ID]:
         assert re.search(rf"`{word}\b", ALL), word
+
+
+def test_every_command_and_option_is_told() -> None:
+    """But for those that are hidden, and `--help`."""
+    commands = {**cli.commands, **sessions.commands}
+    assert len(commands) > 15
+    for name, command in commands.items():
+        assert command.hidden or re.search(rf"[`\n |]{name}\b", COMMAND_LINE), name
+        options = [
+            option for param in command.params for option in param.opts + param.secondary_opts
+        ]
+        for option in options:
+            assert not option.startswith("--") or option in ALL, f"{name} {option}"
 
 
 @pytest.mark.parametrize("named", sorted({*re.findall(TEST, ALL)}))
