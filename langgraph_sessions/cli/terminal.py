@@ -74,9 +74,9 @@ def finding_text(finding: Finding) -> str:
 
 def where(database: str | None) -> str:
     """Say which database a command uses, without its password."""
-    from langgraph_sessions.database.source import address
+    from langgraph_sessions.database.source import leads_to
     from langgraph_sessions.embedded.server import DEFAULT_PATH
 
     if database is None:
         return f"the embedded PostgreSQL, in {DEFAULT_PATH}/ of this folder"
-    return one_line(address(database))
+    return one_line(leads_to(database))

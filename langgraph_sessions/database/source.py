@@ -8,11 +8,10 @@ from typing import Any, Final
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import Conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from langgraph_sessions import checks
-from langgraph_sessions.database import URL_VARIABLE
+from langgraph_sessions.database import URL_VARIABLE, pools
 from langgraph_sessions.embedded.server import DEFAULT_PATH, EmbeddedServer
 
 Path = str | os.PathLike[str]
@@ -65,7 +64,7 @@ class Source:
         if not isinstance(conninfo, str) or not isinstance(options, dict):
             return "PostgreSQL"  # A function of the caller's says where.
         with suppress(psycopg.Error):
-            return address(conninfo, **options)
+            return leads_to(conninfo, **options)
         return "PostgreSQL"
 
 
@@ -76,21 +75,18 @@ def _given(conn: Any) -> tuple[object, object]:
     return (None if conn.closed else conn.info.dsn), {}
 
 
-def address(conninfo: str, /, **options: Any) -> str:
+def leads_to(conninfo: str, /, **options: Any) -> str:
     """Return where libpq connects, without a password: what it is not told, it looks up.
 
     Raises:
         psycopg.ProgrammingError: *conninfo* is none.
     """
     found = {**conninfo_to_dict(conninfo), **options}
-    usual = {option.keyword.decode(): option.val for option in Conninfo.get_defaults()}
-    known = {name: value.decode() for name, value in usual.items() if value}
     if "service" in found:  # What its file says is unknown here.
         return f"PostgreSQL of the service {found['service']}"
-    known.update({name: value for name, value in found.items() if value})
+    known = pools.completed(found)
     host = known.get("host") or known.get("hostaddr") or "the default host"
-    database = known.get("dbname") or known.get("user") or "by default"
-    return f"PostgreSQL at {host}, database {database}"
+    return f"PostgreSQL at {host}, database {known.get('dbname') or 'by default'}"
 
 
 def checked_conninfo(name: str, conninfo: str) -> str:
