@@ -1,12 +1,12 @@
-"""Print, for pip, the lowest versions that pyproject.toml allows of what the core's tests need."""
+"""Print, for pip, the lowest versions that pyproject.toml allows of what .ci/rows needs."""
 
 import re
 import sys
 import tomllib
 from pathlib import Path
 
-EXTRAS = ("embedded", "cli")
-# Of the extra `test`: what else the core's tests import follows from these, or is any version.
+EXTRAS = ("embedded", "cli", "web")
+# Of the extra `test`: what else these tests import follows from these, or is any version.
 TOOLS = ("pytest", "pytest-asyncio", "pytest-xdist", "langgraph-checkpoint-conformance")
 ANY = ("anyio", "hypothesis", "langchain")
 

@@ -19,6 +19,7 @@ ID_LENGTH: Final = 255
 ADDRESS_LENGTH: Final = 4096  # Of threads of nobody's, and of namespaces: LangGraph's to choose.
 TITLE_LENGTH: Final = 255
 PAGE_LIMIT: Final = 1000
+PARTITION_LIMIT: Final = 1024
 LONGEST_WAIT: Final = 1_000_000  # Seconds; PostgreSQL counts in milliseconds, up to 2**31.
 LONGEST_AGE: Final = timedelta(days=36500)
 UserId = str | int | UUID

@@ -1,7 +1,8 @@
-"""Tables in HTML, as Jupyter shows them: tidy in light and dark, everything in them escaped.
+"""Values as people read them, and tables of them in HTML, as Jupyter shows them.
 
-There is no colour in them, and no style sheet, which an untrusted notebook may not have: what is
-styled is styled where it stands.
+Tables are tidy in light and dark, and everything in them is escaped. There is no colour in them,
+and no style sheet, which an untrusted notebook may not have: what is styled is styled where it
+stands.
 """
 
 from __future__ import annotations
@@ -66,6 +67,19 @@ def ago(moment: datetime, now: datetime | None = None) -> str:
             told = f"{number} {unit}{'' if number == 1 else 's'}"
             return f"{told} ago" if seconds > 0 else f"in {told}"
     return "just now"
+
+
+def local(moment: datetime) -> datetime:
+    """Return *moment* in this machine's zone; at the ends of what there can be, as it is."""
+    try:
+        return moment.astimezone()
+    except (OverflowError, ValueError, OSError):
+        return moment
+
+
+def clock(moment: datetime) -> str:
+    """Return *moment* to the second, as the clock of this machine shows it."""
+    return local(moment).replace(tzinfo=None).isoformat(sep=" ", timespec="seconds")
 
 
 def display(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from html.parser import HTMLParser
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 
 from langgraph_sessions import Session, SessionPage
+from langgraph_sessions.cli.tables import ago as terminal_ago
 from langgraph_sessions.models import CheckpointInfo, CheckpointList, SessionList
-from langgraph_sessions.tables import ago, display
+from langgraph_sessions.tables import ago, clock, display, local
 from tests.plans import session_row
 from tests.support import Chat
 
@@ -118,6 +120,25 @@ def test_a_time_is_relative_with_the_exact_one_at_hand() -> None:
 def test_how_long_ago_it_was(before: timedelta, told: str) -> None:
     """In the largest unit that fits; from 30 days on, the date."""
     assert ago(NOW - before, NOW) == told
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"])
+def test_the_ends_of_time_are_shown_in_every_zone(
+    zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`infinity` in a row is the last day that there can be, wherever one looks at it."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        first, last = (end.replace(tzinfo=UTC) for end in (datetime.min, datetime.max))
+        assert clock(first).startswith("0001-01-01 ")
+        assert clock(last).startswith("9999-12-31 ")
+        assert display(local(last)).startswith("9999-12-31 ")
+        assert (terminal_ago(first, NOW), terminal_ago(last, NOW)) == ("0001-01-01", "9999-12-31")
+        assert clock(NOW) == f"{NOW.astimezone():%Y-%m-%d %H:%M:%S}"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_long_title_is_cut_with_the_whole_at_hand() -> None:

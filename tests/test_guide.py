@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
-from langgraph_sessions import AgentSessionManager
+import langgraph_sessions
+from langgraph_sessions import AgentSessionManager, SessionSaver
+from langgraph_sessions.cli.chat_commands import COMMANDS
+from langgraph_sessions.cli.main import cli, sessions
 from langgraph_sessions.runs.request import AUTH_USER_ID, INSTRUCTIONS
 from tests.documents import DOCUMENTS, GUIDE, ROOT, anchors, links, program, promised
+from tests.shape import PACKAGE, modules
 from tests.support import python
 
 TEST = r"`((?:\w+/)*test_\w+\.py::test_\w+)`"
 ALL = "\n".join(document.read_text() for document in DOCUMENTS)
+COMMAND_LINE = GUIDE["command-line"].read_text()
+PAGES = "\n".join(page.read_text() for page in GUIDE.values())
 RUNNING = [name for name, page in GUIDE.items() if program(page).strip()]
 
 
@@ -55,11 +62,33 @@ def test_links_are_found() -> None:
     assert sum(len(links(document)) for document in DOCUMENTS) >= 30
 
 
-def test_every_method_and_key_is_told() -> None:
-    """A method of the manager or a key of the configurable that the guide forgot fails here."""
+def test_every_export_method_option_and_key_is_told() -> None:
+    """What can be imported, called, given to a saver or put into a configurable has its place."""
     methods = [name for name in dir(AgentSessionManager) if not name.startswith("_")]
-    for word in [*methods, *INSTRUCTIONS, AUTH_USER_ID]:
-        assert re.search(rf"`{word}\b", ALL), word
+    options = [*inspect.signature(SessionSaver).parameters]
+    for word in [*langgraph_sessions.__all__, *methods, *options, *INSTRUCTIONS, AUTH_USER_ID]:
+        assert re.search(rf"`[^`\n]*\b{word}\b", PAGES), word
+
+
+def test_every_command_and_option_is_told() -> None:
+    """But for those that are hidden, and `--help`; so is what one types in `chat`."""
+    commands = {**cli.commands, **sessions.commands}
+    assert len(commands) > 15
+    for name, command in commands.items():
+        assert command.hidden or re.search(rf"[`\n |]{name}\b", COMMAND_LINE), name
+        for param in command.params:
+            for option in (*param.opts, *param.secondary_opts):
+                assert not option.startswith("--") or option in PAGES, f"{name} {option}"
+    for name in COMMANDS:
+        assert f"`{name}" in GUIDE["chat"].read_text(), name
+
+
+def test_every_room_is_told() -> None:
+    """Who contributes finds each room, and each file that stands in none, on the map."""
+    page = GUIDE["contributing"].read_text()
+    told = re.findall(r"^    (\w.*?)(?: {3,}.*)?$", page.partition("## The rooms")[2], re.MULTILINE)
+    names = {name.partition(".")[0] for name in modules(PACKAGE)} - {"__init__"}
+    assert names <= {*re.findall(r"\w+", "\n".join(told))}
 
 
 @pytest.mark.parametrize("named", sorted({*re.findall(TEST, ALL)}))

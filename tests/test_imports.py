@@ -60,7 +60,6 @@ def test_all_exports_import_little_beyond_the_savers_they_extend() -> None:
         *(
             '"--version"',
             '"--help"',
-            '"web", "--help"',
             '"sessions", "--help"',
             '"sessions", "purge", "--help"',
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from langgraph.checkpoint.postgres import PostgresSaver
 
 from langgraph_sessions import SessionSaver
+from tests.documents import GUIDE
 from tests.shape import PACKAGE, modules
 from tests.support import config, graph_builder, past_pooler
 
@@ -60,6 +62,19 @@ def test_there_is_one_logger() -> None:
         "logging.getLogger('langgraph_sessions')",
         "logging.getLogger('psycopg')",
     }
+
+
+def test_every_message_is_told() -> None:
+    """Each begins as a row of the guide's table says, and each of those is one."""
+    table = GUIDE["tracing"].read_text().partition("| message |")[2].partition("```")[0]
+    rows = re.findall(r"^\| ([a-z].*?) \|", table, re.MULTILINE)
+    told = {begin: False for row in rows for begin in row.split("; ")}
+    for place, call in logged().items():
+        message = ast.literal_eval(call.args[0])
+        begins = [begin for begin in told if message.startswith(begin)]
+        assert begins, f"{place}: {message}"
+        told.update(dict.fromkeys(begins, True))
+    assert all(told.values()), told
 
 
 def only(caplog: pytest.LogCaptureFixture, message: str) -> Any:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -14,6 +14,8 @@ from langgraph_sessions import checks
 from langgraph_sessions.cli.durations import duration
 from langgraph_sessions.cli.terminal import one_line, where
 from langgraph_sessions.database import URL_VARIABLE
+
+WRONG_INPUT: Final = 2  # The status, also where the database cannot be used.
 
 Command = Callable[..., int | None]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from langgraph_sessions import checks
 from langgraph_sessions.cli.common import json_option, tell_database, user_argument, with_manager
 from langgraph_sessions.cli.files import replacing, write_lines
 from langgraph_sessions.cli.group import sessions
@@ -61,7 +62,7 @@ def setup(manager: AgentSessionManager) -> None:
 @click.option(
     "--partitions",
     metavar="N",
-    type=click.IntRange(2, 1024),
+    type=click.IntRange(2, checks.PARTITION_LIMIT),
     help="Only LangGraph's tables, hash-partitioned by thread; those that are there are converted.",
 )
 def ddl_command(database: str | None, functions: bool, partitions: int | None) -> None:

@@ -12,7 +12,7 @@ import click
 
 from langgraph_sessions import __version__
 from langgraph_sessions.cli import changing, deleting, keeping, looking
-from langgraph_sessions.cli.common import user_id
+from langgraph_sessions.cli.common import WRONG_INPUT, user_id
 from langgraph_sessions.cli.group import sessions
 from langgraph_sessions.cli.guide import guide_command
 from langgraph_sessions.cli.terminal import one_line
@@ -20,7 +20,6 @@ from langgraph_sessions.cli.web import web
 from langgraph_sessions.database import URL_VARIABLE
 from langgraph_sessions.errors import SessionError
 
-WRONG_INPUT: Final = 2
 OPERATORS: Final = (looking, changing, deleting, keeping)  # Each puts commands into `sessions`.
 SECOND_HALF: Final = "demo-second-half"
 INTERRUPTED: Final = 130  # As a shell has it for a program that Ctrl-C ended.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from langgraph_sessions.cli.common import quoted
+from langgraph_sessions.cli.common import WRONG_INPUT, quoted
 from langgraph_sessions.cli.tables import sessions_list, width
 from langgraph_sessions.models import Session
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from langgraph_sessions.sessions.manager import AgentSessionManager
 
 FEW: Final = 20
-WRONG_INPUT: Final = 2
 
 
 def session_named(manager: AgentSessionManager, thread: str, user: str | None) -> Session:

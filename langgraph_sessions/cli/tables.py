@@ -13,6 +13,7 @@ from typing import Final, TextIO
 
 from langgraph_sessions.cli.terminal import literal, one_line
 from langgraph_sessions.models import CheckpointInfo, Session
+from langgraph_sessions.tables import clock, local
 
 GAP: Final = "  "
 TITLE_LEAST: Final = 24  # Cells: with less of it, a title says nothing.
@@ -54,7 +55,7 @@ def checkpoints_list(checkpoints: Sequence[CheckpointInfo]) -> str:
         [
             "" if each.step is None else str(each.step),
             literal(str(each.source)),
-            moment(each.created_at),
+            clock(each.created_at),
             literal(each.checkpoint_id),
         ]
         for each in checkpoints
@@ -123,9 +124,4 @@ def ago(then: datetime, now: datetime) -> str:
     for unit, size, limit in UNITS:
         if -MINUTE < passed < limit:
             return f"{max(passed // size, 0)} {unit} ago"
-    return f"{then.astimezone():%Y-%m-%d}"
-
-
-def moment(then: datetime) -> str:
-    """Return a time to the second, as of here."""
-    return f"{then.astimezone():%Y-%m-%d %H:%M:%S}"
+    return local(then).date().isoformat()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from langgraph_sessions.doctor.findings import Finding
 from langgraph_sessions.models import Session
-from langgraph_sessions.tables import display
+from langgraph_sessions.tables import clock, display
 from langgraph_sessions.titles.text import BIDI_CONTROLS
 
 if TYPE_CHECKING:
@@ -59,12 +59,8 @@ def session_table(sessions: Sequence[Session], header: str, cells: Iterable[str]
     table.add_column("Last used", no_wrap=True)
     for session, cell in zip(sessions, cells, strict=True):
         shown = (literal(cell), literal(session.title), display(session.is_active))
-        table.add_row(*shown, _last_used(session))
+        table.add_row(*shown, clock(session.updated_at))
     return table
-
-
-def _last_used(session: Session) -> str:
-    return f"{session.updated_at.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def finding_text(finding: Finding) -> str:
@@ -78,12 +74,9 @@ def finding_text(finding: Finding) -> str:
 
 def where(database: str | None) -> str:
     """Say which database a command uses, without its password."""
-    from psycopg.conninfo import conninfo_to_dict
-
+    from langgraph_sessions.database.source import leads_to
     from langgraph_sessions.embedded.server import DEFAULT_PATH
 
     if database is None:
         return f"the embedded PostgreSQL, in {DEFAULT_PATH}/ of this folder"
-    info = conninfo_to_dict(database)
-    host = info.get("host") or info.get("hostaddr") or "the default host"
-    return one_line(f"PostgreSQL at {host}, database {info.get('dbname') or 'by default'}")
+    return one_line(leads_to(database))

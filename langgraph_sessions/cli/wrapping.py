@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from rich.console import Console
-from wcwidth import iter_graphemes, wcswidth
+from wcwidth import iter_graphemes
+
+from langgraph_sessions.cli.tables import cells
 
 # Han, Kana and their full-width signs: scripts without blanks, in which a line may end after any
 # character, but before none of these signs that close something. (Korean has blanks.)
@@ -67,13 +69,13 @@ class Wrapping:
 
     def _place_word(self, word: str) -> None:
         assert self._width is not None
-        if self._column and self._column + _columns(self._blank + word) > self._width:
+        if self._column and self._column + cells(self._blank + word) > self._width:
             self._end_line()
         for part in _parts(self._blank + word, self._width - len(self._indent)):
-            if self._column and self._column + _columns(part) > self._width:
+            if self._column and self._column + cells(part) > self._width:
                 self._end_line()
             self._out(part)
-            self._column += _columns(part)
+            self._column += cells(part)
         self._blank = ""
 
     def _end_line(self) -> None:
@@ -95,13 +97,8 @@ def _parts(word: str, width: int) -> Iterator[str]:
     """Yield *word* in parts that fit a line of *width* columns: whole, where it fits."""
     part = ""
     for grapheme in iter_graphemes(word):
-        if part and _columns(part + grapheme) > width:
+        if part and cells(part + grapheme) > width:
             yield part
             part = ""
         part += grapheme
     yield part
-
-
-def _columns(text: str) -> int:
-    """Return how many columns *text* takes in a terminal: wide characters take two."""
-    return max(wcswidth(text), 0)

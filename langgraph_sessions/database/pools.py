@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import psycopg
@@ -151,19 +151,22 @@ def address(conn: Any) -> tuple[object, ...]:
 
 
 def asked_for(conn: Any) -> str | None:
-    """Return which host, port and database *conn*'s connections ask for, without a password.
-
-    What its conninfo leaves out is libpq's default, or an environment variable's.
-    """
+    """Return which host, port and database *conn*'s connections ask for, without a password."""
     found = endpoint(conn)
     if found is None:
         return None
-    defaults = {option.keyword.decode(): option.val for option in Conninfo.get_defaults()}
-    given: dict[str, Any] = {name: value and value.decode() for name, value in defaults.items()}
-    given |= conninfo_to_dict(found[0])
-    host = given.get("host") or given.get("hostaddr") or "by default"
-    database = given.get("dbname") or given.get("user")  # As libpq does.
-    return f"host {host}, port {given.get('port')}, database {database}"
+    known = completed(conninfo_to_dict(found[0]))
+    host = known.get("host") or known.get("hostaddr") or "by default"
+    return f"host {host}, port {known.get('port')}, database {known.get('dbname')}"
+
+
+def completed(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *given*, with what libpq takes where it says nothing: its defaults, or `PG…`'s."""
+    usual = {option.keyword.decode(): option.val for option in Conninfo.get_defaults()}
+    known: dict[str, Any] = {name: value.decode() for name, value in usual.items() if value}
+    known.update({name: value for name, value in given.items() if value})
+    known.setdefault("dbname", known.get("user"))
+    return known
 
 
 def endpoint(conn: Any) -> tuple[str, dict[str, Any]] | None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import Conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from langgraph_sessions import checks
-from langgraph_sessions.database import URL_VARIABLE
+from langgraph_sessions.database import URL_VARIABLE, pools
 from langgraph_sessions.embedded.server import DEFAULT_PATH, EmbeddedServer
 
 Path = str | os.PathLike[str]
@@ -66,7 +64,7 @@ class Source:
         if not isinstance(conninfo, str) or not isinstance(options, dict):
             return "PostgreSQL"  # A function of the caller's says where.
         with suppress(psycopg.Error):
-            return _where({**conninfo_to_dict(conninfo), **options})
+            return leads_to(conninfo, **options)
         return "PostgreSQL"
 
 
@@ -77,13 +75,16 @@ def _given(conn: Any) -> tuple[object, object]:
     return (None if conn.closed else conn.info.dsn), {}
 
 
-def _where(found: Mapping[str, Any]) -> str:
-    """Return where libpq connects if it is told *found*: what that leaves out, it looks up."""
-    usual = {option.keyword.decode(): option.val for option in Conninfo.get_defaults()}
-    known = {name: value.decode() for name, value in usual.items() if value}
+def leads_to(conninfo: str, /, **options: Any) -> str:
+    """Return where libpq connects, without a password: what it is not told, it looks up.
+
+    Raises:
+        psycopg.ProgrammingError: *conninfo* is none.
+    """
+    found = {**conninfo_to_dict(conninfo), **options}
     if "service" in found:  # What its file says is unknown here.
         return f"PostgreSQL of the service {found['service']}"
-    known.update({name: value for name, value in found.items() if value})
+    known = pools.completed(found)
     host = known.get("host") or known.get("hostaddr") or "the default host"
     database = known.get("dbname") or known.get("user") or "by default"
     port = "" if known.get("port") in (None, USUAL_PORT) else f", port {known['port']}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from langgraph_sessions import checks
 from langgraph_sessions.sql import ddl, schema
 
 # What LangGraph reads and writes with a thread's id, and so in one partition.
 TABLES: Final = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
-MOST: Final = 1024
 TRIES: Final = 300  # A minute.
 
 _HEADER: Final = """\
@@ -114,8 +114,8 @@ def script(langgraph: Sequence[str], count: int) -> str:
     Raises:
         ValueError: *count* is not among these.
     """
-    if not 2 <= count <= MOST:
-        raise ValueError(f"count must be from 2 to {MOST}, not {count}")
+    if not 2 <= count <= checks.PARTITION_LIMIT:
+        raise ValueError(f"count must be from 2 to {checks.PARTITION_LIMIT}, not {count}")
     names = ", ".join(f"'{table}'" for table in TABLES)
     lock = _LOCK.format(names=names, tries=TRIES).strip()
     convert = _CONVERT.format(names=names, count=count, last=count - 1).strip()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from langgraph_sessions.errors import (
     SessionsUnavailableError,
     described,
 )
+from langgraph_sessions.log import logger
 from langgraph_sessions.sessions.aio_manager import AsyncAgentSessionManager
 from langgraph_sessions.web import changing, reading
 from langgraph_sessions.web.asking import form
@@ -31,8 +31,6 @@ from langgraph_sessions.web.drawing import FOLDER, draw
 from langgraph_sessions.web.hosts import Hosts
 from langgraph_sessions.web.keys import Keys, fits
 from langgraph_sessions.web.views import Moved, View, problem
-
-logger = logging.getLogger("langgraph_sessions")
 
 Answer = Callable[[Request], Awaitable[View | Moved]]
 Reading = Callable[[AsyncAgentSessionManager, Request], Awaitable[View]]

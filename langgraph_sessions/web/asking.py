@@ -76,7 +76,7 @@ def moment(fields: Mapping[str, str], name: str) -> datetime | None:
 
 
 async def form(request: Request) -> dict[str, str]:
-    """Return the fields of a form.
+    """Return the fields of a form. Starlette's own needs another package, python-multipart.
 
     Raises:
         ValueError: It is longer than `LONGEST_FORM`, or is none.

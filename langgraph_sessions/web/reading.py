@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from langgraph_sessions.checks import EVERYBODY
 from langgraph_sessions.errors import SessionError, SessionNotFoundError
-from langgraph_sessions.models import STATUSES, Session, SessionPage
+from langgraph_sessions.models import Session, SessionPage
 from langgraph_sessions.sessions.aio_manager import AsyncAgentSessionManager
 from langgraph_sessions.types import SessionStatus
 from langgraph_sessions.web import lanes
@@ -57,7 +57,6 @@ async def sessions(manager: AsyncAgentSessionManager, request: Request) -> View:
         "page": page,
         "filters": filters,
         "is_filtered": any(filters.values()),
-        "statuses": STATUSES,
         "done": DONE.get(query.get("done", "")),
     }
     return View("sessions", {**context, **_pages(request, page, searched, filters)})

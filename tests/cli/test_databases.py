@@ -67,6 +67,17 @@ def test_every_command_says_which_database_it_is_on(
     assert "secret" not in done.err
 
 
+def test_what_the_url_leaves_out_is_told_as_libpq_takes_it(
+    operate: Operate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host and the database of the environment, as errors and reprs of savers have them."""
+    monkeypatch.setenv("PGHOST", "127.0.0.1")
+    monkeypatch.setenv("PGPORT", "1")
+    monkeypatch.setenv("PGDATABASE", "app")
+    done = operate("list", database="postgresql://")
+    assert (done.status, done.database) == (2, "PostgreSQL at 127.0.0.1, database app")
+
+
 def test_older_tables_are_told_from_none(operate: Operate, url: str, db: Db) -> None:
     """What is to be done is the same, and how the database is, is not."""
     psql(url, "DELETE FROM user_sessions_functions")

@@ -16,13 +16,10 @@ from tests.support import TABLES, Chat
 def own() -> Iterator[Server]:
     """A server that tests stop; its first database has the tables."""
     server = Server()
-    try:
-        server.start()
-        with SessionSaver(server.conninfo) as saver:
+    with server.running() as conninfo:
+        with SessionSaver(conninfo) as saver:
             saver.setup()
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from psycopg.rows import scalar_row
 
 from langgraph_sessions import SessionSaver
 from langgraph_sessions.sql import partitions
-from tests.support import config, graph_builder, texts
+from tests.support import PATIENCE, config, graph_builder, texts
 
 Db = psycopg.Connection[Any]
 COUNT = 4
@@ -146,7 +146,7 @@ def test_a_number_that_makes_no_sense_is_named(count: int) -> None:
 def test_turns_at_the_same_time_wait_and_lose_nothing(url: str, db: Db) -> None:
     """Users who go on talking while tables are converted find all they said."""
     users = [f"user-{n}" for n in range(4)]
-    turns, done = 12, threading.Barrier(len(users) + 1)
+    turns, done = 12, threading.Barrier(len(users) + 1, timeout=PATIENCE)
 
     def go_on(saver: SessionSaver, user: str) -> None:
         for turn in range(turns):

@@ -11,6 +11,7 @@ import pytest
 from langchain_core.messages import AIMessage, SystemMessage, ToolMessage
 
 from langgraph_sessions import Session, SessionSaver
+from tests.support import PATIENCE
 from tests.web.visiting import Served, named, talk
 
 pytestmark = [pytest.mark.server, pytest.mark.browser]
@@ -41,7 +42,7 @@ def window(chromium: Any, served: Served, width: int = 1280, **options: Any) -> 
     """Open a window at the address that the command printed; it must not complain of anything."""
     complaints: list[str] = []
     context = chromium.new_context(viewport={"width": width, "height": 800}, **options)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE * 1000)
     page = context.new_page()
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -113,6 +114,7 @@ def test_what_a_script_would_do_is_forbidden(chromium: Any, served: Served) -> N
     """Even if one got onto a page, the browser would not run it."""
     complaints = []
     context = chromium.new_context()
+    context.set_default_timeout(PATIENCE * 1000)
     page = context.new_page()
     page.on("console", lambda message: complaints.append(message.text))
     page.goto(served.door)
@@ -130,6 +132,7 @@ def test_a_session_is_renamed_forked_and_deleted(
     chromium: Any, served: Served, session: Session, saver: SessionSaver
 ) -> None:
     """By clicks alone, in a browser that runs no script."""
+    # A click ends as the next page begins to load: what is to be there is waited for.
     with window(chromium, served, java_script_enabled=False) as page:
         page.get_by_label("Title").fill("plan A")
         page.get_by_role("button", name="Search").click()
@@ -137,20 +140,21 @@ def test_a_session_is_renamed_forked_and_deleted(
         page.get_by_text("Rename").click()
         page.get_by_label("Title").fill("Rome in May")
         page.get_by_role("button", name="Save").click()
-        assert page.get_by_role("heading", level=1).inner_text() == "Rome in May"
+        page.get_by_role("heading", level=1, name="Rome in May").wait_for()
         page.get_by_text("Calls get_weather").first.click()
-        assert page.get_by_text('"city": "Rome"').first.is_visible()
+        page.get_by_text('"city": "Rome"').first.wait_for()
         page.get_by_role("link", name="Checkpoints and forks").click()
         page.locator(".checkpoints li").nth(3).get_by_role("button", name="Fork").click()
-        assert page.get_by_text("This is the copy").is_visible()
-        assert not page.get_by_text("In May", exact=True).is_visible()
+        page.get_by_text("This is the copy").wait_for()
+        page.wait_for_load_state()
+        assert page.get_by_text("In May", exact=True).count() == 0
         page.get_by_role("button", name="Deactivate").click()
-        assert page.get_by_text("inactive").is_visible()
+        page.get_by_text("inactive").wait_for()
         page.get_by_role("link", name="Delete").click()
         page.get_by_role("link", name="Keep it").click()
         page.get_by_role("link", name="Delete").click()
         page.get_by_role("button", name="Delete it").click()
-        assert page.get_by_text("The session was deleted").is_visible()
+        page.get_by_text("The session was deleted").wait_for()
     saver.sessions.clear_memory_cache()
     titles = {each.title for each in saver.sessions.list_sessions()}
     assert titles == {"Rome in May", "Rome, by train"}
@@ -164,11 +168,11 @@ def test_a_tree_leads_from_session_to_session(
         page.get_by_role("link", name="Rome, by train").click()
         page.get_by_role("link", name="Checkpoints and forks").click()
         page.locator(".tree").get_by_role("link", name="Plan a trip to Rome").click()
-        assert page.locator(".tree strong").inner_text() == "Plan a trip to Rome"
+        page.locator(".tree strong", has_text="Plan a trip to Rome").wait_for()
         page.locator(".checkpoints li").nth(3).get_by_role("link", name="Show").click()
-        assert page.get_by_text("As it was at checkpoint").is_visible()
+        page.get_by_text("As it was at checkpoint").wait_for()
         page.get_by_role("link", name="Show all of it").click()
-        assert page.get_by_text("In May", exact=True).is_visible()
+        page.get_by_text("In May", exact=True).wait_for()
 
 
 def test_light_and_dark_and_narrow(chromium: Any, served: Served, session: Session) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+import psycopg
 
 from langgraph_sessions import SessionSaver
 from tests.support import until
@@ -85,8 +89,15 @@ def test_wrong_forms_change_nothing(saver: SessionSaver, visitor: Visitor) -> No
     assert [*saver.sessions.list_sessions()] == [session]
 
 
-def test_the_doctor_looks_once_at_a_time(saver: SessionSaver, visitor: Visitor) -> None:
+def test_the_doctor_looks_once_at_a_time(visitor: Visitor, db: psycopg.Connection[Any]) -> None:
     """Whoever asks again while it looks waits for the same answer."""
-    for _ in range(5):
-        assert visitor.post("/doctor").status_code == 303
+    until(lambda: "Looked" in visitor.get("/doctor").text)
+    before = set(threading.enumerate())
+    with db.transaction():  # For which the doctor waits.
+        db.execute("LOCK TABLE user_sessions")
+        for _ in range(5):
+            assert visitor.post("/doctor").status_code == 303
+        assert "The doctor is looking" in visitor.see("/doctor")
+        looking = {thread for thread in threading.enumerate() if thread.name == "doctor"} - before
+        assert len(looking) == 1
     until(lambda: "Looked" in visitor.get("/doctor").text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
@@ -19,6 +18,7 @@ from langgraph_sessions import SessionSaver
 from langgraph_sessions.cli import main
 from langgraph_sessions.web import hosts
 from tests.support import PATIENCE
+from tests.terminal import Program
 from tests.web.visiting import named, talk
 
 pytestmark = pytest.mark.server
@@ -26,7 +26,6 @@ pytestmark = pytest.mark.server
 SECRET = "rosebud"
 PASSWORD = "swordfish"
 URL = "postgresql://127.0.0.1:1/none"
-COMMAND = [sys.executable, "-m", "langgraph_sessions", "web"]
 
 
 @pytest.fixture
@@ -103,17 +102,13 @@ raise SystemExit(main.run())"""
 
 
 def test_it_serves_until_it_is_stopped_and_logs_nothing_that_was_said(
-    direct_url: str, saver: SessionSaver
+    direct_url: str, saver: SessionSaver, tmp_path: Path
 ) -> None:
     """It prints where, ends well with Ctrl-C, and tells no words, titles, threads or password."""
     session = talk(saver, "alice", SECRET, thread_id=SECRET)
     url = make_conninfo(direct_url, password=PASSWORD)
-    process = subprocess.Popen(
-        [*COMMAND, "--database", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
+    with Program("web", "--database", url, cwd=tmp_path) as program:
+        line = program.wait_for("\n")
         (door,) = re.findall(r"http://127\.0\.0\.1:\d+/\?token=\S{43}", line)
         with httpx.Client(timeout=PATIENCE, trust_env=False, follow_redirects=True) as http:
             page = http.get(door)
@@ -126,10 +121,9 @@ def test_it_serves_until_it_is_stopped_and_logs_nothing_that_was_said(
                 ("/nothing", {SECRET: SECRET}),
             ):
                 http.get(str(page.url.join(path)), params=asked)
-    finally:
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0
+        program.process.send_signal(signal.SIGINT)
+        status, out, err = program.end()
+    assert status == 0
     told = line + out + err
     assert "database t_" in told
     assert SECRET not in told
@@ -148,17 +142,9 @@ def test_where_there_is_no_database_it_makes_none(
     assert [*tmp_path.iterdir()] == []
 
 
-def test_it_takes_the_database_of_the_surroundings(direct_url: str) -> None:
+def test_it_takes_the_database_of_the_surroundings(direct_url: str, tmp_path: Path) -> None:
     """`DATABASE_URL` names it, as for every command; SIGTERM ends it, too."""
-    process = subprocess.Popen(
-        COMMAND,
-        env={**os.environ, "DATABASE_URL": direct_url},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert "token=" in process.stdout.readline()
-    process.terminate()
-    _, err = process.communicate(timeout=PATIENCE)
-    assert "database t_" in err
+    with Program("web", cwd=tmp_path, DATABASE_URL=direct_url) as program:
+        assert "token=" in program.wait_for("\n")
+        program.process.terminate()
+        assert "database t_" in program.end()[2]

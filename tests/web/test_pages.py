@@ -234,13 +234,10 @@ def test_a_thread_that_cannot_be_read_is_named(
 def own() -> Iterator[Server]:
     """A server that the test stops."""
     server = Server()
-    try:
-        server.start()
-        with SessionSaver(server.conninfo) as saver:
+    with server.running() as conninfo:
+        with SessionSaver(conninfo) as saver:
             saver.setup()
         yield server
-    finally:
-        server.remove()
 
 
 def test_a_database_that_is_away_is_503_until_it_is_back(own: Server) -> None:

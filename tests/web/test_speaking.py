@@ -1,8 +1,8 @@
-"""How messages of any kind are shown, and how trees and times are drawn."""
+"""How messages of any kind are shown, and how trees are drawn."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from langchain_core.messages import (
     AIMessage,
@@ -14,7 +14,6 @@ from langchain_core.messages import (
 )
 
 from langgraph_sessions.models import CheckpointInfo
-from langgraph_sessions.web.drawing import ago, clock, exact
 from langgraph_sessions.web.lanes import rows
 from langgraph_sessions.web.speaking import LONGEST, shown
 
@@ -123,23 +122,3 @@ def test_ends_of_branches_are_told() -> None:
     pairs = [("d", "b"), ("c", "b"), ("b", None)]
     found = rows([checkpoint(*pair) for pair in pairs])
     assert [row.is_end for row in found] == [True, True, False]
-
-
-# --- Times ---------------------------------------------------------------------------------------
-
-
-def test_times_as_people_say_them() -> None:
-    """How long ago, up to a week; then the day, also at the ends of what there can be."""
-    now = datetime.now(UTC)
-    for seconds, said in (
-        (-5, "just now"),
-        (30, "30 seconds ago"),
-        (60, "1 minute ago"),
-        (7200, "2 hours ago"),
-        (86400, "1 day ago"),
-    ):
-        assert ago(now - timedelta(seconds=seconds)) == said
-    assert ago(now - timedelta(days=30)) == f"{(now - timedelta(days=30)).astimezone():%Y-%m-%d}"
-    for end in (datetime.min, datetime.max):
-        moment = end.replace(tzinfo=UTC)
-        assert all([ago(moment), clock(moment), exact(moment)])
