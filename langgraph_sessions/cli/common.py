@@ -124,7 +124,8 @@ def _no_tables(are_old: bool) -> str:
     mend = f'"{program} sessions setup"'
     if are_old:
         return f"its tables are of an older version of this package: {mend} brings them up to date"
-    return f"it is empty: it has no tables of langgraph-sessions; {mend} makes them"
+    kept = f'"{program} sessions backfill" also sessions of the threads that LangGraph kept there'
+    return f"it has no tables of langgraph-sessions; {mend} makes them, {kept}"
 
 
 def one_or_all(thread: str | None, everything: bool, user: str | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import click
 
@@ -43,12 +43,24 @@ def _about(page: Path) -> str:
 
 def _rendered(text: str) -> str:
     """Return Markdown as it looks in this terminal, on whatever ground."""
-    from rich.console import Console
-    from rich.markdown import Markdown
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.markdown import Markdown, TableElement
     from rich.theme import Theme
+
+    class Whole(TableElement):
+        """A table in which a word too long for its column goes on in the next line."""
+
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+            for table in super().__rich_console__(console, options):
+                for column in getattr(table, "columns", ()):
+                    column.overflow = "fold"
+                yield table
+
+    class Page(Markdown):
+        elements: ClassVar = {**Markdown.elements, "table_open": Whole}
 
     console = Console(theme=Theme({"markdown.code": "cyan"}))
     with console.capture() as shown:
-        page = Markdown(text, code_theme="ansi_light", hyperlinks=False)
+        page = Page(text, code_theme="ansi_light", hyperlinks=False)
         console.print(page, width=min(console.width, WIDEST))
     return shown.get()

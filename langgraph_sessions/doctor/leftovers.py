@@ -95,16 +95,17 @@ def _unpaired() -> Plan[list[Finding]]:
 def _bare_threads() -> Plan[list[Finding]]:
     """Walk over the threads as `backfill` does, and adopt none."""
     walk = upkeep.Backfill(BATCH)
-    count, which = 0, list[str]()
+    count, which, nobodys = 0, list[str](), list[str]()
     while (threads := (yield from walk.batch())) is not None:
         count += len(threads)
         which += [thread_id for _, thread_id in threads[: EXAMPLES - len(which)]]
+        nobodys += walk.nobodys[: EXAMPLES - len(nobodys)]
     found = []
     if count:
         what = "threads name a user in their metadata, but have no session"
         found += [Finding("thread-without-session", what, f"{COMMAND} backfill", count, which)]
     if unowned := walk.counts["unowned"]:
         what = "threads name no user, and have no session: normal for runs without user_id"
-        mend = f"nothing; {COMMAND} adopt USER THREAD, for a user's"
-        found += [Finding("thread-of-nobody", what, mend, unowned, is_problem=False)]
+        mend = f"nothing; {COMMAND} adopt THREAD --user ID, for a user's"
+        found += [Finding("thread-of-nobody", what, mend, unowned, nobodys, is_problem=False)]
     return found

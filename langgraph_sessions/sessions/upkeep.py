@@ -213,7 +213,10 @@ class Backfill:
     Attributes:
         counts: Threads so far: `seen`, `adopted`, `unowned`, which name no user, and `skipped`,
             which were deleted meanwhile or have an id too long for a session.
+        nobodys: The thread ids of the last batch that name no user.
     """
+
+    nobodys: Sequence[str] = ()
 
     def __init__(self, batch_size: object) -> None:
         """Check the arguments of `backfill`."""
@@ -230,7 +233,8 @@ class Backfill:
         self.counts["seen"] += len(rows)
         bare = [row for row in rows if not row["has_session"]]
         owned = [(row["owner"], row["thread_id"]) for row in bare if _is_owner(row["owner"])]
-        self.counts["unowned"] += len(bare) - len(owned)
+        self.nobodys = [row["thread_id"] for row in bare if not _is_owner(row["owner"])]
+        self.counts["unowned"] += len(self.nobodys)
         return owned
 
 

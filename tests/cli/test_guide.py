@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from langgraph_sessions.cli.guide import guide_command
+from langgraph_sessions.cli.guide import _rendered, guide_command
 from tests.documents import GUIDE
 from tests.terminal import in_a_terminal, run
 
@@ -19,6 +19,7 @@ def test_without_a_page_it_says_which_there_are(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines] == [*GUIDE]
     assert "who is trusted with what" in next(line for line in lines if line.startswith("threats"))
+    assert max(map(len, lines)) <= 80  # A terminal would break a longer one within a word.
 
 
 @pytest.mark.parametrize("page", GUIDE)
@@ -35,6 +36,16 @@ def test_in_a_terminal_it_is_rendered_and_paged(tmp_path: Path) -> None:
     assert "BY A MODEL" in screen
     assert "#" not in screen.replace("# ROMAN SPRING", "")
     assert "```" not in screen
+
+
+@pytest.mark.parametrize("page", GUIDE)
+def test_tables_are_whole_in_a_narrow_terminal(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No column ends in an ellipsis: what is too long for it, such as a test's name, is folded."""
+    monkeypatch.setenv("COLUMNS", "80")
+    text = GUIDE[page].read_text()
+    shown = _rendered(text)
+    assert shown.count("…") == text.count("…")
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 @pytest.mark.server

@@ -98,8 +98,9 @@ def test_no_tables_are_made_in_a_mistyped_database(
     """A command that finds no tables says so, and leaves none behind."""
     done = operate(*command, database=empty_url)
     assert (done.status, done.out) == (2, "")
-    assert "it is empty: it has no tables of langgraph-sessions" in done.err
+    assert "it has no tables of langgraph-sessions" in done.err
     assert 'langgraph-sessions sessions setup" makes them' in done.err
+    assert 'langgraph-sessions sessions backfill" also sessions of the threads' in done.err
     assert not any(catalogue(empty_url).values())
 
 

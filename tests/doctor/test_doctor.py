@@ -133,7 +133,7 @@ BREAKAGES = [
 ]
 MENDED = ("index-missing", "index-invalid", "stray-rows", "session-unpaired", "thread-unpaired")
 REMARKABLE = [
-    ("thread-of-nobody", [], CHECKPOINT),
+    ("thread-of-nobody", ["t"], CHECKPOINT),
     (
         "session-without-thread",
         ["t"],

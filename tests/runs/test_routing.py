@@ -32,6 +32,13 @@ async def test_a_first_run_creates_a_session(chat: Chat) -> None:
     assert await chat.history(session) == ["one", "1 so far", "two", "3 so far"]
 
 
+async def test_a_session_is_used_no_earlier_than_it_is_created(chat: Chat) -> None:
+    """Of a session of one run, as of any, `created_at` is never after `updated_at`."""
+    await chat.say("one", user_id="alice")
+    (session,) = await chat.sessions()
+    assert session.created_at <= session.updated_at
+
+
 async def test_new_session_starts_another_which_becomes_current(chat: Chat) -> None:
     """`new_session=True` starts an empty session, and later runs go there."""
     await chat.say("one", user_id="alice")

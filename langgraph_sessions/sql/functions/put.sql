@@ -69,7 +69,8 @@ BEGIN
                 CASE WHEN p_title IS NOT NULL THEN 'user'
                      WHEN p_message_title IS NOT NULL THEN 'message' ELSE 'default' END,
                 coalesce(p_is_active, TRUE), user_sessions_status_after(p_thread_id, p),
-                coalesce(p_at, pg_catalog.clock_timestamp()), used,
+                -- Never later than it was used, which was settled before.
+                coalesce(p_at, least(pg_catalog.clock_timestamp(), used)), used,
                 CASE WHEN p_make_current THEN used END)
             RETURNING * INTO s;
             RETURN pg_catalog.to_jsonb(s);
