@@ -86,6 +86,7 @@ class Connections(ABC, Generic[ConnT, PipeT]):
         self._is_ready = False
         self._is_forked = False  # From a process that had it open already.
         self._make_locks()
+        self._unopened: tuple[float, str] = (0.0, "")  # When it last could not be reached, and why.
         self._probed_at = 0.0
         self._reached = True
         processes.watch(self)
@@ -196,17 +197,34 @@ class Connections(ABC, Generic[ConnT, PipeT]):
         yield from self._alone(self._set_up)
 
     def _alone(self, work: Callable[[], Deed[None]]) -> Deed[None]:
-        """Do *work* while nobody else opens, or sets up."""
+        """Do *work* while nobody else opens, or sets up.
+
+        Raises:
+            psycopg.OperationalError: Somebody else could not reach the database, meanwhile.
+        """
         self._belong_here()
+        asked = time.monotonic()
         try:
             yield self._opening.acquire
             try:
-                yield from work()
+                yield from self._unless_failed_since(asked, work)
             finally:
                 self._opening.release()
         except BaseException:
             if not self._is_open and self.durable:
                 self._belong_nowhere()
+            raise
+
+    def _unless_failed_since(self, asked: float, work: Callable[[], Deed[None]]) -> Deed[None]:
+        """Do *work*; one failure is that of all who waited for it, not a time-out for each."""
+        failed, why = self._unopened
+        if failed >= asked:
+            raise psycopg.OperationalError(why)
+        try:
+            yield from work()
+        except psycopg.Error as error:
+            if self.is_broken(error):
+                self._unopened = (time.monotonic(), str(error))
             raise
 
     def _make_ready(self) -> Deed[None]:

@@ -187,7 +187,10 @@ class Bridging(Running[ConnT, PipeT]):
             return False  # No recovery would write what memory held.
         if self._outage.state != HERE:
             return True
-        if pools.endpoint(self.conn) is None or (yield from self.reaches_deed(error)):
+        if pools.endpoint(self.conn) is None:
+            return False
+        # After a probe that failed, which was the last that was tried, not another one.
+        if self._reached and (yield from self.reaches_deed(error)):
             return False
         with self._guard:
             if self._closing.is_set():

@@ -82,15 +82,17 @@ async def test_a_database_that_was_reached_is_not_asked_about(
 
 
 class Deaf(threading.Thread):
-    """A server that hangs up at once on whoever connects.
+    """A server that hangs up at once on whoever connects, or never says a word.
 
     Attributes:
         tries: How many did.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, hangs_up: bool = True) -> None:
         super().__init__(daemon=True)
         self.tries = 0
+        self._hangs_up = hangs_up
+        self._callers: list[socket.socket] = []
         self._listening = socket.create_server(("127.0.0.1", 0))
         port = self._listening.getsockname()[1]
         self.url = f"postgresql://127.0.0.1:{port}/app?sslmode=disable&gssencmode=disable"
@@ -102,7 +104,9 @@ class Deaf(threading.Thread):
             except OSError:
                 return
             self.tries += 1
-            caller.close()
+            self._callers.append(caller)
+            if self._hangs_up:
+                caller.close()
 
     def __enter__(self) -> Deaf:
         self.start()
@@ -112,6 +116,8 @@ class Deaf(threading.Thread):
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         self.join()
+        for caller in self._callers:
+            caller.close()
 
 
 async def test_sync_and_async_know_it_after_as_many_tries() -> None:
@@ -125,6 +131,46 @@ async def test_sync_and_async_know_it_after_as_many_tries() -> None:
                     await chat.say("one", user_id="alice")
             tries.append(deaf.tries)
     assert tries[0] == tries[1] > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_callers_of_a_silent_server_wait_for_one_time_out(kind: str) -> None:
+    """Those who come while one of them tries do not try one after another: it is told to all."""
+    options = {"on_outage": "raise", "retry_for": 0}
+    with Deaf(hangs_up=False) as silent:
+        async with chatting(kind, f"{silent.url}&connect_timeout=2", **options) as chat:
+            said = (chat.say("one", user_id=f"user {n}") for n in range(4))
+            results = await asyncio.gather(*said, return_exceptions=True)
+    assert silent.tries == 1
+    assert all("timeout expired" in str(error) for error in results)
+    assert all(isinstance(error, psycopg.OperationalError) for error in results)
+
+
+class Tries(logging.Handler):
+    """Notes how often a server had been tried when this package warned."""
+
+    def __init__(self, server: Deaf) -> None:
+        super().__init__(logging.WARNING)
+        self._server = server
+        self.seen: list[int] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.seen.append(self._server.tries)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_outage_is_known_after_one_probe(kind: str) -> None:
+    """What connects is the first use, and then a probe: a try, and whether anybody is there."""
+    logger = logging.getLogger("langgraph_sessions")
+    with Deaf() as deaf:
+        logger.addHandler(tries := Tries(deaf))
+        try:
+            async with chatting(kind, deaf.url) as chat:
+                await chat.say("one", user_id="alice")
+                seen = [*tries.seen]
+        finally:
+            logger.removeHandler(tries)
+    assert seen == [3]
 
 
 async def test_an_unreachable_database_leaves_the_event_loop_free(closed_port: int) -> None:
