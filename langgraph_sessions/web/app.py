@@ -85,7 +85,7 @@ class Pages:
             fields = await form(request)
             if not fits(fields.get("key"), self._keys.form):
                 return problem(403, "Not from here", "That form is not one of this server's.")
-            return await page(self._manager, fields)
+            return await page(self._manager, {**request.query_params, **fields})
 
         return answer
 

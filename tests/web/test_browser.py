@@ -160,6 +160,21 @@ def test_a_session_is_renamed_forked_and_deleted(
     assert titles == {"Rome in May", "Rome, by train"}
 
 
+def test_a_session_whose_id_has_a_line_end_is_renamed(
+    chromium: Any, served: Served, saver: SessionSaver
+) -> None:
+    """Browsers change the ends of lines in fields: what a form is about stands in its address."""
+    odd = talk(saver, "alice\n", "Hello", thread_id="a\nb\rc\r\nd")
+    with window(chromium, served, java_script_enabled=False) as page:
+        page.get_by_role("link", name="Hello").click()
+        page.get_by_text("Rename").click()
+        page.get_by_label("Title").fill("Rome in May")
+        page.get_by_role("button", name="Save").click()
+        assert page.get_by_role("heading", level=1).inner_text() == "Rome in May"
+    saver.sessions.clear_memory_cache()
+    assert saver.sessions.get_session(*named(odd).values()).title == "Rome in May"
+
+
 def test_a_tree_leads_from_session_to_session(
     chromium: Any, served: Served, session: Session
 ) -> None:
