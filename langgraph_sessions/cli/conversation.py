@@ -134,7 +134,7 @@ class Conversation:
             f"{number} *" if session.thread_id == here else str(number)
             for number, session in enumerate(self.listed, 1)
         ]
-        self.console.print(session_table(self.listed, "#", numbers))
+        self.console.print(session_table(self.listed, "#", numbers, self.console.width))
 
     def numbered(self) -> dict[str, Session]:
         """Return the sessions listed last, by their numbers; without any, those used last."""

@@ -142,7 +142,8 @@ def _table(demo: Demo) -> None:
     demo.code('saver.sessions.list_sessions("alice")    # and "bob"')
     sessions = [*demo.sessions.list_sessions(ALICE), *demo.sessions.list_sessions(BOB)]
     users = [session.user_id for session in sessions]
-    demo.console.print(Padding(session_table(sessions, "User", users), (0, 0, 0, 2), expand=False))
+    table = session_table(sessions, "User", users, demo.console.width - 2)
+    demo.console.print(Padding(table, (0, 0, 0, 2), expand=False))
     if (count := _session_count(demo)) > SESSIONS_PER_RUN:
         demo.tell(
             f"{SESSIONS_PER_RUN} of their {count} sessions are of this demo, those used last. "

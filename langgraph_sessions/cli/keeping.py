@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from langgraph_sessions.sessions.manager import AgentSessionManager
 
 UNHEALTHY: Final = 1
+STANDARD_OUTPUT: Final = Path("-")
 
 
 @sessions.command()
@@ -27,8 +28,8 @@ UNHEALTHY: Final = 1
 @click.option(
     "--output",
     metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write them here, readable by you alone.",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write them here, readable by you alone. Default: standard output, or -.",
 )
 @with_manager()
 def export(manager: AgentSessionManager, user: str, output: Path | None) -> int:
@@ -38,7 +39,7 @@ def export(manager: AgentSessionManager, user: str, output: Path | None) -> int:
     """
     total = manager.count_sessions(user)
     records = manager.export_user(user)
-    if output is None:
+    if output is None or output == STANDARD_OUTPUT:
         with progress("Exporting", total, shown=not sys.stdout.isatty()) as update:
             written = write_lines(records, sys.stdout, update)
     else:

@@ -27,6 +27,7 @@ INTERRUPTED: Final = 130  # As a shell has it for a program that Ctrl-C ended.
 
 def run() -> int:
     """Run the command that `sys.argv` asks for and return its exit status."""
+    _stand_in()
     _print_anything()
     # What psycopg logs of a lost connection comes as an exception too, which is told.
     logging.getLogger("psycopg").addHandler(logging.NullHandler())
@@ -39,7 +40,7 @@ def run() -> int:
     except click.ClickException as error:
         return _failed(error.format_message())
     except _told() as error:
-        return _failed(str(error) or type(error).__name__)
+        return _failed(_words(error))
     return status if isinstance(status, int) else 0
 
 
@@ -48,6 +49,21 @@ def _told() -> tuple[type[Exception], ...]:
     import psycopg
 
     return SessionError, ValueError, TypeError, OSError, psycopg.Error
+
+
+def _words(error: Exception) -> str:
+    """Return what an error says, of the system's without its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return ": ".join(filter(None, [error.filename and str(error.filename), error.strerror]))
+    return str(error) or type(error).__name__
+
+
+def _stand_in() -> None:
+    """Open nothing in place of a stream that was closed before this began, as by `>&-`."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - until this ends
 
 
 def _print_anything() -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+NARROW: Final = 60  # Cells.
+DATE: Final = len("2026-12-31")
 # Control characters, lone surrogates, and what ends a line or a paragraph.
 OBEYED_CATEGORIES: Final = ("Cc", "Cs", "Zl", "Zp")
 
@@ -48,15 +50,22 @@ def one_line(text: str) -> str:
     return literal(" ".join(text.split()))
 
 
-def session_table(sessions: Sequence[Session], header: str, cells: Iterable[str]) -> Table:
-    """Return a table of *sessions* whose first column is *header* over *cells*."""
+def session_table(
+    sessions: Sequence[Session], header: str, cells: Iterable[str], width: int
+) -> Table:
+    """Return a table of *sessions* whose first column is *header* over *cells*.
+
+    Where the *width* is less than `NARROW`, it has no frame, and a time takes two lines: the titles
+    need the room.
+    """
     from rich.table import Table
 
-    table = Table()
+    is_narrow = width < NARROW
+    table = Table(box=None, padding=(0, 1, 0, 0)) if is_narrow else Table()
     table.add_column(header, no_wrap=True)
     table.add_column("Title", overflow="fold")
     table.add_column("Active", no_wrap=True)
-    table.add_column("Last used", no_wrap=True)
+    table.add_column("Last used", no_wrap=not is_narrow, width=DATE if is_narrow else None)
     for session, cell in zip(sessions, cells, strict=True):
         shown = (literal(cell), literal(session.title), display(session.is_active))
         table.add_row(*shown, clock(session.updated_at))

@@ -99,6 +99,14 @@ def test_without_the_extra(package: str, tmp_path: Path) -> None:
 # --- Help ------------------------------------------------------------------------------------
 
 
+def test_ctrl_c_while_the_program_starts(tmp_path: Path) -> None:
+    """It ends as a shell has it, without a traceback."""
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")  # Where it would have come.
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = run("sessions", "list", cwd=tmp_path, PYTHONPATH=paths)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["demo", "--help"], ["chat", "--help"]])
 def test_help(arguments: list[str], tmp_path: Path) -> None:
     """No arguments and --help print help, with status 0; the demo's inner command is not in it."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.console import Console
 
 from langgraph_sessions import Session
 from langgraph_sessions.cli.durations import duration
 from langgraph_sessions.cli.tables import ago, cells, cut, sessions_list
+from langgraph_sessions.cli.terminal import session_table
 from tests.plans import session
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -58,6 +61,17 @@ def test_columns_stand_below_each_other() -> None:
     lines = sessions_list(listed, NOW, None).splitlines()
     ends = [cells(line.partition("0 s ago" if "ago" in line else "Used")[0]) for line in lines]
     assert len({*ends}) == 1
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_chats_list_has_room_for_titles(width: int) -> None:
+    """In a narrow terminal, too, words of each title are seen, and no line runs over the edge."""
+    console = Console(width=width, file=(printed := io.StringIO()))
+    console.print(session_table(sessions(IDS[0]), "#", ["1 *", "2", "3", "4"], width))
+    shown = printed.getvalue()
+    for word in ("Plan", "Naples", "New Chat", "Title", "Active", f"{NOW.astimezone():%Y-%m-}"):
+        assert word in shown
+    assert max(map(cells, shown.splitlines())) <= width
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ def test_export(operate: Operate, saver: SessionSaver, tmp_path: Path) -> None:
     assert file.read_text() == printed.out
     assert file.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [file]
+    dash = operate("export", "alice", "--output", "-")
+    assert (dash.status, dash.out) == (0, printed.out)
 
 
 def test_an_export_that_fails_leaves_the_file(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from langgraph_sessions import SessionSaver
 from tests.catalogue import catalogue
 from tests.operating import Db, Operate, contents, talk
-from tests.terminal import run
+from tests.terminal import COMMAND, environment, run
 
 pytestmark = pytest.mark.server
 
@@ -89,6 +92,44 @@ def test_wrong_input_as_a_program(saver: SessionSaver, url: str, tmp_path: Path)
     database, error = done.stderr.splitlines()
     assert database.startswith("Database: PostgreSQL at ")
     assert error == 'Error: no session has a thread id that is, or begins with, "a b"'
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["export", "alice"], ["doctor"]])
+def test_a_full_disk_is_told_in_words(
+    arguments: list[str], saver: SessionSaver, url: str, tmp_path: Path
+) -> None:
+    """What cannot be printed is an error in one line, without the system's number for it."""
+    talk(saver, "alice", "Hello")
+    with open("/dev/full", "w") as full:
+        done = in_shell(arguments, url, tmp_path, stdout=full)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[1:] == ["Error: No space left on device"]
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["export", "alice"], ["doctor"]])
+def test_a_closed_standard_output_is_no_output(
+    arguments: list[str], saver: SessionSaver, url: str, tmp_path: Path
+) -> None:
+    """A command that some scheduler runs without one does what it does, and prints nothing."""
+    talk(saver, "alice", "Hello")
+    done = in_shell(arguments, url, tmp_path, then=">&-")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def in_shell(
+    arguments: list[str], url: str, folder: Path, then: str = "", **streams: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run an operator's command by a shell, with *then* behind it."""
+    command = f"{shlex.join([*COMMAND, 'sessions', *arguments])} {then}"
+    return subprocess.run(
+        ["sh", "-c", command],
+        cwd=folder,
+        env=environment(DATABASE_URL=url),
+        check=False,
+        text=True,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
+    )
 
 
 @pytest.mark.parametrize("command", [["list"], ["purge", "--active", "--yes"], ["export", "a"]])
