@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,6 +14,9 @@ from langgraph_sessions import checks
 from langgraph_sessions.cli.durations import duration
 from langgraph_sessions.cli.terminal import one_line, where
 from langgraph_sessions.database import URL_VARIABLE
+
+if TYPE_CHECKING:
+    from langgraph_sessions.database.place import TablesMissing
 
 WRONG_INPUT: Final = 2  # The status, also where the database cannot be used.
 
@@ -96,7 +99,7 @@ def with_manager(
                 try:
                     return command(manager, **arguments)
                 except TablesMissing as error:
-                    raise click.ClickException(_no_tables(error.are_old)) from None
+                    raise click.ClickException(_no_tables(error)) from None
 
         return managed
 
@@ -119,11 +122,18 @@ def tell_database(database: str | None, *, makes_server: bool = False) -> None:
     click.echo(f"Database: {where(database)}", err=True)
 
 
-def _no_tables(are_old: bool) -> str:
+def _no_tables(error: TablesMissing) -> str:
     program = click.get_current_context().find_root().command_path
     mend = f'"{program} sessions setup"'
-    if are_old:
+    if error.are_old:
         return f"its tables are of an older version of this package: {mend} brings them up to date"
+    if error.are_others:
+        return (
+            "its table user_sessions is not one of this package's: if it is an older tool's, "
+            f"{mend} brings it up to date, and its rows are kept; else it says what differs"
+        )
+    return f"it is empty: it has no tables of langgraph-sessions; {mend} makes them"
+
     kept = f'"{program} sessions backfill" also sessions of the threads that LangGraph kept there'
     return f"it has no tables of langgraph-sessions; {mend} makes them, {kept}"
 

@@ -57,11 +57,15 @@ def _path(conn: Any) -> bytes | None:
 
 
 class TablesMissing(SessionError):
-    """A database has no tables of ours, or *are_old*: it has those of an older version."""
+    """A database has no tables of ours, or *are_old*: it has those of an older version.
 
-    def __init__(self, where: str, *, are_old: bool) -> None:
+    Or *are_others*: it has a `user_sessions`, of an older tool's or of anybody's.
+    """
+
+    def __init__(self, where: str, *, are_old: bool, are_others: bool) -> None:
         """Say so of the database *where*."""
         self.are_old = are_old
+        self.are_others = are_others
         what = "of an older version" if are_old else "missing"
         super().__init__(
             f"the tables of langgraph-sessions are {what} in {where}: call setup() once, or leave "
@@ -77,7 +81,9 @@ def refuse_missing(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any])
     """
     found = yield from place.look()
     where = f"database {conn.info.dbname!r} at {conn.info.host or 'localhost'}"
-    raise TablesMissing(where, are_old=not found.missing(["user_sessions_migrations"]))
+    are_old = not found.missing(["user_sessions_migrations"])
+    are_others = not are_old and not found.missing(["user_sessions"])
+    raise TablesMissing(where, are_old=are_old, are_others=are_others)
 
 
 def refuse_old_server(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:

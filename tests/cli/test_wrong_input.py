@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from langgraph_sessions import SessionSaver
@@ -143,6 +144,16 @@ def test_no_tables_are_made_in_a_mistyped_database(
     assert 'langgraph-sessions sessions setup" makes them' in done.err
     assert 'langgraph-sessions sessions backfill" also sessions of the threads' in done.err
     assert not any(catalogue(empty_url).values())
+
+
+def test_a_database_of_an_older_tools_is_not_called_empty(operate: Operate, empty_url: str) -> None:
+    """What is there is said, and what the set-up does with it."""
+    with psycopg.connect(empty_url) as conn:
+        conn.execute("CREATE TABLE user_sessions (id SERIAL PRIMARY KEY, user_id TEXT)")
+    done = operate("list", database=empty_url)
+    assert (done.status, done.out) == (2, "")
+    assert "its table user_sessions is not one of this package's" in done.err
+    assert "empty" not in done.err
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["purge", "--help"], ["doctor", "-h"]])
