@@ -15,6 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from langgraph_sessions.database.failures import is_broken
+from langgraph_sessions.database.place import TablesMissing
 from langgraph_sessions.errors import (
     SessionError,
     SessionNotFoundError,
@@ -133,6 +134,12 @@ def told(error: Exception) -> View:
     if isinstance(error, SessionsUnavailableError) or is_broken(error):
         text = "The database cannot be reached. This page works again as soon as it is back."
         return problem(503, "The database is away", text)
+    if isinstance(error, TablesMissing):
+        text = (
+            "Its tables are missing, older, or somebody else's. The command langgraph-sessions "
+            "sessions setup makes them, or brings them up to date, or says what differs."
+        )
+        return problem(500, "The database is not set up", text)
     if isinstance(error, SessionError):
         return problem(500, "This cannot be shown", str(error))
     if isinstance(error, ValueError | TypeError):

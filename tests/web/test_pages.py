@@ -259,7 +259,7 @@ def test_a_database_without_tables_stays_so(empty_url: str) -> None:
     with serving_pages(empty_url) as served, served.client() as http:
         answer = Visitor(served, http).get("/")
         assert answer.status_code == 500
-        assert "setup" in answer.text
+        assert "langgraph-sessions sessions setup" in answer.text
     with psycopg.connect(empty_url) as conn:
         assert conn.execute("SELECT to_regclass('user_sessions')").fetchone() == (None,)
 
