@@ -132,8 +132,6 @@ def _no_tables(error: TablesMissing) -> str:
             "its table user_sessions is not one of this package's: if it is an older tool's, "
             f"{mend} brings it up to date, and its rows are kept; else it says what differs"
         )
-    return f"it is empty: it has no tables of langgraph-sessions; {mend} makes them"
-
     kept = f'"{program} sessions backfill" also sessions of the threads that LangGraph kept there'
     return f"it has no tables of langgraph-sessions; {mend} makes them, {kept}"
 

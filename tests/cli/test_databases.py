@@ -63,7 +63,7 @@ def test_every_command_says_which_database_it_is_on(
         assert database is not None
         assert database.endswith(f"database {db.info.dbname}")
     done = operate("list", database="postgresql://me:secret@127.0.0.1:1/app")
-    assert (done.status, done.database) == (2, "PostgreSQL at 127.0.0.1, database app")
+    assert (done.status, done.database) == (2, "PostgreSQL at 127.0.0.1, port 1, database app")
     assert "secret" not in done.err
 
 
@@ -75,7 +75,7 @@ def test_what_the_url_leaves_out_is_told_as_libpq_takes_it(
     monkeypatch.setenv("PGPORT", "1")
     monkeypatch.setenv("PGDATABASE", "app")
     done = operate("list", database="postgresql://")
-    assert (done.status, done.database) == (2, "PostgreSQL at 127.0.0.1, database app")
+    assert (done.status, done.database) == (2, "PostgreSQL at 127.0.0.1, port 1, database app")
 
 
 def test_older_tables_are_told_from_none(operate: Operate, url: str, db: Db) -> None:
