@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from operator import le
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ async def pair(counter: Counter, kind: str) -> AsyncIterator[tuple[Any, Any]]:
 async def test_a_turn_costs_no_round_trip_more_than_the_parents(
     counter: Counter, kind: str
 ) -> None:
-    """A turn of an existing session costs the parent's round trips; a first one, one more."""
+    """A turn of an existing session costs at most the parent's trips; a first one, one more."""
     async with pair(counter, kind) as (parent, ours):
         if kind == "async":
             await ours.sessions.count_sessions()
@@ -80,7 +81,8 @@ async def test_a_turn_costs_no_round_trip_more_than_the_parents(
         fresh = await turns(counter, ours, 2, user_id="alice", new_session=True)
         again = await turns(counter, ours, 3, thread_id="plain too")
     print(f"{kind}: parent {plain}, first turn and later {known}, named {named}, plain {again}")
-    assert known == [plain[0] + 1, *plain[1:]]
-    assert named == plain[:2]
-    assert fresh == [plain[0], plain[0]]
-    assert again == plain
+    # Fewer where saves met, and went together.
+    assert all(map(le, known, [plain[0] + 1, *plain[1:]])), (known, plain)
+    assert all(map(le, named, plain[:2])), (named, plain)
+    assert all(map(le, fresh, [plain[0], plain[0]])), (fresh, plain)
+    assert all(map(le, again, plain)), (again, plain)
