@@ -13,8 +13,9 @@ from typing import Any, cast
 import psycopg
 
 from langgraph_sessions.database import failures
-from langgraph_sessions.database.connections import Connections, ConnT, PipeT
+from langgraph_sessions.database.connections import Connections
 from langgraph_sessions.database.deeds import Deed, T
+from langgraph_sessions.database.lending import ConnT, PipeT
 from langgraph_sessions.errors import described
 from langgraph_sessions.plans import (
     Batch,

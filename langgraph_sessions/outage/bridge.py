@@ -16,9 +16,9 @@ import psycopg
 from langgraph_sessions import checks
 from langgraph_sessions.database import failures, pools
 from langgraph_sessions.database.aio_database import AsyncDatabase
-from langgraph_sessions.database.connections import ConnT, PipeT
 from langgraph_sessions.database.database import Database
 from langgraph_sessions.database.deeds import Deed, T, ado, do
+from langgraph_sessions.database.lending import ConnT, PipeT
 from langgraph_sessions.database.running import Running
 from langgraph_sessions.errors import ConcurrentRunError, described
 from langgraph_sessions.outage.journal import Entry
