@@ -4,7 +4,8 @@ The server is the embedded one's binaries, or what LANGGRAPH_SESSIONS_TEST_URL n
 test's database is cloned from a template that was migrated once. With
 LANGGRAPH_SESSIONS_TEST_PGBOUNCER, addresses lead through a PgBouncer: see `tests.pgbouncer`. With
 LANGGRAPH_SESSIONS_TEST_ISOLATION, they have that isolation level: see `tests.isolation`. With
-LANGGRAPH_SESSIONS_TEST_PARTITIONS=8, LangGraph's tables have so many partitions.
+LANGGRAPH_SESSIONS_TEST_PARTITIONS=8, LangGraph's tables have so many partitions. With
+LANGGRAPH_SESSIONS_CITUS_URL, they are distributed by Citus: see `tests.citus`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from psycopg.rows import scalar_row
 from langgraph_sessions import AsyncSessionSaver, SessionSaver
 from langgraph_sessions.cli import main
 from langgraph_sessions.sql import partitions
-from tests import guard, isolation, pgbouncer
+from tests import citus, guard, isolation, pgbouncer
 from tests.agents import Agents
 from tests.operating import Done, Operate
 from tests.servers import Server, in_memory, version
@@ -53,6 +54,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if os.environ.get(PARTITIONS_VARIABLE):
             for marker in item.iter_markers("whole"):
                 item.add_marker(pytest.mark.skip(reason=f"not on partitions: {marker.args[0]}"))
+        if citus.url():
+            for marker in item.iter_markers("one_server"):
+                item.add_marker(pytest.mark.skip(reason=f"not on Citus: {marker.args[0]}"))
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
@@ -90,6 +94,9 @@ def _no_database_by_accident() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """The conninfo of a server on which databases may be created."""
+    if url := citus.url():
+        yield url
+        return
     if url := os.environ.get(URL_VARIABLE):
         yield url
         return
@@ -101,6 +108,12 @@ def server() -> Iterator[str]:
 def template(server: str) -> Iterator[str]:
     """The name of a database with the tables made."""
     name = f"{TEMPLATE}_{uuid.uuid4().hex[:8]}"
+    if citus.url():
+        citus.create(server, name)
+        citus.set_up(server, name)
+        yield name
+        citus.drop(server, name)
+        return
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}")
         with SessionSaver(make_conninfo(server, dbname=name)) as saver:
@@ -158,6 +171,10 @@ def _copying() -> str:
 
 def _database(server: str, template: str) -> Iterator[str]:
     name = f"t_{uuid.uuid4().hex[:12]}"
+    if citus.url():
+        yield citus.create(server, name, template)
+        citus.drop(server, name)
+        return
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} {_copying()}")
         if level := isolation.wanted():

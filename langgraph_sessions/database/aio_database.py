@@ -59,9 +59,9 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
         yield from self.ready_deed()
         return cast(T, (yield function))
 
-    async def setup(self) -> None:
+    async def setup(self, *, citus: bool = False) -> None:
         """Async version of `Database.setup`."""
-        await ado(self.setup_deed())
+        await ado(self.setup_deed(citus=citus))
 
     async def ready(self) -> None:
         """Async version of `Database.ready`."""

@@ -153,10 +153,13 @@ class Connections(Lending[ConnT, PipeT]):
         if not self._is_ready:
             yield from self._alone(self._make_ready)
 
-    def setup_deed(self) -> Deed[None]:
-        """Create or upgrade the tables, whatever `auto_setup` says. Raises as `ready_deed`."""
+    def setup_deed(self, *, citus: bool = False) -> Deed[None]:
+        """Create or upgrade the tables, whatever `auto_setup` says. Raises as `ready_deed`.
+
+        With *citus*, they are distributed.
+        """
         self.refuse_others()
-        yield from self._alone(self._set_up)
+        yield from self._alone(partial(self._set_up, citus=citus))
 
     def _alone(self, work: Callable[[], Deed[None]]) -> Deed[None]:
         """Do *work* while nobody else opens, or sets up.
@@ -196,30 +199,30 @@ class Connections(Lending[ConnT, PipeT]):
         yield from self.with_connection(self._check_tables)
         self._is_ready = True
 
-    def _set_up(self) -> Deed[None]:
+    def _set_up(self, *, citus: bool) -> Deed[None]:
         yield from self._open()
-        yield from self.with_connection(self._migrate)
+        yield from self.with_connection(partial(self._migrate, citus=citus))
         self._is_ready = True
 
     def _check_tables(self, conn: Any) -> Deed[None]:
         check_autocommit(conn)
         refuse_old_server(conn)
-        place = yield from self.drive_deed(conn, schema.current(LANGGRAPH_MIGRATIONS))
-        if place is not None:
-            self.place.found(conn, place)
+        tables = yield from self.drive_deed(conn, schema.current(LANGGRAPH_MIGRATIONS))
+        if tables is not None:
+            self.place.found(conn, tables)
         elif not self._auto_setup:
             yield from self.drive_deed(conn, refuse_missing(conn))
         else:
             yield from self._migrate(conn)
 
-    def _migrate(self, conn: Any) -> Deed[None]:
+    def _migrate(self, conn: Any, *, citus: bool = False) -> Deed[None]:
         check_autocommit(conn)
         refuse_old_server(conn)
         if self.pipe:
             yield cast(Any, self.pipe).sync
-        deed = self.drive_deed(conn, schema.migrate(LANGGRAPH_MIGRATIONS))
-        place = yield lambda: self._atomically(conn, deed)
-        self.place.found(conn, place)
+        deed = self.drive_deed(conn, schema.migrate(LANGGRAPH_MIGRATIONS, citus=citus))
+        tables = yield lambda: self._atomically(conn, deed)
+        self.place.found(conn, tables)
 
     def _open(self) -> Deed[None]:
         if self._is_open:

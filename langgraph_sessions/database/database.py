@@ -64,9 +64,12 @@ class Database(Running[Conn, Pipeline]):
         yield from self.ready_deed()
         return cast(T, (yield function))
 
-    def setup(self) -> None:
-        """Create or upgrade the tables, whatever `auto_setup` says. Raises as `ready`."""
-        do(self.setup_deed())
+    def setup(self, *, citus: bool = False) -> None:
+        """Create or upgrade the tables, whatever `auto_setup` says. Raises as `ready`.
+
+        With *citus*, they are distributed over its nodes.
+        """
+        do(self.setup_deed(citus=citus))
 
     def ready(self) -> None:
         """On first use, open the pool and see to the tables.

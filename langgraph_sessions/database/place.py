@@ -10,6 +10,7 @@ import psycopg
 from langgraph_sessions.errors import SessionError
 from langgraph_sessions.plans import Plan
 from langgraph_sessions.sql import place
+from langgraph_sessions.sql.schema import Tables
 
 OLDEST_SERVER: Final = 14
 _NEVER = object()
@@ -23,16 +24,19 @@ class Place:
 
     Attributes:
         schema: The schema; `None` before first use.
+        are_distributed: Whether Citus has distributed the tables.
     """
+
+    are_distributed = False
 
     def __init__(self) -> None:
         """Know no place yet."""
         self.schema: str | None = None
         self._paths: WeakKeyDictionary[Any, object] = WeakKeyDictionary()
 
-    def found(self, conn: Any, schema: str) -> None:
-        """Note that *schema* is the place, to which *conn* leads."""
-        self.schema = schema
+    def found(self, conn: Any, tables: Tables) -> None:
+        """Note that the *tables* are the place, to which *conn* leads."""
+        self.schema, self.are_distributed = tables
         self._paths[conn] = _path(conn)
 
     def knows(self, conn: Any) -> bool:

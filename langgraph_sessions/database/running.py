@@ -29,6 +29,7 @@ from langgraph_sessions.plans import (
     fail,
     proceed,
 )
+from langgraph_sessions.sql.citus.translating import translated
 
 Answer = Callable[[Question], Deed[Any]]
 
@@ -144,6 +145,8 @@ class Running(Connections[ConnT, PipeT]):
         return (yield from self.with_connection(ask))
 
     def _answer_on(self, question: Question, conn: Any) -> Deed[Any]:
+        if self.place.are_distributed:
+            question = translated(question)
         if not isinstance(question, Composite):
             return self._executed(question, conn)
         if not question.atomic:

@@ -20,15 +20,15 @@ BATCH: Final = 1000
 _UNUSED = f"""
 SELECT thread_id, count(*) OVER () AS count FROM user_sessions AS s
 WHERE created_at < clock_timestamp() - interval '1 hour'
-AND NOT EXISTS (SELECT FROM checkpoints AS c WHERE c.thread_id = s.thread_id)
+AND NOT EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.thread_id = s.thread_id)
 ORDER BY thread_id LIMIT {EXAMPLES}"""
 
 # A session and its thread's row are made and deleted in one transaction, unless by somebody else.
 _UNPAIRED: Final = """
-FROM user_sessions AS s WHERE NOT EXISTS (SELECT FROM session_threads AS t
+FROM user_sessions AS s WHERE NOT EXISTS (SELECT 1 FROM session_threads AS t
 WHERE t.thread_id = s.thread_id AND t.user_id = s.user_id)"""
 _ALONE: Final = """
-FROM session_threads AS t WHERE NOT EXISTS (SELECT FROM user_sessions AS s
+FROM session_threads AS t WHERE NOT EXISTS (SELECT 1 FROM user_sessions AS s
 WHERE s.thread_id = t.thread_id)"""
 
 
@@ -47,8 +47,8 @@ WITH RECURSIVE threads AS (
     FROM threads WHERE threads.thread_id IS NOT NULL
 )
 SELECT thread_id, count(*) OVER () AS count FROM threads WHERE thread_id IS NOT NULL
-AND NOT EXISTS (SELECT FROM checkpoints AS c WHERE c.thread_id = threads.thread_id)
-AND NOT EXISTS (SELECT FROM user_sessions AS s WHERE s.thread_id = threads.thread_id)
+AND NOT EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.thread_id = threads.thread_id)
+AND NOT EXISTS (SELECT 1 FROM user_sessions AS s WHERE s.thread_id = threads.thread_id)
 ORDER BY thread_id LIMIT {EXAMPLES}"""
 
 
@@ -59,8 +59,8 @@ def find() -> Plan[list[Finding]]:
     for table in ("checkpoint_writes", "checkpoint_blobs"):
         rows = yield Fetch(_strays(table))
         mend = (
-            f"while no run is at work: DELETE FROM {table} AS t WHERE NOT EXISTS (SELECT FROM "
-            "checkpoints AS c WHERE c.thread_id = t.thread_id) AND NOT EXISTS (SELECT FROM "
+            f"while no run is at work: DELETE FROM {table} AS t WHERE NOT EXISTS (SELECT 1 FROM "
+            "checkpoints AS c WHERE c.thread_id = t.thread_id) AND NOT EXISTS (SELECT 1 FROM "
             "user_sessions AS s WHERE s.thread_id = t.thread_id)"
         )
         what = f"threads have rows in {table}, but neither checkpoints nor a session"

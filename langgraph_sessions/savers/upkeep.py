@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from langgraph_sessions import checks
 from langgraph_sessions.database.database import Database
 from langgraph_sessions.savers.in_threads import InThreads
 from langgraph_sessions.sessions import deletion, upkeep
@@ -17,20 +18,27 @@ class ThreadUpkeep(InThreads):
     sessions: AgentSessionManager
     _database: Database
 
-    def setup(self) -> None:
+    def setup(self, *, citus: bool = False) -> None:
         """Create or upgrade the tables, LangGraph's and our own, in one transaction.
 
         Not needed unless `auto_setup=False`: it is done on first use. Safe from many
         processes at once.
 
+        Args:
+            citus: Whether to distribute them over the nodes of Citus, with what is in them; once
+                they are, every saver finds that by itself.
+
         Raises:
-            SessionError: The tables are newer by a breaking migration, are gone or somebody
-                else's, a search path leads past them, the embedded server cannot be started, or
-                this process was forked from the one that opened the connections.
+            TypeError: *citus* is no `bool`.
+            SessionError: With *citus*, there is no Citus, no node for shards, this is no
+                coordinator, the role may not distribute, or some tables are distributed already.
+                Or the tables are newer by a breaking migration, are gone or somebody else's, a
+                search path leads past them, the embedded server cannot be started, or this process
+                was forked from the one that opened the connections.
             ValueError: The connection is not in autocommit mode.
             psycopg.Error: Any error of the database, such as missing rights.
         """
-        self._database.setup()
+        self._database.setup(citus=checks.boolean("citus", citus))
 
     @property
     def durable(self) -> bool:

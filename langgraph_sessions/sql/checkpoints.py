@@ -24,10 +24,10 @@ class ListCheckpoints(Statement):
     sql: ClassVar[str] = """
 SELECT checkpoint_id, parent_checkpoint_id AS parent_id, checkpoint -> 'ts' AS created_at,
     metadata -> 'source' AS source, metadata -> 'step' AS step, metadata -> 'run_id' AS run_id
-FROM checkpoints AS c WHERE thread_id = %(thread_id)s AND checkpoint_ns = ''
+FROM checkpoints WHERE thread_id = %(thread_id)s AND checkpoint_ns = ''
 AND (%(before)s::text IS NULL OR checkpoint_id < %(before)s)
-AND NOT EXISTS (SELECT FROM session_threads AS t
-    WHERE t.thread_id = c.thread_id AND t.user_id <> %(user_id)s)
+AND NOT EXISTS (SELECT 1 FROM session_threads AS t
+    WHERE t.thread_id = %(thread_id)s AND t.user_id <> %(user_id)s)
 ORDER BY checkpoint_id DESC LIMIT %(limit)s"""
 
 

@@ -75,7 +75,7 @@ class DeleteStrays(Statement):
 
     sql: ClassVar[str] = """
 DELETE FROM session_threads AS t WHERE user_id = %(user_id)s
-AND NOT EXISTS (SELECT FROM user_sessions AS s WHERE s.thread_id = t.thread_id)
+AND NOT EXISTS (SELECT 1 FROM user_sessions AS s WHERE s.thread_id = t.thread_id)
 RETURNING thread_id"""
 
 
@@ -140,13 +140,12 @@ class RunsBelowOthers(Statement):
     run_ids: Sequence[str]
 
     sql: ClassVar[str] = """
-SELECT EXISTS (
-    SELECT FROM checkpoints AS gone JOIN checkpoints AS kept USING (thread_id, checkpoint_ns)
+SELECT count(*) AS count FROM (
+    SELECT 1 FROM checkpoints AS gone JOIN checkpoints AS kept USING (thread_id, checkpoint_ns)
     WHERE gone.thread_id = ANY (%(thread_ids)s)
     AND gone.metadata ->> 'run_id' = ANY (%(run_ids)s)
     AND NOT coalesce(kept.metadata ->> 'run_id' = ANY (%(run_ids)s), FALSE)
-    AND kept.checkpoint_id > gone.checkpoint_id
-)::int AS count"""
+    AND kept.checkpoint_id > gone.checkpoint_id LIMIT 1) AS found"""
 
 
 @dataclass(frozen=True)
@@ -198,7 +197,7 @@ USING unnest(%(threads)s::text[], %(namespaces)s::text[], %(parents)s::text[])
     AS d (thread_id, checkpoint_ns, checkpoint_id)
 WHERE w.thread_id = d.thread_id AND w.checkpoint_ns = d.checkpoint_ns
 AND w.checkpoint_id = d.checkpoint_id AND w.channel <> '__interrupt__'
-AND NOT EXISTS (SELECT FROM checkpoints AS c WHERE c.thread_id = d.thread_id
+AND NOT EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.thread_id = d.thread_id
     AND c.checkpoint_ns = d.checkpoint_ns AND c.parent_checkpoint_id = d.checkpoint_id)"""
 
 
@@ -223,7 +222,7 @@ class DeleteUnreferencedBlobs(Statement):
     returns_rows = False
     sql: ClassVar[str] = """
 DELETE FROM checkpoint_blobs AS b WHERE b.thread_id = ANY (%(thread_ids)s) AND NOT EXISTS (
-    SELECT FROM checkpoints AS c
+    SELECT 1 FROM checkpoints AS c
     CROSS JOIN LATERAL jsonb_each_text(c.checkpoint -> 'channel_versions') AS v
     WHERE c.thread_id = b.thread_id AND c.checkpoint_ns = b.checkpoint_ns
     AND v.key = b.channel AND v.value = b.version)"""
@@ -237,7 +236,7 @@ class EmptyThreads(Statement):
 
     sql: ClassVar[str] = """
 SELECT t.thread_id FROM unnest(%(thread_ids)s::text[]) AS t (thread_id)
-WHERE NOT EXISTS (SELECT FROM checkpoints AS c WHERE c.thread_id = t.thread_id)"""
+WHERE NOT EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.thread_id = t.thread_id)"""
 
 
 @dataclass(frozen=True)

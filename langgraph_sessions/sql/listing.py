@@ -55,7 +55,8 @@ class ListSessions(Statement):
         limit = "" if self.limit is None else " LIMIT %(limit)s"
         chosen = f"{_where(self.conditions)}{order}{limit}"
         if FILTERS["title"] in self.conditions:  # Found in the index alone.
-            chosen = f" WHERE id IN (SELECT id FROM user_sessions{chosen}){order}"
+            whose = f"{FILTERS['user_id']} AND " if FILTERS["user_id"] in self.conditions else ""
+            chosen = f" WHERE {whose}id IN (SELECT id FROM user_sessions{chosen}){order}"
         return f"SELECT {SESSION}, status, {_PLACE} FROM user_sessions{chosen}"
 
     @property
@@ -113,7 +114,7 @@ class ListForks(Statement):
     among: int
 
     sql: ClassVar[str] = f"""
-SELECT {SESSION} FROM user_sessions WHERE id IN (
+SELECT {SESSION} FROM user_sessions WHERE user_id = %(user_id)s AND id IN (
     SELECT id FROM (
         SELECT id, forked_from FROM user_sessions WHERE user_id = %(user_id)s
         ORDER BY updated_at DESC, id DESC LIMIT %(among)s) AS latest

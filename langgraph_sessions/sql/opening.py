@@ -26,7 +26,7 @@ LEFT JOIN session_threads AS t ON t.thread_id = s.thread_id"""
 # was current, when another user, or agent, took it, and when the caller found it `taken`.
 _AGENT: Final = "coalesce(%(agent)s::text, '')"
 _USED_UP: Final = """EXISTS (
-        SELECT FROM user_sessions AS used WHERE used.thread_id = r.thread_id
+        SELECT 1 FROM user_sessions AS used WHERE used.thread_id = r.thread_id
         AND (used.user_id <> r.user_id OR coalesce(used.agent, '') <> r.agent
             OR NOT used.is_active OR used.current_at IS NULL)
     )"""

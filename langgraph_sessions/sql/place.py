@@ -44,10 +44,12 @@ class Place:
     Attributes:
         schema: Its name.
         relations: What kind of thing has that name, and its columns: their types by their names.
+        has_citus: Whether the database has the extension citus.
     """
 
     schema: str
     relations: dict[str, tuple[str, dict[str, str]]]
+    has_citus: bool = False
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Return those of *names* that nothing here has."""
@@ -72,7 +74,8 @@ _FIRST: Final = r"""pg_catalog.to_regnamespace(pg_catalog.substring(path,
 _USERS: Final = r"""CASE WHEN path ~ '^\s*"?\$user"?\s*(,|$)'
     THEN pg_catalog.to_regnamespace(pg_catalog.quote_ident(current_user)) END"""
 _LOOK: Final = f"""
-SELECT n.nspname::text AS schema, path, n.oid IN ({_FIRST}, {_USERS}) AS is_first,
+SELECT n.nspname::text AS schema, path,
+    pg_catalog.to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL AS has_citus, n.oid IN ({_FIRST}, {_USERS}) AS is_first,
     c.relname::text AS name, {_KIND} AS kind,
     c.oid <> pg_catalog.to_regclass(c.relname::text) AS is_hidden,
     ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid
@@ -111,7 +114,7 @@ def look() -> Plan[Place]:
         for row in rows
         if row["name"] is not None
     }
-    return Place(rows[0]["schema"], relations)
+    return Place(rows[0]["schema"], relations, rows[0]["has_citus"])
 
 
 def pin() -> Plan[None]:

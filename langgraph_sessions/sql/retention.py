@@ -11,8 +11,8 @@ from langgraph_sessions.plans import Statement
 from langgraph_sessions.sql.rows import OF_AGENT
 
 # Whether anything was ever said in a session *s*: what was said may have been deleted since.
-_IS_USED: Final = """(EXISTS (SELECT FROM checkpoints AS c WHERE c.thread_id = s.thread_id)
-    OR EXISTS (SELECT FROM session_threads AS t
+_IS_USED: Final = """(EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.thread_id = s.thread_id)
+    OR EXISTS (SELECT 1 FROM session_threads AS t
         WHERE t.thread_id = s.thread_id AND t.last_save IS NOT NULL))"""
 
 
@@ -57,7 +57,7 @@ WITH locked AS (
 )
 SELECT thread_id FROM user_sessions AS s WHERE id = ANY (%(ids)s)
 AND (thread_id IN (SELECT thread_id FROM locked)
-    OR NOT EXISTS (SELECT FROM session_threads AS t WHERE t.thread_id = s.thread_id))
+    OR NOT EXISTS (SELECT 1 FROM session_threads AS t WHERE t.thread_id = s.thread_id))
 AND (%(idle_for)s::interval IS NULL OR updated_at < clock_timestamp() - %(idle_for)s::interval)
 AND (%(active)s::boolean IS NULL OR is_active = %(active)s)
 FOR UPDATE SKIP LOCKED"""

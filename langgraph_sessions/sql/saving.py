@@ -226,7 +226,7 @@ session AS (
 _TOUCH: Final = f"""
 SELECT * FROM session UNION ALL
 SELECT s.* FROM given, jsonb_to_record(user_sessions_put(p)) AS s ({record(IN_RUNS)})
-WHERE NOT EXISTS (SELECT FROM session)"""
+WHERE NOT EXISTS (SELECT 1 FROM session)"""
 
 
 @dataclass(frozen=True)
@@ -321,5 +321,5 @@ class FindSaved(Statement):
     sql: ClassVar[str] = f"""
 SELECT {SESSION_ROW} FROM user_sessions AS s
 WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s AND EXISTS (
-    SELECT FROM checkpoints AS c WHERE c.thread_id = s.thread_id
+    SELECT 1 FROM checkpoints AS c WHERE c.thread_id = s.thread_id
     AND checkpoint_ns = %(checkpoint_ns)s AND checkpoint_id = %(checkpoint_id)s)"""

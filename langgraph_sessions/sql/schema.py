@@ -7,7 +7,7 @@ transaction. Workers of the version before go on beside it, unless a migration i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from psycopg.rows import DictRow
 
@@ -15,6 +15,9 @@ from langgraph_sessions.errors import SessionError
 from langgraph_sessions.log import logger
 from langgraph_sessions.plans import Execute, Fetch, Plan
 from langgraph_sessions.sql import functions, migrations, place, strangers
+from langgraph_sessions.sql.citus import distributing
+from langgraph_sessions.sql.citus import functions as citus_functions
+from langgraph_sessions.sql.functions import Function
 from langgraph_sessions.sql.migrations import Migration
 
 # Those from which the versions are read.
@@ -38,15 +41,23 @@ LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('langgraph_sessions.migrati
 _told: dict[int, object] = {}  # The versions that this process has warned of.
 
 
-def current(langgraph: Sequence[str]) -> Plan[str | None]:
-    """Return the schema in which both packages' tables, and the functions, are up to date.
+class Tables(NamedTuple):
+    """Tables that are up to date: in which schema, and whether Citus has distributed them."""
+
+    schema: str
+    are_distributed: bool
+
+
+def current(langgraph: Sequence[str]) -> Plan[Tables | None]:
+    """Return where both packages' tables, and the functions, are up to date.
 
     `None`: they are not, or are not there. Where they are newer than this version of the package,
     they are; a warning is logged once.
 
     Raises:
         SessionError: Our tables are newer, by a breaking migration; some of either package's are
-            gone; those of their names are somebody else's; or as `place.look`.
+            gone; those of their names are somebody else's; some alone are distributed; or as
+            `place.look`.
     """
     found = yield from place.look()
     strangers.refuse(found, strangers.unlike(found, langgraph))
@@ -61,7 +72,7 @@ def current(langgraph: Sequence[str]) -> Plan[str | None]:
     ):
         return None
     found.refuse_gaps()
-    return found.schema
+    return Tables(found.schema, (yield from distributing.is_distributed(found)))
 
 
 def _see_newer(sessions: DictRow) -> None:
@@ -81,31 +92,44 @@ def _see_newer(sessions: DictRow) -> None:
         )
 
 
-def migrate(langgraph: Sequence[str]) -> Plan[str]:
-    """Bring both packages' tables up to date, in one transaction; return their schema.
+def migrate(langgraph: Sequence[str], *, citus: bool = False) -> Plan[Tables]:
+    """Bring both packages' tables up to date, in one transaction; return where they are.
 
-    *langgraph* is LangGraph's own list of migrations. Their indexes are built without
+    *langgraph* is LangGraph's own list of migrations. With *citus*, they are distributed. Their indexes are built without
     CONCURRENTLY, which no transaction allows and whose waiting for one another is what
     makes several set-ups at once fail. What results is the same.
 
     Raises:
         SessionError: Our tables are newer than this version of the package, by a breaking
             migration; some of either package's are gone; those of their names are somebody
-            else's; or as `place.look`.
+            else's; as `place.look`; or as `distributing.check` and `distributing.may_change`.
     """
     yield Fetch(LOCK)
     there = yield from place.look()
     yield from place.pin()
     strangers.refuse(there, strangers.unlike(there, langgraph))
+    are_distributed = yield from _see_nodes(there, citus)
     version = 0 if there.missing(["user_sessions_migrations"]) else (yield from _version())
     if version == 0:
         strangers.refuse(there, (yield from strangers.unmade(there)))
     yield from _upgrade_langgraph(langgraph)
     for table in migrations.VERSION_TABLES:
         yield Execute(table)
-    yield from _upgrade(version)
+    kept = citus_functions.load() if are_distributed else functions.load()
+    yield from _upgrade(version, kept)
     (yield from place.look()).refuse_gaps()
-    return there.schema
+    if citus and not are_distributed:
+        yield from distributing.distribute()
+    return Tables(there.schema, citus or are_distributed)
+
+
+def _see_nodes(there: place.Place, citus: bool) -> Plan[bool]:
+    """Say whether the tables are distributed; see that they can be changed, or distributed."""
+    if citus:
+        return (yield from distributing.check(there))
+    if are_distributed := (yield from distributing.is_distributed(there)):
+        yield from distributing.may_change()
+    return are_distributed
 
 
 def _version() -> Plan[int]:
@@ -122,7 +146,7 @@ def _upgrade_langgraph(langgraph: Sequence[str]) -> Plan[None]:
         yield Execute("INSERT INTO checkpoint_migrations (v) VALUES (%(v)s)", {"v": version})
 
 
-def _upgrade(version: int) -> Plan[None]:
+def _upgrade(version: int, kept: Sequence[Function]) -> Plan[None]:
     """Upgrade our tables from *version*: first all tables, then the functions, then the rest."""
     pending = migrations.MIGRATIONS[version:]
     for migration in pending:
@@ -131,7 +155,7 @@ def _upgrade(version: int) -> Plan[None]:
     (made,) = yield Fetch(FUNCTIONS_VERSION)
     # Never those of a higher number: a newer worker has made them.
     if made["version"] < functions.FUNCTIONS_VERSION:
-        for function in functions.load():
+        for function in kept:
             yield Execute(function.sql)
         yield Execute(functions_made())
     for position, migration in enumerate(pending, version + 1):

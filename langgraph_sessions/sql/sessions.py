@@ -165,7 +165,7 @@ class HasSession(Statement):
     def sql(self) -> str:
         return f"""
 SELECT EXISTS (
-    SELECT FROM user_sessions WHERE user_id = %(user_id)s{and_agent(self.agent)} AND is_active
+    SELECT 1 FROM user_sessions WHERE user_id = %(user_id)s{and_agent(self.agent)} AND is_active
 )::int AS count"""
 
 

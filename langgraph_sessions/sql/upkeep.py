@@ -84,7 +84,7 @@ class PlainThreads(Statement):
 SELECT DISTINCT c.thread_id FROM checkpoints AS c
 WHERE user_sessions_owner(c.metadata) = %(user_id)s
 AND user_sessions_thread_owner(c.thread_id) = %(user_id)s
-AND NOT EXISTS (SELECT FROM user_sessions AS s WHERE s.thread_id = c.thread_id)
+AND NOT EXISTS (SELECT 1 FROM user_sessions AS s WHERE s.thread_id = c.thread_id)
 ORDER BY c.thread_id"""
 
 
@@ -121,7 +121,7 @@ class ThreadOwner(Statement):
 
     sql: ClassVar[str] = """
 SELECT user_sessions_thread_owner(%(thread_id)s) AS owner
-WHERE EXISTS (SELECT FROM checkpoints WHERE thread_id = %(thread_id)s)"""
+WHERE EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = %(thread_id)s)"""
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ WITH saved AS (
 ), thread AS (
     INSERT INTO session_threads AS t (thread_id, user_id)
     SELECT %(thread_id)s::text, %(user_id)s::text FROM saved WHERE NOT EXISTS (
-        SELECT FROM user_sessions
+        SELECT 1 FROM user_sessions
         WHERE thread_id = %(thread_id)s::text AND user_id <> %(user_id)s::text)
     ON CONFLICT (thread_id) DO UPDATE SET thread_id = EXCLUDED.thread_id
     WHERE t.user_id = EXCLUDED.user_id RETURNING user_id, thread_id

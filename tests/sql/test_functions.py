@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "dbc8e6d9bfdd80004414c0681cc4286a6e5a1ea3b3fbc2dee8abaf44e1666ba7"
+DIGEST = "c42915b75caa25736e1d5938a5692c3ccb21c812db5e1c9be2f14c99a1f4205c"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"

@@ -34,6 +34,7 @@ FILES: Final = (
     "thread_key",
     "plain",
     "free",
+    "exists",
     "check",
     "status_after",
     "status",
@@ -71,14 +72,20 @@ class Function(NamedTuple):
     sql: str
 
 
-@cache
 def load() -> tuple[Function, ...]:
     """Return all functions, in the order in which they are created."""
+    return tuple(by_file().values())
+
+
+@cache
+def by_file() -> dict[str, Function]:
+    """Return all functions by the names of their files, in that order."""
     folder = resources.files(__name__)
-    return tuple(_function((folder / f"{file}.sql").read_text("utf-8")) for file in FILES)
+    return {file: parsed((folder / f"{file}.sql").read_text("utf-8")) for file in FILES}
 
 
-def _function(sql: str) -> Function:
+def parsed(sql: str) -> Function:
+    """Return the function that the statement *sql* creates."""
     found = _PARTS.fullmatch(sql)
     assert found, sql
     return Function(found["name"], " ".join(found["arguments"].split()), found["body"], sql.strip())

@@ -12,6 +12,6 @@ FROM pg_catalog.pg_attribute AS a
 WHERE a.attrelid = p_table::regclass::oid AND a.attnum > 0 AND NOT a.attisdropped
 AND a.attname NOT IN ('id', 'thread_id') AND a.attgenerated = '' AND a.attidentity = ''
 AND NOT EXISTS (
-    SELECT FROM pg_catalog.pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisunique
+    SELECT 1 FROM pg_catalog.pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisunique
     AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum)
 $$;

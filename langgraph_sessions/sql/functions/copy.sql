@@ -18,7 +18,10 @@ CREATE OR REPLACE FUNCTION user_sessions_copy(
 --   which were saved with the next question, and are never written over once the task has
 --   outputs. The task's writes began with one for each answer, so that the index of its first
 --   output says how many answers it had in the end: with one, there was no earlier question.
-DECLARE name text;
+DECLARE
+    name text;
+    namespaces text[]; ids text[]; are_ends boolean[]; ask boolean[];  -- The line.
+    copied_namespaces text[]; copied_ids text[];
 BEGIN
     IF p_checkpoint_id IS NULL THEN
         FOREACH name IN ARRAY ARRAY['checkpoints', 'checkpoint_blobs', 'checkpoint_writes'] LOOP
@@ -29,9 +32,13 @@ BEGIN
         END LOOP;
         RETURN;
     END IF;
+    SELECT pg_catalog.array_agg(line_ns), pg_catalog.array_agg(line_id),
+        pg_catalog.array_agg(is_end), pg_catalog.array_agg(asks)
+    INTO namespaces, ids, are_ends, ask FROM user_sessions_line(p_source, p_checkpoint_id);
     EXECUTE pg_catalog.format($query$
         INSERT INTO checkpoints (thread_id, %1$s)
-        WITH line AS MATERIALIZED (SELECT * FROM user_sessions_line($1, $3)),
+        WITH line AS MATERIALIZED (
+            SELECT * FROM unnest($3, $4, $5) AS line (line_ns, line_id, is_end)),
         before AS MATERIALIZED (
             SELECT line_ns, pg_catalog.array_agg(line_id) AS ids
             FROM line WHERE NOT is_end GROUP BY line_ns)
@@ -39,15 +46,18 @@ BEGIN
         WHERE thread_id = $1 AND ((checkpoint_ns, checkpoint_id) IN (
             SELECT line_ns, line_id FROM line
         ) OR EXISTS (
-            SELECT FROM before WHERE metadata -> 'parents'::text ->> line_ns = ANY (ids)
+            SELECT 1 FROM before WHERE metadata -> 'parents'::text ->> line_ns = ANY (ids)
             AND CASE line_ns WHEN '' THEN checkpoint_ns <> ''
                 ELSE pg_catalog.starts_with(checkpoint_ns, line_ns || '|') END))
     $query$, user_sessions_columns('checkpoints', NULL))
-    USING p_source, p_target, p_checkpoint_id;
+    USING p_source, p_target, namespaces, ids, are_ends;
+    SELECT pg_catalog.array_agg(checkpoint_ns), pg_catalog.array_agg(checkpoint_id)
+    INTO copied_namespaces, copied_ids FROM checkpoints WHERE thread_id = p_target;
     EXECUTE pg_catalog.format($query$
         INSERT INTO checkpoint_writes (thread_id, %1$s)
         WITH ends AS MATERIALIZED (
-            SELECT line_ns, line_id, asks FROM user_sessions_line($1, $3) WHERE is_end),
+            SELECT line_ns, line_id, asks
+            FROM unnest($3, $4, $5, $6) AS line (line_ns, line_id, is_end, asks) WHERE is_end),
         asked AS MATERIALIZED (
             SELECT e.line_ns, w.task_id, pg_catalog.max(w.task_path) AS task_path,
                 coalesce(pg_catalog.min(w.idx) FILTER (WHERE w.idx >= 0) > 1, FALSE) AS again
@@ -55,20 +65,20 @@ BEGIN
                 ON w.thread_id = $1 AND w.checkpoint_ns = line_ns AND w.checkpoint_id = line_id
             GROUP BY e.line_ns, w.task_id HAVING pg_catalog.bool_or(w.channel = '__interrupt__'))
         SELECT $2, %2$s FROM checkpoint_writes AS w
-        JOIN checkpoints AS c USING (checkpoint_ns, checkpoint_id)
+        JOIN unnest($7, $8) AS c (checkpoint_ns, checkpoint_id) USING (checkpoint_ns, checkpoint_id)
         LEFT JOIN ends AS e ON (line_ns, line_id) = (w.checkpoint_ns, w.checkpoint_id)
         LEFT JOIN asked AS a ON (a.line_ns, a.task_id) = (e.line_ns, w.task_id)
-        WHERE w.thread_id = $1 AND c.thread_id = $2 AND CASE
+        WHERE w.thread_id = $1 AND CASE
             WHEN e.line_id IS NULL THEN TRUE
             WHEN NOT e.asks THEN FALSE
             WHEN a.task_id IS NOT NULL
             THEN w.channel = '__interrupt__' OR a.again AND w.channel = '__resume__'
             ELSE w.idx >= 0 AND w.task_path <> '' AND NOT EXISTS (
-                SELECT FROM asked WHERE asked.line_ns = e.line_ns
+                SELECT 1 FROM asked WHERE asked.line_ns = e.line_ns
                 AND position(asked.task_path || ',' IN w.task_path) > 0) END
     $query$, user_sessions_columns('checkpoint_writes', NULL),
         user_sessions_columns('checkpoint_writes', 'w'))
-    USING p_source, p_target, p_checkpoint_id;
+    USING p_source, p_target, namespaces, ids, are_ends, ask, copied_namespaces, copied_ids;
     EXECUTE pg_catalog.format($query$
         INSERT INTO checkpoint_blobs (thread_id, %1$s)
         SELECT DISTINCT ON (b.checkpoint_ns, b.channel, b.version) $2, %2$s
@@ -76,8 +86,9 @@ BEGIN
         CROSS JOIN LATERAL pg_catalog.jsonb_each_text(c.checkpoint -> 'channel_versions'::text) AS v
         JOIN checkpoint_blobs AS b ON b.thread_id = $1 AND b.checkpoint_ns = c.checkpoint_ns
             AND b.channel = v.key AND b.version = v.value
-        WHERE c.thread_id = $2
+        WHERE c.thread_id = $1 AND (c.checkpoint_ns, c.checkpoint_id) IN (
+            SELECT * FROM unnest($3, $4))
     $query$, user_sessions_columns('checkpoint_blobs', NULL),
         user_sessions_columns('checkpoint_blobs', 'b'))
-    USING p_source, p_target;
+    USING p_source, p_target, copied_namespaces, copied_ids;
 END $$;

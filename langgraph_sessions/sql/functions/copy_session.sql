@@ -24,11 +24,19 @@ DECLARE
     p_agent text := p ->> 'agent'::text;
     p_checkpoint_id text := p ->> 'checkpoint_id'::text;
     p_title text := p ->> 'title'::text;
+    t session_threads;
     s user_sessions;
     head text;
+    is_free boolean;
 BEGIN
     FOR look IN 1..2 LOOP
-        SELECT * INTO s FROM user_sessions WHERE thread_id::text = p_source;
+        SELECT * INTO t FROM session_threads WHERE thread_id = p_source;
+        IF FOUND THEN
+            SELECT * INTO s FROM user_sessions
+            WHERE user_id OPERATOR(pg_catalog.=) t.user_id AND thread_id::text = p_source;
+        ELSE  -- One that somebody made by SQL, if there is one.
+            SELECT * INTO s FROM user_sessions WHERE thread_id::text = p_source;
+        END IF;
         IF (p_user_id IS NOT NULL AND s.user_id::text IS DISTINCT FROM p_user_id)
         OR (p_agent IS NOT NULL AND s.agent::text IS DISTINCT FROM p_agent) THEN
             RAISE EXCEPTION 'no session % of this user', p_source USING ERRCODE = 'LGS01';
@@ -37,14 +45,14 @@ BEGIN
             PERFORM FROM session_threads WHERE thread_id = p_source FOR NO KEY UPDATE;
         END IF;
     END LOOP;
-    IF NOT user_sessions_free(p_target)
-    OR EXISTS (SELECT FROM session_threads WHERE thread_id = p_target) THEN
+    is_free := user_sessions_free(p_target);
+    IF NOT is_free OR EXISTS (SELECT 1 FROM session_threads WHERE thread_id = p_target) THEN
         RAISE EXCEPTION 'thread id % is already in use', p_target USING ERRCODE = 'LGS02';
     END IF;
     SELECT checkpoint_id INTO head FROM checkpoints
     WHERE thread_id = p_source AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT 1;
     IF p_checkpoint_id IS NOT NULL THEN
-        IF NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = p_source
+        IF NOT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = p_source
             AND checkpoint_ns = '' AND checkpoint_id = p_checkpoint_id)
         THEN
             RAISE EXCEPTION 'no checkpoint % in it', p_checkpoint_id USING ERRCODE = 'LGS03';

@@ -4,5 +4,5 @@ RETURNS boolean LANGUAGE plpgsql AS $$
 -- the transaction: it is about to become a user's (see user_sessions_plain).
 BEGIN
     PERFORM pg_catalog.pg_advisory_xact_lock(user_sessions_thread_key(p_thread_id));
-    RETURN NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = p_thread_id);
+    RETURN NOT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = p_thread_id);
 END $$;

@@ -9,6 +9,6 @@ RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_catalog.pg_advisory_xact_lock_shared(
         user_sessions_thread_key(p ->> 'thread_id'::text));
-    RETURN NOT EXISTS (SELECT FROM session_threads WHERE thread_id = p ->> 'thread_id'::text)
+    RETURN NOT EXISTS (SELECT 1 FROM session_threads WHERE thread_id = p ->> 'thread_id'::text)
         OR user_sessions_refuse(p);
 END $$;

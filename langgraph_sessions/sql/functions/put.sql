@@ -38,27 +38,38 @@ DECLARE
     t session_threads;
     s user_sessions;
     old user_sessions;
+    owner text := p_user_id;  -- By what others saved.
+    waits_for text;
+    made_at timestamptz;
     used timestamptz := CASE WHEN p_first OR NOT p_known
         THEN coalesce(p_at, user_sessions_latest(p_user_id)) END;
 BEGIN
     IF NOT p_known THEN
         -- No save of nobody's goes on meanwhile: see user_sessions_plain.
-        PERFORM pg_catalog.pg_advisory_xact_lock(user_sessions_thread_key(p_thread_id));
-        -- What is left of a session that somebody deleted by SQL.
-        DELETE FROM session_threads WHERE thread_id = p_thread_id AND NOT EXISTS (
-            SELECT FROM user_sessions WHERE thread_id::text = p_thread_id);
+        PERFORM user_sessions_free(p_thread_id);
+        SELECT * INTO t FROM session_threads WHERE thread_id = p_thread_id FOR NO KEY UPDATE;
+        IF FOUND AND NOT user_sessions_exists(t.user_id::text, p_thread_id) THEN
+            -- What is left of a session that somebody deleted by SQL.
+            DELETE FROM session_threads WHERE thread_id = p_thread_id;
+        END IF;
         -- Of two that make the thread's row at once, the second waits here for the first.
         INSERT INTO session_threads (thread_id, user_id, last_save)
         VALUES (p_thread_id, p_user_id, p_save) ON CONFLICT (thread_id) DO NOTHING;
         IF FOUND THEN
             -- What others saved meanwhile, to a thread that was new, is not the user's.
             IF EXISTS (
-                SELECT FROM checkpoints WHERE thread_id = p_thread_id
+                SELECT 1 FROM checkpoints WHERE thread_id = p_thread_id
                 AND checkpoint_id IS DISTINCT FROM p ->> 'own'::text
-            ) AND user_sessions_thread_owner(p_thread_id) IS DISTINCT FROM p_user_id THEN
+            ) THEN
+                owner := user_sessions_thread_owner(p_thread_id);
+            END IF;
+            IF owner IS DISTINCT FROM p_user_id THEN
                 RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = 'LGS01';
             END IF;
             PERFORM user_sessions_check(p, p ->> 'seen'::text);
+            waits_for := user_sessions_status_after(p_thread_id, p);
+            -- Never later than it was used, which was settled before.
+            made_at := coalesce(p_at, least(pg_catalog.clock_timestamp(), used));
             INSERT INTO user_sessions
                 (user_id, thread_id, agent, title, title_source, is_active, status,
                 created_at, updated_at, current_at)
@@ -68,9 +79,7 @@ BEGIN
                     'New Chat'),
                 CASE WHEN p_title IS NOT NULL THEN 'user'
                      WHEN p_message_title IS NOT NULL THEN 'message' ELSE 'default' END,
-                coalesce(p_is_active, TRUE), user_sessions_status_after(p_thread_id, p),
-                -- Never later than it was used, which was settled before.
-                coalesce(p_at, least(pg_catalog.clock_timestamp(), used)), used,
+                coalesce(p_is_active, TRUE), waits_for, made_at, used,
                 CASE WHEN p_make_current THEN used END)
             RETURNING * INTO s;
             RETURN pg_catalog.to_jsonb(s);
@@ -81,12 +90,19 @@ BEGIN
         -- A session that somebody made by SQL.
         INSERT INTO session_threads (thread_id, user_id)
         SELECT thread_id, user_id FROM user_sessions
-        WHERE user_id::text = p_user_id AND thread_id::text = p_thread_id
+        WHERE user_id OPERATOR(pg_catalog.=) p_user_id AND thread_id::text = p_thread_id
         ON CONFLICT (thread_id) DO NOTHING;
         SELECT * INTO t FROM session_threads WHERE thread_id = p_thread_id FOR NO KEY UPDATE;
     END IF;
     SELECT * INTO s FROM user_sessions
-    WHERE user_id::text = p_user_id AND thread_id::text = p_thread_id FOR NO KEY UPDATE;
+    WHERE user_id OPERATOR(pg_catalog.=) p_user_id AND thread_id::text = p_thread_id
+    FOR NO KEY UPDATE;
+    IF s.id IS NULL AND t.user_id::text = p_user_id
+    AND user_sessions_exists(p_user_id, p_thread_id) THEN  -- It had yet to become visible.
+        SELECT * INTO s FROM user_sessions
+        WHERE user_id OPERATOR(pg_catalog.=) p_user_id AND thread_id::text = p_thread_id
+        FOR NO KEY UPDATE;
+    END IF;
     IF s.id IS NULL OR t.user_id::text IS DISTINCT FROM p_user_id
     OR (p_agent IS NOT NULL AND s.agent::text IS DISTINCT FROM p_agent) THEN
         RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = 'LGS01';
@@ -111,7 +127,7 @@ BEGIN
         UPDATE user_sessions SET title = s.title, title_source = s.title_source,
             status = s.status, is_active = s.is_active, updated_at = s.updated_at,
             current_at = s.current_at
-        WHERE user_id::text = p_user_id AND thread_id::text = p_thread_id;
+        WHERE user_id OPERATOR(pg_catalog.=) p_user_id AND thread_id::text = p_thread_id;
     END IF;
     RETURN pg_catalog.to_jsonb(s);
 END $$;

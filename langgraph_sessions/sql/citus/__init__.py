@@ -1,0 +1,12 @@
+"""Citus: the tables distributed over nodes, and the statements that differ there.
+
+What a save checks stands with the thread, on its shard; what people see stands with the user:
+
+    by thread_id   checkpoints, checkpoint_blobs, checkpoint_writes, session_threads
+    by user_id     user_sessions, session_users, session_reservations
+    everywhere     the tables of versions
+
+So every statement of a run, and every list of a user's, goes to one shard. A transaction on both
+shards is not visible at one moment: `functions/settle.sql` and `exists.sql` wait for it. Of the
+statements, most are the same as on one PostgreSQL; `translating` has the others.
+"""

@@ -1,0 +1,47 @@
+"""What the translations are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from langgraph_sessions.plans import Composite, Fetch, Params, Plan
+
+
+@dataclass(frozen=True)
+class Asked(Fetch):
+    """A statement that is sent as it is."""
+
+
+@dataclass(frozen=True)
+class Steps(Composite):
+    """Several statements in place of one.
+
+    Attributes:
+        make: Returns their plan.
+    """
+
+    make: Callable[[], Plan[Any]]
+
+    def plan(self) -> Plan[Any]:
+        """As `Composite.plan`."""
+        return self.make()
+
+
+@dataclass(frozen=True)
+class AtomicSteps(Steps):
+    """Several statements in place of one, in a transaction."""
+
+    atomic = True
+
+
+def steps(plan: Callable[[Any], Plan[Any]], *, atomic: bool = False) -> Callable[[Any], Composite]:
+    """Return the translation of a statement into the steps of *plan*."""
+    kind = AtomicSteps if atomic else Steps
+    return lambda statement: kind(lambda: plan(statement))
+
+
+def ask(sql: str, params: Params) -> Asked:
+    """Return a statement that is sent as it is."""
+    return Asked(sql, params)

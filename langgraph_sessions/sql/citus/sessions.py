@@ -1,0 +1,81 @@
+"""A manager's statements about certain sessions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from langgraph_sessions.plans import Plan, Question
+from langgraph_sessions.sql import sessions
+from langgraph_sessions.sql.citus.asking import ask, steps
+from langgraph_sessions.sql.rows import SESSION
+
+Rows = list[dict[str, Any]]
+
+
+def _create(question: sessions.CreateSession) -> Plan[Rows]:
+    params = question.params
+    (row,) = yield ask("SELECT user_sessions_free(%(thread_id)s) AS is_free", params)
+    if not row["is_free"]:
+        return []
+    sql = """
+INSERT INTO session_threads (thread_id, user_id) VALUES (%(thread_id)s, %(user_id)s)
+ON CONFLICT (thread_id) DO NOTHING RETURNING 1 AS made"""
+    if not (yield ask(sql, params)):
+        return []
+    times = yield ask("SELECT now() AS now, user_sessions_latest(%(user_id)s) AS used", params)
+    at = question.at
+    given = {**params, "made": at or times[0]["now"], "used": at or times[0]["used"]}  # type: ignore[dict-item]
+    sql = f"""
+INSERT INTO user_sessions
+    (user_id, thread_id, agent, title, title_source, metadata, created_at, updated_at, current_at)
+VALUES (%(user_id)s, %(thread_id)s, %(agent)s, %(title)s, %(title_source)s, %(metadata)s::jsonb,
+    %(made)s, %(used)s, %(used)s) RETURNING {SESSION}"""
+    made: Rows = yield ask(sql, given)
+    return made
+
+
+class Switch(sessions.SwitchSession):
+    """`SwitchSession` at a certain time."""
+
+    sql = sessions.SwitchSession.sql.replace(
+        "user_sessions_latest(%(user_id)s)", "%(at)s::timestamptz"
+    )
+
+
+def _switch(question: sessions.SwitchSession) -> Plan[Rows]:
+    at = question.at
+    if at is None:
+        (row,) = yield ask("SELECT user_sessions_latest(%(user_id)s) AS used", question.params)
+        at = row["used"]
+    switched: Rows = yield Switch(**{**vars(question), "at": at})
+    return switched
+
+
+def _of_owner(question: Any) -> Plan[Rows]:
+    """Add whose the thread is, as its row says, so that one shard alone is asked."""
+    sql = "SELECT user_id FROM session_threads WHERE thread_id = %(thread_id)s"
+    for row in (yield ask(sql, question.params)):
+        sql = question.sql.replace("WHERE ", "WHERE user_id = %(user_id)s AND ", 1)
+        found: Rows = yield ask(sql, {**question.params, **row})
+        return found
+    return []
+
+
+def _lock(question: sessions.LockSession) -> Question:
+    """The lock is held on the node of the thread's shard, as `user_sessions_free`'s."""
+    sql = """
+SELECT pg_advisory_xact_lock(%(key)s::bigint)::text AS locked
+FROM (SELECT count(*) FROM session_threads WHERE thread_id = %(thread_id)s) AS shard"""
+    return ask(sql, {**question.params, "thread_id": question.thread_id})  # type: ignore[dict-item]
+
+
+TRANSLATIONS: Final[dict[type, Any]] = {
+    sessions.CreateSession: steps(_create, atomic=True),
+    sessions.CreateGivenSession: steps(_create, atomic=True),
+    sessions.SwitchSession: steps(_switch),
+    sessions.ClaimTitle: steps(_of_owner),
+    sessions.ReleaseTitle: steps(_of_owner),
+    sessions.SetModelTitle: steps(_of_owner),
+    sessions.LockSession: _lock,
+}

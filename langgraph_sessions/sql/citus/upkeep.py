@@ -1,0 +1,233 @@
+"""Statements about whole threads and users: deletions, purges, transfers, adoption."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from psycopg.types.json import Jsonb
+
+from langgraph_sessions.json_checks import METADATA_SIZE
+from langgraph_sessions.plans import Plan, Question
+from langgraph_sessions.sql import deletion, retention, transfer, upkeep
+from langgraph_sessions.sql.citus.asking import ask, steps
+from langgraph_sessions.sql.rows import SESSION
+
+Rows = list[dict[str, Any]]
+
+
+# --- Deletions ---------------------------------------------------------------------------------
+
+
+def _lock_threads(question: deletion.LockThreads) -> Question:
+    """One after another, in order: no SELECT locks rows of several shards."""
+    sql = """
+SELECT thread_id FROM user_sessions_lock(%(thread_ids)s) AS thread_id"""
+    return ask(sql, {"thread_ids": sorted(question.thread_ids)})
+
+
+def _delete_sessions(question: deletion.DeleteSessions) -> Plan[Rows]:
+    """Of whom they are, the threads say; what has a session and no thread is all users'."""
+    whose = "" if question.user_id is None else " AND user_id = %(user_id)s"
+    sql = "DELETE FROM session_threads WHERE thread_id = ANY (%(thread_ids)s)"
+    deleted = yield ask(f"{sql}{whose} RETURNING thread_id, user_id", question.params)
+    owned = {row["user_id"] for row in deleted}
+    if question.user_id is not None:
+        owned = {question.user_id}
+    elif len(deleted) < len(set(question.thread_ids)):
+        owned = set()  # Some have no thread's row: every shard is asked.
+    sql = "DELETE FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)"
+    by_user = " AND user_id = ANY (%(users)s)" if owned else ""
+    rows: Rows = yield ask(
+        f"{sql}{by_user} RETURNING thread_id, user_id",
+        {"thread_ids": question.thread_ids, "users": sorted(owned)},
+    )
+    return rows
+
+
+def _delete_strays(question: deletion.DeleteStrays) -> Plan[Rows]:
+    sql = "SELECT thread_id FROM session_threads WHERE user_id = %(user_id)s"
+    threads = {row["thread_id"] for row in (yield ask(sql, question.params))}
+    sql = "SELECT thread_id FROM user_sessions WHERE user_id = %(user_id)s"
+    threads -= {row["thread_id"] for row in (yield ask(sql, question.params))}
+    sql = """
+DELETE FROM session_threads WHERE user_id = %(user_id)s AND thread_id = ANY (%(thread_ids)s)
+RETURNING thread_id"""
+    given = {"user_id": question.user_id, "thread_ids": sorted(threads)}
+    strays: Rows = (yield ask(sql, given)) if threads else []
+    return strays
+
+
+def _set_statuses(question: deletion.SetStatuses) -> Plan[Rows]:
+    for thread_id in question.thread_ids:
+        given = {"thread_id": thread_id}
+        owners = yield ask("SELECT user_id FROM session_threads WHERE thread_id = %(thread_id)s", given)
+        for owner in owners:
+            (row,) = yield ask("SELECT user_sessions_status(%(thread_id)s) AS status", given)
+            sql = """
+UPDATE user_sessions SET status = %(status)s WHERE user_id = %(user_id)s
+AND thread_id = %(thread_id)s RETURNING 1 AS changed"""
+            yield ask(sql, {**given, **owner, **row})
+    return []
+
+
+def _empty_threads(question: deletion.EmptyThreads) -> Plan[Rows]:
+    sql = "SELECT DISTINCT thread_id FROM checkpoints WHERE thread_id = ANY (%(thread_ids)s)"
+    kept = {row["thread_id"] for row in (yield ask(sql, question.params))}
+    return [{"thread_id": thread_id} for thread_id in question.thread_ids if thread_id not in kept]
+
+
+# --- Purges ------------------------------------------------------------------------------------
+
+
+def _old_sessions(question: retention.OldSessions) -> Question:
+    """Whether one was ever used is looked at later, on its thread's shard."""
+    return _OldSessions(**{**vars(question), "unused": None})
+
+
+class _OldSessions(retention.OldSessions):
+    """`OldSessions` without a look at other shards."""
+
+    sql = retention.OldSessions.sql.partition("AND (%(unused)s")[0] + "ORDER BY id LIMIT %(limit)s"
+
+
+def _lock_old(question: retention.LockOldSessions) -> Plan[Rows]:
+    sql = f"""
+SELECT user_id, thread_id FROM user_sessions WHERE id = ANY (%(ids)s) AND {_STILL_OLD}"""
+    found = yield ask(sql, question.params)
+    threads = [row["thread_id"] for row in found]
+    given = {"thread_ids": threads, "users": sorted({row["user_id"] for row in found})}
+    sql = """
+SELECT thread_id FROM session_threads WHERE thread_id = ANY (%(thread_ids)s)
+AND user_sessions_try_lock(thread_id)"""
+    locked = {row["thread_id"] for row in (yield ask(sql, given))}
+    sql = f"""
+SELECT thread_id FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)
+AND user_id = ANY (%(users)s) AND {_STILL_OLD}"""
+    rows: Rows = yield ask(sql, {**question.params, **given, "thread_ids": sorted(locked)})  # type: ignore[dict-item]
+    return rows
+
+
+_STILL_OLD: Final = """
+(%(idle_for)s::interval IS NULL OR updated_at < clock_timestamp() - %(idle_for)s::interval)
+AND (%(active)s::boolean IS NULL OR is_active = %(active)s)"""
+
+
+def _thread_states(question: retention.ThreadStates) -> Plan[Rows]:
+    """Each thread's state is made out by a function on its own node."""
+    sql = """
+SELECT user_sessions_state(thread_id) AS state FROM session_threads
+WHERE thread_id = ANY (%(thread_ids)s)"""
+    rows = yield ask(sql, question.params)
+    (row,) = yield ask("SELECT clock_timestamp() AS now", None)
+    return [{**each["state"], **row} for each in rows]
+
+
+# --- Transfer ----------------------------------------------------------------------------------
+
+
+def _move_sessions(question: transfer.MoveSessions) -> Question:
+    sql = """
+SELECT thread_id, %(from_user)s::text AS user_id
+FROM user_sessions_move(%(thread_ids)s, %(from_user)s, %(to_user)s) AS thread_id"""
+    return ask(sql, question.params)
+
+
+def _move_preferences(question: transfer.MovePreferences) -> Plan[Rows]:
+    sql = "DELETE FROM session_users WHERE user_id = %(from_user)s RETURNING preferences"
+    for row in (yield ask(sql, question.params)):
+        sql = """
+INSERT INTO session_users AS u (user_id, preferences) VALUES (%(to_user)s, %(preferences)s)
+ON CONFLICT (user_id) DO UPDATE SET
+    preferences = user_sessions_within(EXCLUDED.preferences || u.preferences, %(size)s)
+RETURNING 1 AS moved"""
+        given = {"to_user": question.to_user, "preferences": Jsonb(row["preferences"])}
+        yield ask(sql, {**given, "size": METADATA_SIZE})
+    return []
+
+
+# --- Threads without a session -----------------------------------------------------------------
+
+
+def _plain_threads(question: upkeep.PlainThreads) -> Plan[Rows]:
+    sql = """
+SELECT DISTINCT c.thread_id FROM checkpoints AS c
+LEFT JOIN session_threads AS t ON t.thread_id = c.thread_id
+WHERE user_sessions_owner(c.metadata) = %(user_id)s AND t.thread_id IS NULL"""
+    threads = sorted(row["thread_id"] for row in (yield ask(sql, question.params)))
+    owned = yield from _with_owners(threads)
+    return [{"thread_id": each} for each in threads if owned[each] == question.user_id]
+
+
+def _with_owners(threads: list[str]) -> Plan[dict[str, str | None]]:
+    sql = """
+SELECT thread_id, user_sessions_thread_owner(thread_id) AS owner
+FROM unnest(%(thread_ids)s::text[]) AS thread_id"""
+    rows = (yield ask(sql, {"thread_ids": threads})) if threads else []
+    return {row["thread_id"]: row["owner"] for row in rows}
+
+
+def _next_threads(question: upkeep.NextThreads) -> Plan[Rows]:
+    sql = """
+SELECT c.thread_id, bool_or(t.thread_id IS NOT NULL) AS has_session FROM checkpoints AS c
+LEFT JOIN session_threads AS t ON t.thread_id = c.thread_id WHERE c.thread_id > %(after)s
+GROUP BY c.thread_id ORDER BY c.thread_id LIMIT %(limit)s"""
+    rows: Rows = yield ask(sql, question.params)
+    owners = yield from _with_owners([row["thread_id"] for row in rows if not row["has_session"]])
+    return [{**row, "owner": owners.get(row["thread_id"])} for row in rows]
+
+
+def _thread_owner(question: upkeep.ThreadOwner) -> Plan[Rows]:
+    sql = "SELECT 1 AS found FROM checkpoints WHERE thread_id = %(thread_id)s LIMIT 1"
+    if not (yield ask(sql, question.params)):
+        return []
+    sql = "SELECT user_sessions_thread_owner(%(thread_id)s) AS owner"
+    found: Rows = yield ask(sql, question.params)
+    return found
+
+
+def _adopt(question: upkeep.InsertAdopted) -> Plan[Rows]:
+    params = question.params
+    sql = """
+SELECT coalesce(min(user_sessions_moment(checkpoint ->> 'ts')), %(now)s) AS first,
+    coalesce(max(user_sessions_moment(checkpoint ->> 'ts')), %(now)s) AS last, count(*) AS count
+FROM checkpoints WHERE thread_id = %(thread_id)s"""
+    (now,) = yield ask("SELECT now() AS now", None)
+    (saved,) = yield ask(sql, {**params, **now})  # type: ignore[dict-item]
+    if not saved["count"]:
+        return []
+    sql = """
+INSERT INTO session_threads AS t (thread_id, user_id) VALUES (%(thread_id)s, %(user_id)s)
+ON CONFLICT (thread_id) DO UPDATE SET last_save = t.last_save
+WHERE t.user_id = EXCLUDED.user_id RETURNING 1 AS made"""
+    if not (yield ask(sql, params)):
+        return []
+    (row,) = yield ask("SELECT user_sessions_status(%(thread_id)s) AS status", params)
+    sql = f"""
+INSERT INTO user_sessions AS s
+    (user_id, thread_id, agent, title, title_source, status, created_at, updated_at, current_at)
+VALUES (%(user_id)s, %(thread_id)s, %(agent)s, %(title)s, %(title_source)s, %(status)s,
+    %(first)s, %(last)s, %(last)s)
+ON CONFLICT (user_id, thread_id) DO UPDATE SET title = s.title
+WHERE %(agent)s::text IS NULL OR s.agent = %(agent)s::text
+RETURNING {SESSION}"""
+    first, last = min(saved["first"], now["now"]), min(saved["last"], now["now"])
+    made: Rows = yield ask(sql, {**params, **row, "first": first, "last": last})  # type: ignore[dict-item]
+    return made
+
+
+TRANSLATIONS: Final[dict[type, Any]] = {
+    deletion.LockThreads: _lock_threads,
+    deletion.DeleteSessions: steps(_delete_sessions),
+    deletion.DeleteStrays: steps(_delete_strays),
+    deletion.EmptyThreads: steps(_empty_threads),
+    deletion.SetStatuses: steps(_set_statuses),
+    retention.OldSessions: _old_sessions,
+    retention.LockOldSessions: steps(_lock_old),
+    retention.ThreadStates: steps(_thread_states),
+    transfer.MoveSessions: _move_sessions,
+    transfer.MovePreferences: steps(_move_preferences),
+    upkeep.PlainThreads: steps(_plain_threads),
+    upkeep.NextThreads: steps(_next_threads),
+    upkeep.ThreadOwner: steps(_thread_owner),
+    upkeep.InsertAdopted: steps(_adopt),
+}

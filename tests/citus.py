@@ -1,0 +1,86 @@
+"""Databases on Citus, where LANGGRAPH_SESSIONS_CITUS_URL names its coordinator.
+
+All nodes have a database of each name; a clone of each node's template carries Citus' metadata.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from langgraph_sessions import SessionSaver
+
+VARIABLE = "LANGGRAPH_SESSIONS_CITUS_URL"
+_NODES = """
+SELECT nodename AS host, nodeport AS port FROM pg_dist_node WHERE groupid > 0 ORDER BY nodeid"""
+
+
+def url() -> str | None:
+    """Return the coordinator's address, if there is one."""
+    return os.environ.get(VARIABLE)
+
+
+@contextmanager
+def everywhere(server: str) -> Iterator[list[psycopg.Connection[Any]]]:
+    """Lend connections to all nodes, the coordinator first."""
+    with ExitStack() as stack:
+        first = stack.enter_context(psycopg.connect(server, autocommit=True))
+        nodes = first.execute(_NODES).fetchall()
+        others = [
+            stack.enter_context(
+                psycopg.connect(make_conninfo(server, host=host, port=port), autocommit=True)
+            )
+            for host, port in nodes
+        ]
+        yield [first, *others]
+
+
+def create(server: str, name: str, template: str = "template0") -> str:
+    """Make a database on all nodes, and return its address."""
+    with everywhere(server) as nodes:
+        for node in nodes:
+            node.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+    return make_conninfo(server, dbname=name)
+
+
+def prepare(server: str, name: str, shards: int = 4) -> None:
+    """Make Citus of the databases called *name*, and let its tables have few shards."""
+    with everywhere(server) as nodes:
+        ports = [(node.info.host, node.info.port) for node in nodes]
+    for host, port in ports:
+        where = make_conninfo(server, dbname=name, host=host, port=port)
+        with psycopg.connect(where, autocommit=True) as node:
+            node.execute("CREATE EXTENSION citus")
+            node.execute(f"ALTER DATABASE {name} SET citus.shard_count = {shards}".encode())
+    with psycopg.connect(make_conninfo(server, dbname=name), autocommit=True) as first:
+        first.execute("SELECT citus_set_coordinator_host(%s, %s)", ports[0])
+        for host, port in ports[1:]:
+            first.execute("SELECT citus_add_node(%s, %s)", (host, port))
+        first.execute(
+            "SELECT citus_set_node_property(%s, %s, 'shouldhaveshards', FALSE)", ports[0]
+        )
+
+
+def drop(server: str, name: str) -> None:
+    """Drop a database from all nodes, the coordinator's first: it is connected to the others."""
+    with everywhere(server) as nodes:
+        for node in nodes:
+            node.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+
+
+def set_up(server: str, name: str) -> None:
+    """Make a template with distributed tables."""
+    prepare(server, name)
+    with SessionSaver(make_conninfo(server, dbname=name)) as saver:
+        saver.setup(citus=True)
+    # Citus itself stays connected, and nobody may be while a template is cloned.
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+    with everywhere(server) as nodes:
+        for node in nodes:
+            node.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS FALSE".encode())
+            node.execute(end, [name])
