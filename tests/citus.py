@@ -61,9 +61,7 @@ def prepare(server: str, name: str, shards: int = 4) -> None:
         first.execute("SELECT citus_set_coordinator_host(%s, %s)", ports[0])
         for host, port in ports[1:]:
             first.execute("SELECT citus_add_node(%s, %s)", (host, port))
-        first.execute(
-            "SELECT citus_set_node_property(%s, %s, 'shouldhaveshards', FALSE)", ports[0]
-        )
+        first.execute("SELECT citus_set_node_property(%s, %s, 'shouldhaveshards', FALSE)", ports[0])
 
 
 def drop(server: str, name: str) -> None:

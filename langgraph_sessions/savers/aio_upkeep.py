@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from langgraph_sessions import checks
 from langgraph_sessions.database.aio_database import AsyncDatabase
 from langgraph_sessions.savers.from_threads import FromThreads
 from langgraph_sessions.sessions import deletion, upkeep
 from langgraph_sessions.sessions.aio_manager import AsyncAgentSessionManager
+from langgraph_sessions.sql.citus.reading import Pruning
 
 
 class AsyncThreadUpkeep(FromThreads):
@@ -44,6 +47,11 @@ class AsyncThreadUpkeep(FromThreads):
     def durable(self) -> bool:
         """Whether what is saved now is in the database; not while that is away."""
         return self._database.durable
+
+    @asynccontextmanager
+    async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[Any]:
+        async with super()._cursor(pipeline=pipeline) as cursor:
+            yield Pruning(cursor) if self._database.place.are_distributed else cursor
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete a thread and its session, whoever owns it: an operator's call.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from langgraph_sessions import checks
 from langgraph_sessions.database.database import Database
 from langgraph_sessions.savers.in_threads import InThreads
 from langgraph_sessions.sessions import deletion, upkeep
 from langgraph_sessions.sessions.manager import AgentSessionManager
+from langgraph_sessions.sql.citus.reading import Pruning
 
 
 class ThreadUpkeep(InThreads):
@@ -44,6 +47,11 @@ class ThreadUpkeep(InThreads):
     def durable(self) -> bool:
         """Whether what is saved now is in the database; not while that is away."""
         return self._database.durable
+
+    @contextmanager
+    def _cursor(self, *, pipeline: bool = False) -> Iterator[Any]:
+        with super()._cursor(pipeline=pipeline) as cursor:
+            yield Pruning(cursor) if self._database.place.are_distributed else cursor
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread and its session, whoever owns it: an operator's call.

@@ -75,7 +75,8 @@ _USERS: Final = r"""CASE WHEN path ~ '^\s*"?\$user"?\s*(,|$)'
     THEN pg_catalog.to_regnamespace(pg_catalog.quote_ident(current_user)) END"""
 _LOOK: Final = f"""
 SELECT n.nspname::text AS schema, path,
-    pg_catalog.to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL AS has_citus, n.oid IN ({_FIRST}, {_USERS}) AS is_first,
+    pg_catalog.to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL AS has_citus,
+    n.oid IN ({_FIRST}, {_USERS}) AS is_first,
     c.relname::text AS name, {_KIND} AS kind,
     c.oid <> pg_catalog.to_regclass(c.relname::text) AS is_hidden,
     ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid

@@ -95,9 +95,9 @@ def _see_newer(sessions: DictRow) -> None:
 def migrate(langgraph: Sequence[str], *, citus: bool = False) -> Plan[Tables]:
     """Bring both packages' tables up to date, in one transaction; return where they are.
 
-    *langgraph* is LangGraph's own list of migrations. With *citus*, they are distributed. Their indexes are built without
-    CONCURRENTLY, which no transaction allows and whose waiting for one another is what
-    makes several set-ups at once fail. What results is the same.
+    *langgraph* is LangGraph's own list of migrations. With *citus*, they are distributed. Their
+    indexes are built without CONCURRENTLY, which no transaction allows and whose waiting for one
+    another is what makes several set-ups at once fail. What results is the same.
 
     Raises:
         SessionError: Our tables are newer than this version of the package, by a breaking

@@ -140,6 +140,7 @@ def shown(history: Any) -> Any:
     ]
 
 
+@pytest.mark.one_server("PostgresSaver cannot read distributed tables")
 @pytest.mark.parametrize("who", [{"user_id": "alice"}, {}], ids=["user", "nobody"])
 async def test_delta_channel_history_is_the_parents(
     chat: Chat, url: str, who: dict[str, Any]

@@ -81,6 +81,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.one_server("it counts connections, and Citus has its own")
 @pytest.mark.parametrize("program", [UNCLOSED, UNCLOSED_ASYNC], ids=["sync", "async"])
 def test_a_saver_that_nobody_closed_ends_with_the_program(
     program: str, url: str, db: Connection[Any]

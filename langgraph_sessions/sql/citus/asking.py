@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from langgraph_sessions.plans import Composite, Fetch, Params, Plan
+from langgraph_sessions.plans import Composite, Execute, Fetch, Params, Plan
 
 
 @dataclass(frozen=True)
@@ -45,3 +45,13 @@ def steps(plan: Callable[[Any], Plan[Any]], *, atomic: bool = False) -> Callable
 def ask(sql: str, params: Params) -> Asked:
     """Return a statement that is sent as it is."""
     return Asked(sql, params)
+
+
+@dataclass(frozen=True)
+class _Executed(Execute):
+    """A statement without rows that is sent as it is."""
+
+
+def ask_for_nothing(sql: str, params: Params) -> Execute:
+    """Return a statement without rows that is sent as it is."""
+    return _Executed(sql, params)

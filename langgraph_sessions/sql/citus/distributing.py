@@ -53,8 +53,9 @@ def differences(place: Place) -> Plan[list[str] | None]:
     told = []
     for table, key in KEYS.items():
         if table not in found:
-            told.append(f"{table} is not{'' if table in place.relations else ' there, or not'}"
-                " distributed")
+            told.append(
+                f"{table} is not{'' if table in place.relations else ' there, or not'} distributed"
+            )
         elif found[table]["key"] != key:
             told.append(f"{table} is distributed {_by(found[table]['key'])}, not {_by(key)}")
     for group in (THREADS, USERS):

@@ -25,7 +25,7 @@ SELECT {_COLUMNS}, {_PREFERENCES} FROM user_sessions AS s
 WHERE s.user_id = %(user_id)s AND s.thread_id = %(thread_id)s"""
 _NO_SESSION: Final = {f"session_{name}": None for name in IN_RUNS}
 _CORRELATED: Final = re.compile(r"\b(bl|cw)\.thread_id = checkpoints\.thread_id\b")
-TRIES: Final = 10
+TRIES: Final = 3
 
 # Whose a thread without a session is: as in `sql.opening`, but for what calls a function that
 # reads tables.
@@ -54,7 +54,7 @@ def of_one_thread(select: str, thread_id: str = "%(thread_id)s") -> str:
 
 
 @cache
-def _thread(kind: type, select: str | None, addressed: bool, alone: bool) -> str:
+def _thread(kind: Any, select: str | None, addressed: bool, alone: bool) -> str:
     """Return the SQL of what stands on the thread's shard: one row.
 
     *alone*: its row in session_threads is a leftover, and does not count.
@@ -86,7 +86,8 @@ LEFT JOIN LATERAL ({newest}) AS newest ON TRUE{head}"""
 
 
 def _asked(question: opening._Open, thread_id: str, *, alone: bool = False) -> Plan[dict[str, Any]]:
-    sql = _thread(type(question), question.select, question.checkpoint_id is not None, alone)
+    kind: Any = type(question)
+    sql = _thread(kind, question.select, question.checkpoint_id is not None, alone)
     rows = yield ask(sql, {**question.params, "thread_id": thread_id})  # type: ignore[dict-item]
     found: dict[str, Any] = rows[0]
     return found
@@ -134,8 +135,11 @@ def _opened(question: opening._Open, thread_id: str) -> Plan[list[Row]]:
         if not row["found"]:
             thread = yield from _asked(question, thread_id, alone=True)
             break
-    user_id = thread["newest_user_id"] if isinstance(question, opening.OpenTrusted) else (
-        question.user_id)
+    user_id = (
+        thread["newest_user_id"]
+        if isinstance(question, opening.OpenTrusted)
+        else (question.user_id)
+    )
     preferences = None
     if user_id is not None:
         for row in (yield ask(f"SELECT {_PREFERENCES}", {"user_id": user_id})):

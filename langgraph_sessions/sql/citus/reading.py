@@ -28,9 +28,29 @@ def _fetch(question: Fetch) -> Question:
             # Its sub-selects come first: one for what is in channels, one for what was written.
             return ask(of_one_thread(sql, "%s"), [params[0], params[0], *params])
         return ask(sql.replace(_FUNCTION, _SUBSELECT), params)
-    if sql == PRUNE_DELTA_THREADS_SQL:
-        return ask(_LIMIT.sub("", sql), params)
-    return question
+    other = _for_citus(sql)
+    return question if other is sql else ask(other, params)
+
+
+class Pruning:
+    """A cursor, sync or async, with which LangGraph prunes: it sends what Citus can carry out."""
+
+    def __init__(self, cursor: Any) -> None:
+        """Stand before *cursor*."""
+        self._cursor = cursor
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the cursor's own."""
+        return getattr(self._cursor, name)
+
+    def execute(self, sql: str, params: Any, **options: Any) -> Any:
+        """Execute a statement."""
+        return self._cursor.execute(_for_citus(sql), params, **options)
+
+
+def _for_citus(sql: str) -> str:
+    """Return a statement of LangGraph's that looks at several threads for all of their shards."""
+    return _LIMIT.sub("", sql) if sql == PRUNE_DELTA_THREADS_SQL else sql
 
 
 TRANSLATIONS: Final[dict[type, Any]] = {Fetch: _fetch}

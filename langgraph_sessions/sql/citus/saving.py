@@ -1,4 +1,4 @@
-"""Saves: the same statement, but for a run's first one, and what locks a thread without a change."""
+"""Saves: the same statement, but for a run's first one, and what only locks a thread."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ class Guard(saving.GuardThread):
     @property
     def part(self) -> str:
         """As `GuardThread`'s."""
-        return _LOCKING.sub(r"UPDATE session_threads SET last_save = last_save \1 RETURNING 1", super().part)
+        return _LOCKING.sub(
+            r"UPDATE session_threads SET last_save = last_save \1 RETURNING 1", super().part
+        )
 
 
 class Beside(saving.Beside):

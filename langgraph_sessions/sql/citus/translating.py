@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from langgraph_sessions.plans import Batch, Plan, Question, Rows
@@ -11,7 +10,6 @@ from langgraph_sessions.sql.citus import opening, reading, saving, sessions, upk
 from langgraph_sessions.sql.citus.asking import steps
 
 Translation = Callable[[Any], Question]
-
 
 
 def _together(batch: Batch) -> Plan[Rows]:

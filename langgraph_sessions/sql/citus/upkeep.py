@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from psycopg.types.json import Jsonb
@@ -9,7 +10,7 @@ from psycopg.types.json import Jsonb
 from langgraph_sessions.json_checks import METADATA_SIZE
 from langgraph_sessions.plans import Plan, Question
 from langgraph_sessions.sql import deletion, retention, transfer, upkeep
-from langgraph_sessions.sql.citus.asking import ask, steps
+from langgraph_sessions.sql.citus.asking import ask, ask_for_nothing, steps
 from langgraph_sessions.sql.rows import SESSION
 
 Rows = list[dict[str, Any]]
@@ -57,10 +58,38 @@ RETURNING thread_id"""
     return strays
 
 
+_GIVEN: Final = re.compile(
+    r"unnest\(%\(threads\)s::text\[\], (?P<rest>[^\n]*)\n    AS d \(thread_id, "
+)
+
+
+def _per_thread(question: Any) -> Plan[Rows]:
+    """Thread by thread: a list of them beside a table is no join of shards."""
+    sql = _GIVEN.sub(r"unnest(\g<rest>\n    AS d (", question.sql).replace(
+        "d.thread_id", "%(thread_id)s"
+    )
+    names = ("namespaces", "ids", "parents")
+    for thread_id in sorted(set(question.threads)):
+        at = [place for place, each in enumerate(question.threads) if each == thread_id]
+        given = {name: [getattr(question, name)[place] for place in at] for name in names}
+        yield ask_for_nothing(sql, {"thread_id": thread_id, **given})
+    return []
+
+
+def _unreferenced(question: deletion.DeleteUnreferencedBlobs) -> Plan[Rows]:
+    sql = question.sql.replace("b.thread_id = ANY (%(thread_ids)s)", "b.thread_id = %(thread_id)s")
+    sql = sql.replace("c.thread_id = b.thread_id", "c.thread_id = %(thread_id)s")
+    for thread_id in question.thread_ids:
+        yield ask_for_nothing(sql, {"thread_id": thread_id})
+    return []
+
+
 def _set_statuses(question: deletion.SetStatuses) -> Plan[Rows]:
     for thread_id in question.thread_ids:
         given = {"thread_id": thread_id}
-        owners = yield ask("SELECT user_id FROM session_threads WHERE thread_id = %(thread_id)s", given)
+        owners = yield ask(
+            "SELECT user_id FROM session_threads WHERE thread_id = %(thread_id)s", given
+        )
         for owner in owners:
             (row,) = yield ask("SELECT user_sessions_status(%(thread_id)s) AS status", given)
             sql = """
@@ -219,6 +248,10 @@ TRANSLATIONS: Final[dict[type, Any]] = {
     deletion.LockThreads: _lock_threads,
     deletion.DeleteSessions: steps(_delete_sessions),
     deletion.DeleteStrays: steps(_delete_strays),
+    deletion.DeleteTheirWrites: steps(_per_thread),
+    deletion.DeleteAnswers: steps(_per_thread),
+    deletion.UnlinkChildren: steps(_per_thread),
+    deletion.DeleteUnreferencedBlobs: steps(_unreferenced),
     deletion.EmptyThreads: steps(_empty_threads),
     deletion.SetStatuses: steps(_set_statuses),
     retention.OldSessions: _old_sessions,

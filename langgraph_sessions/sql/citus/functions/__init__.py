@@ -1,4 +1,4 @@
-"""The functions that are others on Citus, or there alone: in place of, and after, `sql.functions`."""
+"""The functions that are others on Citus than in `sql.functions`, or there alone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from langgraph_sessions.sql.retention import ThreadStates
 OTHERS: Final = ("free", "plain", "exists")
 MORE: Final = ("settle", "reserved", "lock", "try_lock", "move")
 
-# A thread's state, as a function that is called on the node of its shard, for many at once; it reads
-# nothing of another.
+# A thread's state, as a function that is called on the node of its shard, for many at once; it
+# reads nothing of another.
 _STATE: Final = """
 CREATE OR REPLACE FUNCTION user_sessions_state(p_thread_id text)
 RETURNS jsonb LANGUAGE plpgsql SET citus.allow_nested_distributed_execution = on AS $$
