@@ -36,6 +36,9 @@ TEMPLATE = "langgraph_sessions_template"
 URL_VARIABLE = "LANGGRAPH_SESSIONS_TEST_URL"
 PARTITIONS_VARIABLE = "LANGGRAPH_SESSIONS_TEST_PARTITIONS"
 
+if citus.url():
+    citus.let_parents_read()
+
 # The fixtures that start a server or a process. A test that uses one, be it by way of another
 # fixture, is marked `server`; one that starts something without them says `pytest.mark.server`.
 STARTING = {"server", "own", "own_server", "guarded", "pair", "gemini"}

@@ -60,8 +60,7 @@ def pair(db: psycopg.Connection[Any]) -> None:
         INSERT INTO session_threads (thread_id, user_id) SELECT thread_id, user_id
         FROM user_sessions ON CONFLICT (thread_id) DO NOTHING""")
     db.execute("""
-        DELETE FROM session_threads AS t
-        WHERE NOT EXISTS (SELECT FROM user_sessions AS s WHERE s.thread_id = t.thread_id)""")
+        DELETE FROM session_threads WHERE thread_id NOT IN (SELECT thread_id FROM user_sessions)""")
 
 
 def config(**configurable: Any) -> RunnableConfig:

@@ -133,28 +133,28 @@ WHERE s.user_id IS DISTINCT FROM c.metadata ->> 'user_id'
 UNION ALL
 SELECT 'a session of a run without a checkpoint', thread_id
 FROM user_sessions WHERE title_source = 'message'
-AND NOT EXISTS (SELECT FROM checkpoints AS c WHERE c.thread_id = user_sessions.thread_id)
+AND NOT EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.thread_id = user_sessions.thread_id)
 UNION ALL
 SELECT 'a checkpoint without its parent', thread_id
 FROM checkpoints AS c WHERE parent_checkpoint_id IS NOT NULL AND NOT EXISTS (
-    SELECT FROM checkpoints AS p WHERE p.thread_id = c.thread_id
+    SELECT 1 FROM checkpoints AS p WHERE p.thread_id = c.thread_id
     AND p.checkpoint_ns = c.checkpoint_ns AND p.checkpoint_id = c.parent_checkpoint_id)
 UNION ALL
 SELECT 'a checkpoint without its messages', thread_id
 FROM checkpoints AS c WHERE checkpoint -> 'channel_versions' ? 'messages' AND NOT EXISTS (
-    SELECT FROM checkpoint_blobs AS b WHERE b.thread_id = c.thread_id
+    SELECT 1 FROM checkpoint_blobs AS b WHERE b.thread_id = c.thread_id
     AND b.checkpoint_ns = c.checkpoint_ns AND b.channel = 'messages'
     AND b.version = c.checkpoint -> 'channel_versions' ->> 'messages')
 UNION ALL
 SELECT 'messages without a checkpoint', thread_id
 FROM checkpoint_blobs AS b WHERE NOT EXISTS (
-    SELECT FROM checkpoints AS c WHERE c.thread_id = b.thread_id
+    SELECT 1 FROM checkpoints AS c WHERE c.thread_id = b.thread_id
     AND c.checkpoint_ns = b.checkpoint_ns
     AND c.checkpoint -> 'channel_versions' ->> b.channel = b.version)
 UNION ALL
 SELECT 'writes without a checkpoint', thread_id
 FROM checkpoint_writes AS w WHERE NOT EXISTS (
-    SELECT FROM user_sessions AS s WHERE s.thread_id = w.thread_id)"""
+    SELECT 1 FROM user_sessions AS s WHERE s.thread_id = w.thread_id)"""
 
 
 def gone(db: Connection) -> None:

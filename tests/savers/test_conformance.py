@@ -95,10 +95,10 @@ KINDS = [SessionSaver, AsyncSessionSaver, SignedSaver, SignedAsyncSaver]
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_whatever_the_parent_conforms_to_ours_conforms_to(
-    url: str, direct_url: str, kind: type[Any]
+    url: str, empty_url: str, kind: type[Any]
 ) -> None:
     """Each capability that passes on `AsyncPostgresSaver` passes on ours; none fails."""
-    expected = await report_on("parent", lambda: parent(direct_url))
+    expected = await report_on("parent", lambda: parent(empty_url))
     report = await report_on(kind.__name__, lambda: ours(kind, url))
     assert failures(report) == {}
     assert passed(report) >= passed(expected) >= {*BASE, "prune"}
@@ -140,7 +140,6 @@ def shown(history: Any) -> Any:
     ]
 
 
-@pytest.mark.one_server("PostgresSaver cannot read distributed tables")
 @pytest.mark.parametrize("who", [{"user_id": "alice"}, {}], ids=["user", "nobody"])
 async def test_delta_channel_history_is_the_parents(
     chat: Chat, url: str, who: dict[str, Any]

@@ -135,7 +135,6 @@ async def test_without_a_user_rows_are_the_parents(
         assert db.execute(f"SELECT FROM {table}".encode()).rowcount == 0
 
 
-@pytest.mark.one_server("PostgresSaver cannot read distributed tables")
 @pytest.mark.parametrize("who", [{"user_id": "alice"}, {}], ids=["user", "nobody"])
 async def test_a_plain_saver_reads_what_ours_wrote(
     chat: Chat, url: str, who: dict[str, Any]

@@ -65,7 +65,7 @@ async def pair(counter: Counter, kind: str) -> AsyncIterator[tuple[Any, Any]]:
     second_conn.close()
 
 
-@pytest.mark.one_server("PostgresSaver cannot read distributed tables")
+@pytest.mark.one_server("a run opens its thread on two shards")
 @pytest.mark.parametrize("kind", ["sync", "async"])
 async def test_a_turn_costs_no_round_trip_more_than_the_parents(
     counter: Counter, kind: str

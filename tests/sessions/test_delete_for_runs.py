@@ -51,7 +51,7 @@ async def test_an_early_run_goes_and_no_parent_dangles(chat: Chat, db: Connectio
     assert await chat.history(session) == said_then
     dangling = db.execute("""
         SELECT FROM checkpoints AS c WHERE parent_checkpoint_id IS NOT NULL AND NOT EXISTS (
-            SELECT FROM checkpoints AS p WHERE p.thread_id = c.thread_id
+            SELECT 1 FROM checkpoints AS p WHERE p.thread_id = c.thread_id
             AND p.checkpoint_ns = c.checkpoint_ns AND p.checkpoint_id = c.parent_checkpoint_id)""")
     assert dangling.fetchall() == []
     for state in await chat.call(chat.graph, "get_state_history", session.config):

@@ -118,6 +118,6 @@ async def test_a_fork_of_anothers_thread_does_not_wait_for_it(chat: Chat, db: Co
     await chat.say("Hello", user_id="alice")
     thread_id = (await chat.current()).thread_id
     with db.transaction():
-        db.execute("SELECT FROM session_threads WHERE thread_id = %s FOR UPDATE", [thread_id])
+        db.execute("SELECT 1 FROM session_threads WHERE thread_id = %s FOR UPDATE", [thread_id])
         with pytest.raises(SessionNotFoundError):
             await asyncio.wait_for(chat.session("fork_session", "bob", thread_id), 60)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from langgraph_sessions.plans import Composite, Execute, Fetch, Params, Plan
+from langgraph_sessions.plans import Composite, Execute, Fetch, Params, Plan, Statement
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,12 @@ def steps(plan: Callable[[Any], Plan[Any]], *, atomic: bool = False) -> Callable
     """Return the translation of a statement into the steps of *plan*."""
     kind = AtomicSteps if atomic else Steps
     return lambda statement: kind(lambda: plan(statement))
+
+
+def params(statement: Statement, **more: Any) -> dict[str, Any]:
+    """Return a statement's parameters, which are by name, and *more*."""
+    named: Any = statement.params
+    return {**named, **more}
 
 
 def ask(sql: str, params: Params) -> Asked:

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from langgraph_sessions.plans import Plan
 from langgraph_sessions.sql import opening
-from langgraph_sessions.sql.citus.asking import ask, steps
+from langgraph_sessions.sql.citus.asking import ask, params, steps
 from langgraph_sessions.sql.columns import IN_RUNS, shown
 from langgraph_sessions.sql.rows import current
 
@@ -88,7 +88,7 @@ LEFT JOIN LATERAL ({newest}) AS newest ON TRUE{head}"""
 def _asked(question: opening._Open, thread_id: str, *, alone: bool = False) -> Plan[dict[str, Any]]:
     kind: Any = type(question)
     sql = _thread(kind, question.select, question.checkpoint_id is not None, alone)
-    rows = yield ask(sql, {**question.params, "thread_id": thread_id})  # type: ignore[dict-item]
+    rows = yield ask(sql, params(question, thread_id=thread_id))
     found: dict[str, Any] = rows[0]
     return found
 

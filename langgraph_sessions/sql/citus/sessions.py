@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import psycopg
+
 from langgraph_sessions.plans import Plan, Question
 from langgraph_sessions.sql import sessions
-from langgraph_sessions.sql.citus.asking import ask, steps
+from langgraph_sessions.sql.citus.asking import ask, params, steps
 from langgraph_sessions.sql.rows import SESSION
 
 Rows = list[dict[str, Any]]
 
 
 def _create(question: sessions.CreateSession) -> Plan[Rows]:
-    params = question.params
-    (row,) = yield ask("SELECT user_sessions_free(%(thread_id)s) AS is_free", params)
+    given = params(question)
+    (row,) = yield ask("SELECT user_sessions_free(%(thread_id)s) AS is_free", given)
     if not row["is_free"]:
         return []
     sql = """
 INSERT INTO session_threads (thread_id, user_id) VALUES (%(thread_id)s, %(user_id)s)
 ON CONFLICT (thread_id) DO NOTHING RETURNING 1 AS made"""
-    if not (yield ask(sql, params)):
+    if not (yield ask(sql, given)):
         return []
-    times = yield ask("SELECT now() AS now, user_sessions_latest(%(user_id)s) AS used", params)
+    times = yield ask("SELECT now() AS now, user_sessions_latest(%(user_id)s) AS used", given)
     at = question.at
-    given = {**params, "made": at or times[0]["now"], "used": at or times[0]["used"]}  # type: ignore[dict-item]
+    given |= {"made": at or times[0]["now"], "used": at or times[0]["used"]}
     sql = f"""
 INSERT INTO user_sessions
     (user_id, thread_id, agent, title, title_source, metadata, created_at, updated_at, current_at)
@@ -56,17 +58,35 @@ def _of_owner(question: Any) -> Plan[Rows]:
     sql = "SELECT user_id FROM session_threads WHERE thread_id = %(thread_id)s"
     for row in (yield ask(sql, question.params)):
         sql = question.sql.replace("WHERE ", "WHERE user_id = %(user_id)s AND ", 1)
-        found: Rows = yield ask(sql, {**question.params, **row})
+        found: Rows = yield ask(sql, params(question, **row))
         return found
     return []
 
 
-def _lock(question: sessions.LockSession) -> Question:
+class _LockTimes(sessions.SetLockTimes):
+    """`SetLockTimes` where it is the coordinator that waits for a node: that ends the statement."""
+
+    sql = sessions.SetLockTimes.sql.replace(
+        "set_config('statement_timeout', '0', TRUE)",
+        "set_config('statement_timeout', %(milliseconds)s, TRUE)",
+    )
+
+
+def _lock_times(question: sessions.SetLockTimes) -> Question:
+    return _LockTimes(**vars(question))
+
+
+def _lock(question: sessions.LockSession) -> Plan[Rows]:
     """The lock is held on the node of the thread's shard, as `user_sessions_free`'s."""
     sql = """
 SELECT pg_advisory_xact_lock(%(key)s::bigint)::text AS locked
 FROM (SELECT count(*) FROM session_threads WHERE thread_id = %(thread_id)s) AS shard"""
-    return ask(sql, {**question.params, "thread_id": question.thread_id})  # type: ignore[dict-item]
+    try:
+        yield ask(sql, params(question, thread_id=question.thread_id))
+    except psycopg.errors.QueryCanceled as error:
+        raise psycopg.errors.LockNotAvailable(str(error)) from None
+    rows: Rows = yield ask("SELECT set_config('statement_timeout', '0', TRUE)", None)
+    return rows
 
 
 TRANSLATIONS: Final[dict[type, Any]] = {
@@ -76,5 +96,6 @@ TRANSLATIONS: Final[dict[type, Any]] = {
     sessions.ClaimTitle: steps(_of_owner),
     sessions.ReleaseTitle: steps(_of_owner),
     sessions.SetModelTitle: steps(_of_owner),
-    sessions.LockSession: _lock,
+    sessions.SetLockTimes: _lock_times,
+    sessions.LockSession: steps(_lock),
 }

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 from langgraph_sessions.json_checks import METADATA_SIZE
 from langgraph_sessions.plans import Plan, Question
 from langgraph_sessions.sql import deletion, retention, transfer, upkeep
-from langgraph_sessions.sql.citus.asking import ask, ask_for_nothing, steps
+from langgraph_sessions.sql.citus.asking import ask, ask_for_nothing, params, steps
 from langgraph_sessions.sql.rows import SESSION
 
 Rows = list[dict[str, Any]]
@@ -132,7 +132,7 @@ AND user_sessions_try_lock(thread_id)"""
     sql = f"""
 SELECT thread_id FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)
 AND user_id = ANY (%(users)s) AND {_STILL_OLD}"""
-    rows: Rows = yield ask(sql, {**question.params, **given, "thread_ids": sorted(locked)})  # type: ignore[dict-item]
+    rows: Rows = yield ask(sql, params(question, **{**given, "thread_ids": sorted(locked)}))
     return rows
 
 
@@ -215,22 +215,21 @@ def _thread_owner(question: upkeep.ThreadOwner) -> Plan[Rows]:
 
 
 def _adopt(question: upkeep.InsertAdopted) -> Plan[Rows]:
-    params = question.params
     sql = """
 SELECT coalesce(min(user_sessions_moment(checkpoint ->> 'ts')), %(now)s) AS first,
     coalesce(max(user_sessions_moment(checkpoint ->> 'ts')), %(now)s) AS last, count(*) AS count
 FROM checkpoints WHERE thread_id = %(thread_id)s"""
     (now,) = yield ask("SELECT now() AS now", None)
-    (saved,) = yield ask(sql, {**params, **now})  # type: ignore[dict-item]
+    (saved,) = yield ask(sql, params(question, **now))
     if not saved["count"]:
         return []
     sql = """
 INSERT INTO session_threads AS t (thread_id, user_id) VALUES (%(thread_id)s, %(user_id)s)
 ON CONFLICT (thread_id) DO UPDATE SET last_save = t.last_save
 WHERE t.user_id = EXCLUDED.user_id RETURNING 1 AS made"""
-    if not (yield ask(sql, params)):
+    if not (yield ask(sql, question.params)):
         return []
-    (row,) = yield ask("SELECT user_sessions_status(%(thread_id)s) AS status", params)
+    (row,) = yield ask("SELECT user_sessions_status(%(thread_id)s) AS status", question.params)
     sql = f"""
 INSERT INTO user_sessions AS s
     (user_id, thread_id, agent, title, title_source, status, created_at, updated_at, current_at)
@@ -240,7 +239,7 @@ ON CONFLICT (user_id, thread_id) DO UPDATE SET title = s.title
 WHERE %(agent)s::text IS NULL OR s.agent = %(agent)s::text
 RETURNING {SESSION}"""
     first, last = min(saved["first"], now["now"]), min(saved["last"], now["now"])
-    made: Rows = yield ask(sql, {**params, **row, "first": first, "last": last})  # type: ignore[dict-item]
+    made: Rows = yield ask(sql, params(question, **row, first=first, last=last))
     return made
 
 
