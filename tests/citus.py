@@ -15,6 +15,7 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.postgres.base import SELECT_SQL
 from psycopg.conninfo import make_conninfo
+from psycopg.rows import tuple_row
 
 from langgraph_sessions import SessionSaver
 from langgraph_sessions.runs.parent import Parent
@@ -49,6 +50,8 @@ def create(server: str, name: str, template: str = "template0") -> str:
     with everywhere(server) as nodes:
         for node in nodes:
             node.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+            # What tests let go wrong, they do by triggers.
+            node.execute(f"ALTER DATABASE {name} SET citus.enable_unsafe_triggers = on".encode())
     return make_conninfo(server, dbname=name)
 
 
@@ -86,6 +89,15 @@ def set_up(server: str, name: str) -> None:
         for node in nodes:
             node.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS FALSE".encode())
             node.execute(end, [name])
+
+
+def waits(db: psycopg.Connection[Any], which: str = "TRUE") -> int:
+    """Return how many wait for locks, *which* of `pg_locks`, on all nodes if there are several."""
+    counted = f"SELECT count(*) FROM pg_locks WHERE NOT granted AND {which}"
+    if url() is not None:
+        counted = f"SELECT sum(result::int) FROM run_command_on_all_nodes($${counted}$$)"
+    (count,) = db.cursor(row_factory=tuple_row).execute(counted.encode()).fetchall()[0]
+    return int(count)
 
 
 def let_parents_read() -> None:

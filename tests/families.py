@@ -22,6 +22,7 @@ import pytest
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver
+from tests.citus import waits
 from tests.support import config, graph_builder, psycopg_pool_options, stream, until
 
 SECONDS = 30  # What is longer hangs.
@@ -192,9 +193,8 @@ def opening(where: str) -> None:
         blocker.execute("LOCK TABLE checkpoint_migrations")
         opener = threading.Thread(target=saver.sessions.count_sessions)
         opener.start()
-        sql = "SELECT 1 FROM pg_locks WHERE NOT granted"
         with psycopg.connect(where, autocommit=True) as looker:
-            until(lambda: looker.execute(sql).fetchone() is not None)
+            until(lambda: waits(looker) > 0)
 
         def child() -> str:
             try:

@@ -12,6 +12,7 @@ import psycopg
 from langgraph_sessions import SessionSaver
 from langgraph_sessions.sessions.lines import LINES
 from tests.answering import FORKING
+from tests.citus import waits
 from tests.support import PATIENCE
 
 Connection = psycopg.Connection[Any]
@@ -48,11 +49,8 @@ def held(pipe: Pipe) -> str:
 
 def waiting(db: Connection) -> int:
     """Return how many wait for a session of this database."""
-    statement = """
-SELECT count(*) AS count FROM pg_locks JOIN pg_database AS d ON d.oid = database
-WHERE locktype = 'advisory' AND NOT granted AND d.datname = current_database()"""
-    (row,) = db.execute(statement).fetchall()
-    return int(row["count"])
+    here = "(SELECT oid FROM pg_database WHERE datname = current_database())"
+    return waits(db, f"locktype = 'advisory' AND database = {here}")
 
 
 def connections(db: Connection) -> int:

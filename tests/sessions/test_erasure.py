@@ -141,6 +141,7 @@ def hold(db: Connection, table: str, key: int) -> None:
     db.execute("SELECT pg_advisory_lock(%s)", [key])
 
 
+@pytest.mark.one_server("what is to wait does so on another node")
 async def test_what_is_written_while_a_session_is_made_goes_with_it(
     chat: Chat, db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

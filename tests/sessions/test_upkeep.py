@@ -21,6 +21,7 @@ from langgraph_sessions import (
     get_session,
 )
 from langgraph_sessions.sql.saving import Beside, GuardThread
+from tests.citus import waits
 from tests.support import Chat, config, graph_builder, python
 
 Connection = psycopg.Connection[Any]
@@ -98,7 +99,7 @@ def test_a_deletion_beside_a_save_waits_for_it(
     """A save, and a deletion of its session, lock the thread first: nothing is left behind."""
     with saving(saver, url, named=named) as save, ThreadPoolExecutor(1) as thread:
         deleted = thread.submit(DELETIONS[deletion], saver)
-        while not db.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
+        while not waits(db):
             assert not deleted.done()
         save.execute(
             "INSERT INTO checkpoint_writes (thread_id, checkpoint_id, task_id, idx, channel, blob)"
