@@ -64,8 +64,12 @@ async def test_a_run_does_not_find_another_agents_thread(agents: Agents, db: Db)
     cook, guide, nobody = await agents.of("cook"), await agents.of("guide"), agents.nobody
     await guide.say("Rome", user_id="alice")
     await nobody.say("Mine", user_id="alice")
-    rows = "SELECT * FROM user_sessions, checkpoints ORDER BY 1"
-    before = db.execute(rows).fetchall()
+
+    def rows() -> list[list[Any]]:
+        tables = (b"user_sessions", b"checkpoints")
+        return [db.execute(b"SELECT * FROM " + name + b" ORDER BY 1").fetchall() for name in tables]
+
+    before = rows()
     for session in await nobody.sessions():
         where = {"user_id": "alice", "thread_id": session.thread_id}
         with pytest.raises(SessionNotFoundError):
@@ -76,7 +80,7 @@ async def test_a_run_does_not_find_another_agents_thread(agents: Agents, db: Db)
             await cook.call(cook.saver, "list", config(**where))
         with pytest.raises(SessionNotFoundError):
             await cook.call(cook.graph, "update_state", session.config, {"messages": ["x"]})
-    assert db.execute(rows).fetchall() == before
+    assert rows() == before
 
 
 async def test_a_thread_that_another_agent_took_is_not_saved_to(agents: Agents) -> None:

@@ -22,7 +22,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "c42915b75caa25736e1d5938a5692c3ccb21c812db5e1c9be2f14c99a1f4205c"
+DIGEST = "28ccf60c3ed064077f57ddbf6bd83e71b6d594b2209b952eed3a5d0bae6cbd4e"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"

@@ -81,8 +81,10 @@ BEGIN
                      WHEN p_message_title IS NOT NULL THEN 'message' ELSE 'default' END,
                 coalesce(p_is_active, TRUE), waits_for, made_at, used,
                 CASE WHEN p_make_current THEN used END)
-            RETURNING * INTO s;
-            RETURN pg_catalog.to_jsonb(s);
+            ON CONFLICT DO NOTHING RETURNING * INTO s;
+            IF FOUND THEN
+                RETURN pg_catalog.to_jsonb(s);
+            END IF;  -- Else somebody made it by SQL.
         END IF;
     END IF;
     SELECT * INTO t FROM session_threads WHERE thread_id = p_thread_id FOR NO KEY UPDATE;
