@@ -1,8 +1,8 @@
 """Citus' nodes, stopped and started by tests that may.
 
-A node's folder, and the command that started it, are what it says itself. Only nodes on this machine
-are touched, and only where LANGGRAPH_SESSIONS_CITUS_STOPS is set: whoever sets it has a cluster of
-their own, made for that.
+A node's folder, and the command that started it, are what it says itself. Only nodes on this
+machine are touched, and only where LANGGRAPH_SESSIONS_CITUS_STOPS is set: whoever sets it has a
+cluster of their own, made for that.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -64,6 +65,11 @@ class Node:
         return cls(url, Path(found[0]), tuple(shlex.split(found[1])))
 
     @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(conninfo_to_dict(self.url)["port"])
+
+    @property
     def pid(self) -> int:
         """The postmaster's process."""
         return int((self.folder / "postmaster.pid").read_text().partition("\n")[0])
@@ -100,11 +106,23 @@ class Node:
         return False
 
 
+def through_all(url: str) -> list[str]:
+    """Return the address of *url*'s database through each node, the coordinator first."""
+    with citus.everywhere(url) as connections:
+        places = [(each.info.host, each.info.port) for each in connections]
+    return [make_conninfo(url, host=host, port=port) for host, port in places]
+
+
 def nodes(server: str) -> list[Node]:
     """Return the nodes, the coordinator first."""
-    with citus.everywhere(server) as connections:
-        places = [(each.info.host, each.info.port) for each in connections]
-    return [Node.at(make_conninfo(server, host=host, port=port)) for host, port in places]
+    return [Node.at(url) for url in through_all(server)]
+
+
+def node_of(conn: psycopg.Connection[object], table: str, key: str) -> Node:
+    """Return the node on which *table* has *key*."""
+    port = port_of(conn, table, key)
+    (node,) = (each for each in nodes(citus.url() or "") if each.port == port)
+    return node
 
 
 @contextmanager
@@ -115,6 +133,22 @@ def down(node: Node) -> Iterator[None]:
         yield
     finally:
         node.start()
+
+
+def halves(conn: psycopg.Connection[Any]) -> list[Any]:
+    """Return the sessions without their thread's row, and the threads without a session."""
+    threads = set(conn.execute("SELECT thread_id, user_id FROM session_threads").fetchall())
+    return sorted(threads ^ set(conn.execute("SELECT thread_id, user_id FROM user_sessions")))
+
+
+def loose(conn: psycopg.Connection[Any]) -> list[Any]:
+    """Return the threads of which there are checkpoints, blobs or writes, and nobody's row."""
+    of_all = " UNION ".join(
+        f"(SELECT thread_id FROM {table})"
+        for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
+    )
+    found = set(conn.execute(of_all.encode()))
+    return sorted(found - set(conn.execute("SELECT thread_id FROM session_threads")))
 
 
 def port_of(conn: psycopg.Connection[object], table: str, key: str) -> int:
