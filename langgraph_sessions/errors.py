@@ -107,7 +107,11 @@ class NotInterruptedError(SessionError):
 
 
 class SessionsUnavailableError(SessionError):
-    """The database is away, and memory cannot answer this, or has no room (`outage_limit`)."""
+    """The database is away, and memory cannot answer this, or has no room (`outage_limit`).
+
+    Or a node of a database on several (Citus) is away, on which this is: `__cause__` is psycopg's
+    error.
+    """
 
 
 def described(error: BaseException) -> str:

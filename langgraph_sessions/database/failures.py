@@ -29,11 +29,37 @@ BROKEN: Final = frozenset(
 PASSING: Final = frozenset({"25", "40", "42", "53", "55", "57", "58", "XX"})
 
 
+# What a coordinator says of a node that it does not reach. Some sentences of Citus', and libpq's that
+# it hands on, have no code of their own.
+_NODE_AWAY: Final = frozenset({"08000", "08001", "08003", "08006", "57P01", "57P02", "57P03"})
+_NODE_LOST: Final = (
+    "could not commit transaction ",
+    "failure on connection marked as essential",
+    "server closed the connection unexpectedly",
+    "could not receive data from server",
+    "could not send data to server",
+    "no connection to the server",
+)
+
+
+def is_remote(error: BaseException) -> bool:
+    """Say whether a node behind the server cannot be reached, such as a worker of Citus.
+
+    Our own connection is whole: where that breaks, the server's last word is FATAL, or none.
+    """
+    if not isinstance(error, psycopg.Error) or error.diag.severity_nonlocalized != "ERROR":
+        return False
+    said = error.diag.message_primary or ""
+    return error.sqlstate in _NODE_AWAY or (
+        error.sqlstate == "XX000" and said.startswith(_NODE_LOST)
+    )
+
+
 def is_broken(error: BaseException) -> bool:
     """Say whether *error* is about a connection, or the want of one, and not about a statement."""
     if isinstance(error, PoolClosed | TooManyRequests | psycopg.errors.PipelineAborted):
         return False
-    if not isinstance(error, psycopg.Error):
+    if not isinstance(error, psycopg.Error) or is_remote(error):
         return False
     if error.sqlstate is not None:
         return error.sqlstate in BROKEN or error.sqlstate.startswith("08")
@@ -50,6 +76,11 @@ def is_rolled_back(error: psycopg.Error) -> bool:
     return error.sqlstate in ROLLED_BACK
 
 
+def is_passing_here(error: psycopg.Error) -> bool:
+    """Say whether another try may succeed on the same connection, which nothing is wrong with."""
+    return is_rolled_back(error) or is_remote(error)
+
+
 def follows_primary(conninfo: str) -> bool:
     """Say whether *conninfo* asks for a server to write to, so that one that is not may be left."""
     return conninfo_to_dict(conninfo).get("target_session_attrs") in ("read-write", "primary")
@@ -58,7 +89,8 @@ def follows_primary(conninfo: str) -> bool:
 def is_passing(error: BaseException) -> bool:
     """Say whether the same statement may succeed later: the cause lies outside it."""
     sqlstate = error.sqlstate if isinstance(error, psycopg.Error) else None
-    return is_broken(error) or (sqlstate is not None and sqlstate[:2] in PASSING)
+    is_away = is_broken(error) or is_remote(error)
+    return is_away or (sqlstate is not None and sqlstate[:2] in PASSING)
 
 
 def pauses() -> Iterator[float]:

@@ -16,7 +16,7 @@ from langgraph_sessions.database import failures
 from langgraph_sessions.database.connections import Connections
 from langgraph_sessions.database.deeds import Deed, T
 from langgraph_sessions.database.lending import ConnT, PipeT
-from langgraph_sessions.errors import described
+from langgraph_sessions.errors import SessionsUnavailableError, described
 from langgraph_sessions.plans import (
     Batch,
     Call,
@@ -99,6 +99,7 @@ class Running(Connections[ConnT, PipeT]):
 
         Raises:
             psycopg.Error: Any error of the database.
+            SessionsUnavailableError: The database is there, and one of its nodes is not.
             SessionError, ValueError: As `Database.ready`.
             Exception: What a `Composite` raises.
         """
@@ -108,12 +109,12 @@ class Running(Connections[ConnT, PipeT]):
             try:
                 return (yield from self.with_connection(partial(self._answer_on, question)))
             except psycopg.Error as error:
-                if not failures.is_rolled_back(error) and not self.is_broken(error):
+                if not failures.is_passing_here(error) and not self.is_broken(error):
                     raise
                 failure = error
         if question.once:
             raise failure or psycopg.OperationalError("the database may be away")
-        return (yield from _unwrapped(self._ask(question, failure)))
+        return (yield from _told(_unwrapped(self._ask(question, failure))))
 
     @property
     def _is_calm(self) -> bool:
@@ -121,15 +122,15 @@ class Running(Connections[ConnT, PipeT]):
         return self._is_ready and self._reached
 
     def answer_once_deed(self, question: Question) -> Deed[Any]:
-        """Answer *question*, and do not try again. Raises as `answer_deed`."""
+        """Answer *question*, and do not try again. Raises as `answer_deed`, nodes' errors as they are."""
         return _unwrapped(self._ask_once(question))
 
     def _ask(self, question: Question, failure: psycopg.Error | None) -> Deed[Any]:
         return self.attempt_deed(lambda: self._ask_once(question), failure)
 
     def durably_deed(self, work: Callable[[], Deed[T]]) -> Deed[T]:
-        """Do *work* that needs the database itself. Raises as `attempt_deed`."""
-        return self.attempt_deed(work)
+        """Do *work* that needs the database itself. Raises as `attempt_deed`, and as `_told`."""
+        return _told(self.attempt_deed(work))
 
     def _ask_once(self, question: Question) -> Deed[Any]:
         yield from self.ready_deed()
@@ -178,23 +179,23 @@ class Running(Connections[ConnT, PipeT]):
     ) -> Deed[T]:
         """Do *work*; if a connection breaks in it, again, for `retry_for` seconds.
 
-        So it is if the server rolled back its transaction because of another one. A *failure* is
-        that of a first try, made before.
+        So it is if the server rolled back its transaction because of another one, or does not reach
+        a node of its own. A *failure* is that of a first try, made before.
 
         Raises what *work* raises; at once, the error of a server that refuses the login.
         """
         self.refuse_others()
-        rolled_back = failure is not None and failures.is_rolled_back(failure)
+        is_whole = failure is not None and failures.is_passing_here(failure)
         until = 0.0
         for pause in failures.pauses():
             # After a failed probe, probe again: the pool would only time out.
-            is_there = rolled_back or (failure is None and self._reached)
+            is_there = is_whole or (failure is None and self._reached)
             if is_there or (yield from self.reaches_deed(failure)):
                 try:
                     return (yield from work())
                 except psycopg.Error as error:
-                    rolled_back = failures.is_rolled_back(error)
-                    if not rolled_back and not self.is_broken(error):
+                    is_whole = failures.is_passing_here(error)
+                    if not is_whole and not self.is_broken(error):
                         raise
                     failure = self._failure = error
             failure = failure or self._no_answer()
@@ -239,6 +240,23 @@ class Unrepeatable(Exception):
         """Carry *error* past the tries of `attempt_deed`."""
         super().__init__(error)
         self.error = error
+
+
+def _told(deed: Deed[T]) -> Deed[T]:
+    """Do *deed*.
+
+    Raises:
+        SessionsUnavailableError: The database is there, and one of its nodes is not: that is no
+            outage, for others go on, and none of what only the database knows is said from memory.
+    """
+    try:
+        return (yield from deed)
+    except psycopg.Error as error:
+        if not failures.is_remote(error):
+            raise
+        raise SessionsUnavailableError(
+            f"the database does not reach the node on which this is: {described(error)}"
+        ) from error
 
 
 def _unwrapped(deed: Deed[T]) -> Deed[T]:

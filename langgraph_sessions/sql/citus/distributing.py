@@ -170,6 +170,9 @@ def statements() -> Iterator[str]:
             )
     for table in EVERYWHERE:
         yield f"SELECT create_reference_table('{table}')"
+    # What stays on the coordinator, and is reached from each node: locks that are held for long.
+    yield "CREATE TABLE IF NOT EXISTS session_locks ()"
+    yield "SELECT citus_add_local_table_to_metadata('session_locks')"
     # What was in them stands on the coordinator, too, unseen.
     for table in KEYS:
         yield f"SELECT truncate_local_data_after_distributing_table('{table}')"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import psycopg
-
-from langgraph_sessions.plans import Plan, Question
+from langgraph_sessions.plans import Execute, Plan, Question
 from langgraph_sessions.sql import sessions
 from langgraph_sessions.sql.citus.asking import ask, params, steps
 from langgraph_sessions.sql.rows import SESSION
@@ -63,30 +61,23 @@ def _of_owner(question: Any) -> Plan[Rows]:
     return []
 
 
-class _LockTimes(sessions.SetLockTimes):
-    """`SetLockTimes` where it is the coordinator that waits for a node: that ends the statement."""
-
-    sql = sessions.SetLockTimes.sql.replace(
-        "set_config('statement_timeout', '0', TRUE)",
-        "set_config('statement_timeout', %(milliseconds)s, TRUE)",
-    )
-
-
-def _lock_times(question: sessions.SetLockTimes) -> Question:
-    return _LockTimes(**vars(question))
+def _set_lock_times(question: sessions.SetLockTimes) -> Plan[Rows]:
+    """They hold on the coordinator, too, where the lock is waited for."""
+    yield ask(question.sql, question.params)
+    yield Execute("SET LOCAL citus.propagate_set_commands = 'local'")
+    yield Execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+    yield Execute("SET LOCAL statement_timeout = 0")
+    yield Execute(f"SET LOCAL lock_timeout = '{question.milliseconds}'")
+    return []
 
 
-def _lock(question: sessions.LockSession) -> Plan[Rows]:
-    """The lock is held on the node of the thread's shard, as `user_sessions_free`'s."""
-    sql = """
-SELECT pg_advisory_xact_lock(%(key)s::bigint)::text AS locked
-FROM (SELECT count(*) FROM session_threads WHERE thread_id = %(thread_id)s) AS shard"""
-    try:
-        yield ask(sql, params(question, thread_id=question.thread_id))
-    except psycopg.errors.QueryCanceled as error:
-        raise psycopg.errors.LockNotAvailable(str(error)) from None
-    rows: Rows = yield ask("SELECT set_config('statement_timeout', '0', TRUE)", None)
-    return rows
+def _lock(question: sessions.LockSession) -> Question:
+    """The lock is the coordinator's, through whichever node one comes.
+
+    On the node of the thread's shard it would exclude nobody once the shard was moved elsewhere.
+    """
+    sql = f"{question.sql} FROM (SELECT count(*) FROM session_locks) AS coordinator"
+    return ask(sql, question.params)
 
 
 TRANSLATIONS: Final[dict[type, Any]] = {
@@ -96,6 +87,6 @@ TRANSLATIONS: Final[dict[type, Any]] = {
     sessions.ClaimTitle: steps(_of_owner),
     sessions.ReleaseTitle: steps(_of_owner),
     sessions.SetModelTitle: steps(_of_owner),
-    sessions.SetLockTimes: _lock_times,
-    sessions.LockSession: steps(_lock),
+    sessions.SetLockTimes: steps(_set_lock_times),
+    sessions.LockSession: _lock,
 }
