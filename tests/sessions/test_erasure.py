@@ -59,6 +59,7 @@ async def test_an_unknown_strategy_is_refused(chat: Chat, db: Connection) -> Non
     assert everything(db) == before
 
 
+@pytest.mark.one_server("the statement is another one there")
 async def test_a_session_made_beside_an_erasure_is_whole(chat: Chat, db: Connection) -> None:
     """What is deleted as left of no session is not the thread of one that was made meanwhile."""
     await chat.say("one", user_id="alice", thread_id="made")

@@ -232,7 +232,7 @@ async def test_a_session_that_is_being_saved_to_is_not_waited_for(
     """A session locked by a save is left alone at once."""
     await five(chat, db)
     with db.transaction():
-        db.execute("SELECT 1 FROM user_sessions WHERE thread_id = 'a' FOR NO KEY UPDATE")
+        db.execute("SELECT 1 FROM session_threads WHERE thread_id = 'a' FOR NO KEY UPDATE")
         counts = await chat.session("purge_sessions", idle_for=30 * DAY)
         assert counts == {"purged": 1, "kept": 1}
     assert await left(chat) == {*"acde"}

@@ -14,6 +14,7 @@ import pytest
 from langgraph_sessions import SessionSaver
 from langgraph_sessions.models import DEFAULT_TITLE
 from langgraph_sessions.sql import ddl, functions
+from langgraph_sessions.sql.citus import functions as citus_functions
 from langgraph_sessions.sql.functions import Function
 from tests.catalogue import catalogue
 from tests.support import config, graph_builder, texts
@@ -22,7 +23,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "28ccf60c3ed064077f57ddbf6bd83e71b6d594b2209b952eed3a5d0bae6cbd4e"
+DIGEST = "84d19e8c0278034fb8e1bd5280c0716400e06c66703a5f0137aa43742b08acc4"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"
@@ -30,7 +31,7 @@ BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread
 
 def test_who_edits_a_function_raises_the_number() -> None:
     """The files are those of the number: without another, no database would get a mended one."""
-    text = "\n".join(function.sql for function in functions.load())
+    text = "\n".join(function.sql for function in (*functions.load(), *citus_functions.load()))
     digest = hashlib.sha256(text.encode()).hexdigest()
     assert (functions.FUNCTIONS_VERSION, digest) == (NUMBER, DIGEST), (
         f"raise FUNCTIONS_VERSION and set the digest: {digest}"
@@ -44,6 +45,17 @@ def test_every_file_is_a_function_with_its_reason() -> None:
     for file, function in zip(functions.FILES, functions.load(), strict=True):
         assert function.name == f"user_sessions_{file}"
         assert function.body.startswith("\n-- ")
+
+
+def test_every_function_for_citus_says_what_it_is_for() -> None:
+    """Each file makes the function of its name, and each takes its place, or comes after all."""
+    files = {Path(file.name) for file in resources.files(citus_functions).iterdir()}
+    named = {*citus_functions.OTHERS, *citus_functions.MORE}
+    assert {file.stem for file in files if file.suffix == ".sql"} == named
+    made = {function.name: function for function in citus_functions.load()}
+    assert all(function.body.startswith("\n-- ") for function in made.values())
+    assert {f"user_sessions_{name}" for name in (*functions.FILES, *named)} <= made.keys()
+    assert list(made)[: len(functions.FILES)] == [function.name for function in functions.load()]
 
 
 def test_the_sqlstates_and_the_default_title_are_pythons() -> None:

@@ -25,6 +25,7 @@ SELECT {_COLUMNS}, {_PREFERENCES} FROM user_sessions AS s
 WHERE s.user_id = %(user_id)s AND s.thread_id = %(thread_id)s"""
 _NO_SESSION: Final = {f"session_{name}": None for name in IN_RUNS}
 _CORRELATED: Final = re.compile(r"\b(bl|cw)\.thread_id = checkpoints\.thread_id\b")
+_NO_THREAD: Final = "(SELECT '' AS thread_id, '' AS user_id, NULL AS last_save WHERE FALSE)"
 TRIES: Final = 3
 
 # Whose a thread without a session is: as in `sql.opening`, but for what calls a function that
@@ -78,10 +79,10 @@ LEFT JOIN LATERAL (
     WHERE thread_id = %(thread_id)s AND checkpoint_ns = %(checkpoint_ns)s
     AND (t.thread_id IS NULL OR t.user_id = {user}) {which}
 ) AS head ON TRUE"""
-    unless = " AND FALSE" if alone else ""
+    threads = _NO_THREAD if alone else "session_threads"
     return f"""
 SELECT t.user_id AS thread_user_id, t.last_save{columns}, newest.* FROM (SELECT 1) AS one
-LEFT JOIN session_threads AS t ON t.thread_id = %(thread_id)s{unless}
+LEFT JOIN {threads} AS t ON t.thread_id = %(thread_id)s
 LEFT JOIN LATERAL ({newest}) AS newest ON TRUE{head}"""
 
 
