@@ -29,8 +29,8 @@ BROKEN: Final = frozenset(
 PASSING: Final = frozenset({"25", "40", "42", "53", "55", "57", "58", "XX"})
 
 
-# What a coordinator says of a node that it does not reach. Some sentences of Citus', and libpq's that
-# it hands on, have no code of their own.
+# What a coordinator says of a node that it does not reach. Some sentences of Citus', and libpq's
+# that it hands on, have no code of their own.
 _NODE_AWAY: Final = frozenset({"08000", "08001", "08003", "08006", "57P01", "57P02", "57P03"})
 _NODE_LOST: Final = (
     "could not commit transaction ",

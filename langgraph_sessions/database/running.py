@@ -122,7 +122,7 @@ class Running(Connections[ConnT, PipeT]):
         return self._is_ready and self._reached
 
     def answer_once_deed(self, question: Question) -> Deed[Any]:
-        """Answer *question*, and do not try again. Raises as `answer_deed`, nodes' errors as they are."""
+        """Answer *question* and do not try again; raise as `answer_deed` but for nodes' errors."""
         return _unwrapped(self._ask_once(question))
 
     def _ask(self, question: Question, failure: psycopg.Error | None) -> Deed[Any]:

@@ -15,7 +15,8 @@ Connection = psycopg.Connection[Any]
 PAIRS = """
 WITH s AS MATERIALIZED (SELECT thread_id, user_id FROM user_sessions),
 t AS MATERIALIZED (SELECT thread_id, user_id FROM session_threads)
-SELECT s.thread_id, s.user_id FROM s JOIN t ON (t.thread_id, t.user_id) = (s.thread_id, s.user_id) ORDER BY 1"""
+SELECT s.thread_id, s.user_id FROM s
+JOIN t ON (t.thread_id, t.user_id) = (s.thread_id, s.user_id) ORDER BY 1"""
 
 
 async def test_a_session_that_was_made_is_gone_on_with(chat: Chat, db: Connection) -> None:
