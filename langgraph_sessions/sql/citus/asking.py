@@ -10,7 +10,7 @@ from langgraph_sessions.plans import Composite, Execute, Fetch, Params, Plan, St
 
 
 @dataclass(frozen=True)
-class Asked(Fetch):
+class _Fetched(Fetch):
     """A statement that is sent as it is."""
 
 
@@ -48,9 +48,9 @@ def params(statement: Statement, **more: Any) -> dict[str, Any]:
     return {**named, **more}
 
 
-def ask(sql: str, params: Params) -> Asked:
+def ask(sql: str, params: Params) -> Fetch:
     """Return a statement that is sent as it is."""
-    return Asked(sql, params)
+    return _Fetched(sql, params)
 
 
 @dataclass(frozen=True)
