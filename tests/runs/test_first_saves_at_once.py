@@ -63,14 +63,16 @@ SELECT (SELECT count(*) FROM checkpoints) AS saved, (SELECT count(*) FROM user_s
     return row["saved"], row["made"]
 
 
+@pytest.mark.parametrize("mine", [{}, MANY], ids=["in one", "in several"])
 @pytest.mark.parametrize("values", [{"topic": "x"}, MANY], ids=["one statement", "several"])
 def test_a_session_is_not_made_over_what_nobody_is_saving(
-    saver: SessionSaver, url: str, db: Connection, values: dict[str, Any]
+    saver: SessionSaver, url: str, db: Connection, values: dict[str, Any], mine: dict[str, Any]
 ) -> None:
-    """The user's first save waits, and is refused: the thread is nobody's."""
+    """The user's first save waits, and is refused, in however many statements: it is nobody's."""
 
     def put() -> None:
-        saver.put(ALICE, empty_checkpoint(), METADATA, {})
+        saved = checkpoint("c1", **mine)
+        saver.put(ALICE, saved, METADATA, saved["channel_versions"])
 
     assert isinstance(refused(url, db, nobodys(**values), put), SessionNotFoundError)
     assert owners(db) == (1, 0)

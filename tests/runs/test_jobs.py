@@ -101,8 +101,8 @@ async def test_what_a_job_begins_is_not_idle_since_the_session_before(
     """A purge goes by when it was used, and not by what is current."""
     await chat.say("one", user_id="alice", thread_id="old")
     db.execute(
-        "UPDATE user_sessions SET created_at = created_at - interval '1 year',"
-        " updated_at = updated_at - interval '1 year'"
+        "UPDATE user_sessions SET created_at = now() - interval '1 year',"
+        " updated_at = now() - interval '1 year'"
     )
     db.execute(
         "UPDATE checkpoints SET checkpoint ="

@@ -17,7 +17,9 @@ from tests.support import Chat, config, texts
 
 HI = {"messages": ["hi"]}
 OTHERS = """
-SELECT c.thread_id FROM checkpoints AS c LEFT JOIN user_sessions AS s USING (thread_id)
+WITH c AS MATERIALIZED (SELECT thread_id, metadata FROM checkpoints),
+s AS MATERIALIZED (SELECT thread_id, user_id FROM user_sessions)
+SELECT c.thread_id FROM c LEFT JOIN s USING (thread_id)
 WHERE s.user_id IS DISTINCT FROM 'alice' OR c.metadata ->> 'user_id' IS DISTINCT FROM 'alice'"""
 
 # What the inner graph is given, and the thread that it is on.

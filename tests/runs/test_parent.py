@@ -83,6 +83,7 @@ def test_what_goes_wrong_with_a_question_is_raised() -> None:
     assert play(load.plan(), error).error is error
 
 
+@pytest.mark.one_server("the statement is another one there")
 def test_the_newest_checkpoint_is_read_with_the_parents_statement() -> None:
     """It is asked for as `PostgresSaver.get_tuple` does, and loaded as it does."""
     played = play(LoadCheckpoint(None, PLACE, SERDE).plan(), [stored(parent_id="c0")])

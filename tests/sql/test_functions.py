@@ -23,7 +23,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "84d19e8c0278034fb8e1bd5280c0716400e06c66703a5f0137aa43742b08acc4"
+DIGEST = "fd430b17072e133bb9f155cfc0d0d92790e1de8fed102ac7f500562b593dd439"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"

@@ -57,11 +57,12 @@ BEGIN
         VALUES (p_thread_id, p_user_id, p_save) ON CONFLICT (thread_id) DO NOTHING;
         IF FOUND THEN
             -- What others saved meanwhile, to a thread that was new, is not the user's.
+            -- What this save has saved already says nothing of them.
             IF EXISTS (
                 SELECT 1 FROM checkpoints WHERE thread_id = p_thread_id
                 AND checkpoint_id IS DISTINCT FROM p ->> 'own'::text
             ) THEN
-                owner := user_sessions_thread_owner(p_thread_id);
+                owner := user_sessions_thread_owner(p_thread_id, p ->> 'own'::text);
             END IF;
             IF owner IS DISTINCT FROM p_user_id THEN
                 RAISE EXCEPTION 'no session % of this user', p_thread_id USING ERRCODE = 'LGS01';
