@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 import pytest
 
-from langgraph_sessions import SessionSaver
+from langgraph_sessions import ConcurrentRunError, SessionNotFoundError, SessionSaver
 from tests.answering import FORKING
 from tests.nodes.cluster import halves, loose, needs_citus
 from tests.runs.test_first_runs import (
@@ -15,10 +17,10 @@ from tests.runs.test_first_runs import (
     agents_worker,
     async_worker,
     manager_worker,
-    sync_runs,
     sync_worker,
     work,
 )
+from tests.support import config, graph_builder
 
 pytestmark = needs_citus
 
@@ -88,11 +90,17 @@ def eraser(url: str, rounds: int, start: Any) -> None:
 
 def beginner(url: str, rounds: int, start: Any) -> None:
     """Begin conversations of each round's user; one that is erased meanwhile is refused."""
-    with SessionSaver(url, pool_size=8) as saver:
+    with SessionSaver(url, pool_size=8) as saver, ThreadPoolExecutor(8) as pool:
+        graph = graph_builder().compile(checkpointer=saver)
         saver.sessions.count_sessions()
+
+        def begin(number: int) -> None:
+            with suppress(ConcurrentRunError, SessionNotFoundError):
+                graph.invoke({"messages": ["hello"]}, config(user_id=f"user-{number}"))
+
         for number in range(rounds):
             start.wait()
-            sync_runs(saver, f"user-{number}")
+            list(pool.map(begin, [number] * 8))
 
 
 @ROUNDS
