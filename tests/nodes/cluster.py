@@ -27,6 +27,7 @@ from psycopg.rows import scalar_row
 from tests import citus
 from tests.support import until
 
+_STARTED: list[object] = []  # They go on after the tests: nobody is to warn of them.
 MAY = "LANGGRAPH_SESSIONS_CITUS_STOPS"
 
 needs_citus = pytest.mark.skipif(
@@ -77,26 +78,37 @@ class Node:
     def kill(self) -> None:
         """Kill all of it with -9, as if its machine were gone."""
         pid = self.pid
+        os.kill(pid, signal.SIGSTOP)  # It makes no more processes.
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for each in (pid, *map(int, children)):
+        for each in (*map(int, children), pid):
             with suppress(ProcessLookupError):
                 os.kill(each, signal.SIGKILL)
-        until(lambda: not any(Path(f"/proc/{each}").exists() for each in map(int, children)))
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        owner = self.folder.stat().st_uid
-        options = {"user": owner, "group": self.folder.stat().st_gid} if os.getuid() == 0 else {}
-        subprocess.Popen(
-            self.command,
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            **options,  # type: ignore[call-overload]
-        )
-        until(self.answers)
+        owner = self.folder.stat()
+        options: dict[str, Any] = {}
+        if os.getuid() == 0:
+            options = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+        process: subprocess.Popen[bytes] | None = None
+
+        def answers() -> bool:
+            nonlocal process
+            # It ends at once while processes of the killed one are there.
+            if process is None or process.poll() is not None:
+                process = subprocess.Popen(
+                    self.command,
+                    cwd=self.folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                    **options,
+                )
+            return self.answers()
+
+        until(answers)
+        _STARTED.append(process)
 
     def answers(self) -> bool:
         """Say whether it answers."""
