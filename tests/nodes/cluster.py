@@ -27,7 +27,7 @@ from psycopg.rows import scalar_row
 from tests import citus
 from tests.support import until
 
-_STARTED: list[object] = []  # They go on after the tests: nobody is to warn of them.
+_STARTED: list[subprocess.Popen[bytes]] = []  # They go on after the tests, without a warning.
 MAY = "LANGGRAPH_SESSIONS_CITUS_STOPS"
 
 needs_citus = pytest.mark.skipif(
@@ -94,6 +94,8 @@ class Node:
 
         def answers() -> bool:
             nonlocal process
+            for each in _STARTED:
+                each.poll()  # A killed one that nobody waits for would hold its place.
             # It ends at once while processes of the killed one are there.
             if process is None or process.poll() is not None:
                 process = subprocess.Popen(
@@ -108,6 +110,7 @@ class Node:
             return self.answers()
 
         until(answers)
+        assert process is not None
         _STARTED.append(process)
 
     def answers(self) -> bool:
