@@ -23,7 +23,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "84d19e8c0278034fb8e1bd5280c0716400e06c66703a5f0137aa43742b08acc4"
+DIGEST = "28dea44d1855da12554030f452406abe6b8a05aa7d7d49e80a3db09cb11f65bb"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"
