@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import dedent
 from typing import Final
 
-from langgraph_sessions.sql import functions, migrations, schema
+from langgraph_sessions.sql import functions, migrations, place, schema
 from langgraph_sessions.sql.citus import functions as citus_functions
 from langgraph_sessions.sql.functions import Function
 
@@ -43,7 +43,8 @@ def functions_script(*, citus: bool = False) -> str:
         citus: Whether those for tables that Citus has distributed.
     """
     kept = citus_functions.load() if citus else functions.load()
-    body = [schema.LOCK, *migrations.VERSION_TABLES, *functions_statements(kept)]
+    # Some of Citus' keep the search path with which they were made.
+    body = [schema.LOCK, place.PIN, *migrations.VERSION_TABLES, *functions_statements(kept)]
     return "\n\n".join(["BEGIN;", *map(terminated, body), "COMMIT;"]) + "\n"
 
 

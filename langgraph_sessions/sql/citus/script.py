@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from langgraph_sessions.sql import ddl, migrations, schema
+from langgraph_sessions.sql import ddl, migrations, place, schema
 from langgraph_sessions.sql.citus import distributing, functions
 
 _HEADER: Final = """\
@@ -58,6 +58,7 @@ def script(langgraph: Sequence[str]) -> str:
     body = [
         "SET LOCAL client_min_messages = warning",
         schema.LOCK,
+        place.PIN,
         _REFUSALS.format(tables=tables),
         *ddl.langgraph_script(langgraph),
         *migrations.VERSION_TABLES,
