@@ -21,6 +21,10 @@ from langgraph_sessions import SessionSaver
 from langgraph_sessions.runs.parent import Parent
 
 VARIABLE = "LANGGRAPH_SESSIONS_CITUS_URL"
+WANTED = (
+    f"needs Citus: set {VARIABLE} to the address of a coordinator, as a superuser, whose workers "
+    "are added (https://docs.citusdata.com/en/stable/installation)"
+)
 _NODES = """
 SELECT nodename AS host, nodeport AS port FROM pg_dist_node WHERE groupid > 0 ORDER BY nodeid"""
 
@@ -83,7 +87,14 @@ def set_up(server: str, name: str) -> None:
     prepare(server, name)
     with SessionSaver(make_conninfo(server, dbname=name)) as saver:
         saver.setup(citus=True)
-    # Citus itself stays connected, and nobody may be while a template is cloned.
+    freeze(server, name)
+
+
+def freeze(server: str, name: str) -> None:
+    """Make a template of the databases called *name*.
+
+    Citus itself stays connected, and nobody may be while a template is cloned.
+    """
     end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
     with everywhere(server) as nodes:
         for node in nodes:

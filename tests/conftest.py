@@ -41,7 +41,7 @@ if citus.url():
 
 # The fixtures that start a server or a process. A test that uses one, be it by way of another
 # fixture, is marked `server`; one that starts something without them says `pytest.mark.server`.
-STARTING = {"server", "own", "own_server", "guarded", "pair", "gemini"}
+STARTING = {"server", "own", "own_server", "guarded", "pair", "gemini", "cluster"}
 
 
 # First, so that -m finds the marker.
@@ -136,6 +136,35 @@ def through(server: str) -> Iterator[Callable[[str], str]]:
         return
     with pgbouncer.running(server) as bouncer:
         yield bouncer.before
+
+
+@pytest.fixture(scope="session")
+def cluster() -> str:
+    """The conninfo of a coordinator of Citus; without one, what wants it is skipped."""
+    return citus.url() or pytest.skip(citus.WANTED)
+
+
+@pytest.fixture(scope="session")
+def citus_template(cluster: str) -> Iterator[str]:
+    """The name of a database of Citus' without tables."""
+    name = f"{TEMPLATE}_citus_{uuid.uuid4().hex[:8]}"
+    citus.create(cluster, name)
+    citus.prepare(cluster, name)
+    citus.freeze(cluster, name)
+    yield name
+    citus.drop(cluster, name)
+
+
+@pytest.fixture
+def citus_url(cluster: str, citus_template: str) -> Iterator[str]:
+    """The conninfo of a database of Citus' without tables, on its coordinator."""
+    yield from _database(cluster, citus_template)
+
+
+@pytest.fixture
+def distributed_url(cluster: str, template: str) -> Iterator[str]:
+    """The conninfo of a database whose tables Citus has distributed, on its coordinator."""
+    yield from _database(cluster, template)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from langgraph_sessions.sql.columns import IN_RUNS
 from langgraph_sessions.sql.functions import FUNCTIONS_VERSION
 from langgraph_sessions.sql.migrations import MIGRATIONS, VERSION_TABLES
 from langgraph_sessions.sql.place import TABLES
-from langgraph_sessions.sql.schema import migrate
+from langgraph_sessions.sql.schema import Tables, migrate
 from langgraph_sessions.sql.sessions import CreateSession, GetSession
 from tests.support import config
 
@@ -24,6 +24,7 @@ HERE = [
         "schema": "public",
         "path": "public",
         "is_first": True,
+        "has_citus": False,
         "is_hidden": False,
         "name": table,
         "kind": "table",
@@ -61,7 +62,7 @@ def test_a_migration_takes_up_where_the_last_one_stopped() -> None:
     assert isinstance(plan.send([{"version": FUNCTIONS_VERSION}]), Fetch)  # whether all is there
     with pytest.raises(StopIteration) as done:
         plan.send(HERE)
-    assert done.value.value == "public"
+    assert done.value.value == Tables("public", are_distributed=False)
 
 
 @pytest.mark.parametrize("found", [True, False])

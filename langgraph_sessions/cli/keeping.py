@@ -51,11 +51,12 @@ def export(manager: AgentSessionManager, user: str, output: Path | None) -> int:
 
 
 @sessions.command()
+@click.option("--citus", is_flag=True, help="Distribute them over the nodes of Citus.")
 @with_manager(makes_tables=True, makes_server=True)
-def setup(manager: AgentSessionManager) -> None:
+def setup(manager: AgentSessionManager, citus: bool) -> None:
     """Make the tables, or bring them up to date."""
-    manager._database.setup()
-    click.echo("The tables are there, and up to date.")
+    manager._database.setup(citus=citus)
+    click.echo(f"The tables are there, {'distributed, ' if citus else ''}and up to date.")
 
 
 @sessions.command("ddl")
@@ -66,22 +67,30 @@ def setup(manager: AgentSessionManager) -> None:
     type=click.IntRange(2, checks.PARTITION_LIMIT),
     help="Only LangGraph's tables, hash-partitioned by thread; those that are there are converted.",
 )
-def ddl_command(database: str | None, functions: bool, partitions: int | None) -> None:
+@click.option("--citus", is_flag=True, help="Distributed by Citus; those that are there, too.")
+def ddl_command(database: str | None, functions: bool, partitions: int | None, citus: bool) -> None:
     """Print the schema as SQL.
 
-    It is for a database without user_sessions, and is printed without any.
+    It is for a database without user_sessions, and is printed without any. With --citus, or
+    --partitions, it also takes one in use.
     """
+    if partitions and (functions or citus):
+        raise click.UsageError("give --partitions alone, without --functions and --citus")
+    click.echo(_script(functions=functions, partitions=partitions, citus=citus), nl=False)
+
+
+def _script(*, functions: bool, partitions: int | None, citus: bool) -> str:
     from langgraph.checkpoint.postgres.base import MIGRATIONS
 
     from langgraph_sessions.sql import ddl
-    from langgraph_sessions.sql.partitions import script
+    from langgraph_sessions.sql import partitions as partitioned
+    from langgraph_sessions.sql.citus import script as distributed
 
-    if functions and partitions:
-        raise click.UsageError("give --functions or --partitions, not both")
+    if functions:
+        return ddl.functions_script(citus=citus)
     if partitions:
-        click.echo(script(MIGRATIONS, partitions), nl=False)
-    else:
-        click.echo(ddl.functions_script() if functions else ddl.ddl(MIGRATIONS), nl=False)
+        return partitioned.script(MIGRATIONS, partitions)
+    return distributed.script(MIGRATIONS) if citus else ddl.ddl(MIGRATIONS)
 
 
 @sessions.command()

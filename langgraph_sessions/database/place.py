@@ -10,6 +10,7 @@ import psycopg
 from langgraph_sessions.errors import SessionError
 from langgraph_sessions.plans import Plan
 from langgraph_sessions.sql import place
+from langgraph_sessions.sql.citus.distributing import is_distributed
 from langgraph_sessions.sql.schema import Tables
 
 OLDEST_SERVER: Final = 14
@@ -52,6 +53,17 @@ class Place:
         assert self.schema is not None
         yield from place.settle(self.schema)
         self._paths[conn] = _path(conn)
+
+    def look_again(self) -> Plan[bool]:
+        """See whether Citus has distributed the tables since they were found, and note that.
+
+        Raises:
+            SessionError: Some are, or otherwise than they are to be.
+        """
+        if not self.are_distributed:
+            self.are_distributed = yield from is_distributed((yield from place.look()))
+            return self.are_distributed
+        return False
 
 
 def _path(conn: Any) -> bytes | None:

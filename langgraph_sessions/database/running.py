@@ -107,7 +107,7 @@ class Running(Connections[ConnT, PipeT]):
         failure = None
         if self._is_calm and question.repeatable:  # As a rule, the first try is all.
             try:
-                return (yield from self.with_connection(partial(self._answer_on, question)))
+                return (yield from self.with_connection(partial(self._answer, question)))
             except psycopg.Error as error:
                 if not failures.is_passing_here(error) and not self.is_broken(error):
                     raise
@@ -137,13 +137,25 @@ class Running(Connections[ConnT, PipeT]):
 
         def ask(conn: Any) -> Deed[Any]:
             try:
-                return (yield from self._answer_on(question, conn))
+                return (yield from self._answer(question, conn))
             except psycopg.Error as error:
                 if not question.repeatable and not failures.is_rolled_back(error):
                     raise Unrepeatable(error) from error
                 raise
 
         return (yield from self.with_connection(ask))
+
+    def _answer(self, question: Question, conn: Any) -> Deed[Any]:
+        """Answer on *conn*; if Citus has distributed the tables since they were found, anew."""
+        try:
+            return (yield from self._answer_on(question, conn))
+        except psycopg.errors.FeatureNotSupported:
+            # A pipeline is of no use after an error.
+            if self.pipe or not (yield from self.drive_deed(conn, self.place.look_again())):
+                raise
+            if isinstance(question, Composite) and not (question.atomic or question.repeatable):
+                raise
+        return (yield from self._answer_on(question, conn))
 
     def _answer_on(self, question: Question, conn: Any) -> Deed[Any]:
         if self.place.are_distributed:

@@ -12,6 +12,7 @@ from langgraph_sessions.doctor.findings import COMMAND, Finding
 from langgraph_sessions.doctor.partitions import PARTITIONED
 from langgraph_sessions.plans import Fetch, Plan
 from langgraph_sessions.sql import ddl
+from langgraph_sessions.sql.citus import distributing
 from langgraph_sessions.sql.place import here
 
 # The indexes of a partitioned table are found on the table itself; whether they are valid, also
@@ -31,11 +32,22 @@ FROM tables JOIN pg_index AS i ON i.indrelid = tables.oid
 JOIN pg_class AS c ON c.oid = i.indexrelid ORDER BY c.relname"""
 
 
-def find(langgraph: Sequence[str], tables: Sequence[str]) -> Plan[list[Finding]]:
-    """Compare the indexes of *tables*, those of both packages, with what is wanted."""
+def find(
+    langgraph: Sequence[str], tables: Sequence[str], *, distributed: bool
+) -> Plan[list[Finding]]:
+    """Compare the indexes of *tables*, those of both packages, with what is wanted.
+
+    Args:
+        langgraph: LangGraph's own list of migrations.
+        tables: Those that are there.
+        distributed: They are distributed by Citus.
+    """
+    wanted = ddl.indexes(langgraph)
+    if distributed:
+        wanted = distributing.indexes(wanted)
     rows = yield Fetch(_INDEXES, {"tables": list(tables)})
     parted = yield Fetch(PARTITIONED, {"tables": list(tables)})
-    expected = _buildable(ddl.indexes(langgraph), [row["table"] for row in parted])
+    expected = _buildable(wanted, [row["table"] for row in parted])
     whole = [row for row in rows if row["is_whole"]]
     keyed = {row["table"] for row in whole if row["primary"]}
     return [

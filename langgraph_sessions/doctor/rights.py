@@ -9,7 +9,7 @@ from psycopg.rows import DictRow
 
 from langgraph_sessions.doctor.findings import Finding
 from langgraph_sessions.plans import Fetch, Plan
-from langgraph_sessions.sql.functions import load
+from langgraph_sessions.sql.citus.functions import load
 from langgraph_sessions.sql.place import SCHEMA, here
 
 _RIGHTS: Final = f"""
@@ -44,6 +44,7 @@ def find(tables: Sequence[str]) -> Plan[list[Finding]]:
     """Tell of rights that the role lacks on *tables*, those that are there, and on functions."""
     if "user_sessions" not in tables:
         return []
+    # Those that Citus alone has are looked at where they are there.
     params = {"tables": list(tables), "functions": [function.name for function in load()]}
     rows = yield Fetch(_RIGHTS, params)
     if not rows:

@@ -90,7 +90,10 @@ def _tables(whose: str, package: str, version: int, known: int) -> Iterator[Find
 def _functions(made: int) -> Iterator[Finding]:
     what = f"the functions have number {made}; those that are installed have {FUNCTIONS_VERSION}"
     if made < FUNCTIONS_VERSION:
-        mend = f'{_SETUP}, or "{COMMAND} ddl --functions | psql URL"'
+        mend = (
+            f'{_SETUP}, or "{COMMAND} ddl --functions | psql URL", with --citus where Citus has '
+            "distributed the tables"
+        )
         yield Finding("functions-old", what, mend)
     elif made > FUNCTIONS_VERSION:
         mend = _UPGRADE.format("langgraph-sessions")

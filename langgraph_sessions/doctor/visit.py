@@ -18,6 +18,7 @@ from langgraph_sessions.database.deeds import do
 from langgraph_sessions.database.place import OLDEST_SERVER
 from langgraph_sessions.database.source import Source
 from langgraph_sessions.doctor import (
+    citus,
     columns,
     functions,
     indexes,
@@ -31,6 +32,7 @@ from langgraph_sessions.doctor.findings import Finding
 from langgraph_sessions.errors import SessionError
 from langgraph_sessions.plans import Fetch, Plan
 from langgraph_sessions.sql import place, strangers
+from langgraph_sessions.sql.citus import distributing
 
 _SERVER = """
 SELECT current_setting('server_version_num')::int / 10000 AS version,
@@ -55,8 +57,10 @@ def visit(database: str | None, langgraph: Sequence[str]) -> list[Finding]:
         with psycopg.connect(
             conninfo, autocommit=True, prepare_threshold=None, client_encoding="UTF8"
         ) as conn:
+            doctor = Database(conn)
+            doctor.place.are_distributed = do(doctor.drive_deed(conn, _are_distributed()))
             plan = examine(langgraph, conn.info.backend_pid)
-            return do(Database(conn).drive_deed(conn, plan))
+            return do(doctor.drive_deed(conn, plan))
     finally:
         if source.server:
             source.server.release()
@@ -75,6 +79,15 @@ def examine(langgraph: Sequence[str], announced_pid: int) -> Plan[list[Finding]]
     (later,) = yield Fetch(_PID)
     found += _pooler(announced_pid, server["pid"], later["pid"])
     return sorted(found, key=lambda finding: not finding.is_problem)
+
+
+def _are_distributed() -> Plan[bool]:
+    """Say whether the tables are distributed: the walk over the threads asks Citus otherwise."""
+    try:
+        there = yield from place.look()
+    except SessionError:
+        return False
+    return distributing.differences(there, (yield from distributing.found(there))) == []
 
 
 def _inside(langgraph: Sequence[str]) -> Plan[list[Finding]]:
@@ -96,22 +109,36 @@ def _inside(langgraph: Sequence[str]) -> Plan[list[Finding]]:
     known = yield from versions.find(langgraph, tables)
     if not known.tables_are_made and (others := (yield from strangers.unmade(there))):
         return [places.strangers(others)]
+    spread = yield from distributing.found(there)
+    told = distributing.differences(there, spread)
+    if told and not (known.has_problems and known.tables_are_made):
+        return citus.differs(told, [*spread])
     if known.has_problems:
         return known.found
+    return known.found + (yield from _within(langgraph, tables, known, told is not None))
+
+
+def _within(
+    langgraph: Sequence[str], tables: Sequence[str], known: versions.Versions, distributed: bool
+) -> Plan[list[Finding]]:
+    """Look at tables whose versions can be gone on with."""
     found = yield from columns.find_foreign(tables, langgraph)
     if not known.tables_are_newer:  # What a newer version made of them is its own affair.
         found += yield from columns.find(place.OUR_TABLES)
     if found:  # The functions, and indexes, want them.
-        return known.found + found
-    found = known.found + (yield from rights.find_creators())
+        return found
+    found += yield from rights.find_creators()
     found += yield from places.find_elsewhere()
     found += yield from partitions.find(tables)
     if not known.tables_are_newer:
-        found += yield from indexes.find(langgraph, tables)
-    changed = yield from functions.find(newer=known.functions_are_newer)
-    if changed:  # The walk over the threads calls one.
-        return found + changed
-    return found + (yield from leftovers.find())
+        found += yield from indexes.find(langgraph, tables, distributed=distributed)
+    newer = known.functions_are_newer
+    changed = yield from functions.find(newer=newer, distributed=distributed)
+    if distributed and not changed:
+        found += yield from citus.find(newer=newer)
+    if changed or any(finding.check in citus.UNFIT for finding in found):
+        return found + changed  # The walk over the threads calls one, on each node.
+    return found + (yield from leftovers.find(distributed=distributed))
 
 
 # --- The server --------------------------------------------------------------------------------

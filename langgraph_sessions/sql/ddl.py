@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from textwrap import dedent
 from typing import Final
 
-from langgraph_sessions.sql import functions, migrations, schema
+from langgraph_sessions.sql import functions, migrations, place, schema
+from langgraph_sessions.sql.citus import functions as citus_functions
+from langgraph_sessions.sql.functions import Function
 
 _HEADER: Final = """\
 -- The tables of LangGraph and langgraph-sessions, for a database without those of the latter.
@@ -27,24 +29,35 @@ def ddl(langgraph: Sequence[str]) -> str:
     Args:
         langgraph: LangGraph's own list of migrations.
     """
-    body = "\n\n".join([*langgraph_script(langgraph), *_sessions()])
+    made = [*map(terminated, migrations.VERSION_TABLES), *sessions_script()]
+    body = "\n\n".join([*langgraph_script(langgraph), *made])
     return f"{_HEADER}BEGIN;\n\n{body}\n\nCOMMIT;\n"
 
 
-def functions_script() -> str:
+def functions_script(*, citus: bool = False) -> str:
     """Return the SQL that makes our functions anew, and changes nothing else.
 
     Where those of a newer version of the package are, it fails and changes nothing.
+
+    Args:
+        citus: Whether those for tables that Citus has distributed.
     """
+    kept = citus_functions.load() if citus else functions.load()
+    # Some of Citus' keep the search path with which they were made.
+    body = [schema.LOCK, place.PIN, *migrations.VERSION_TABLES, *functions_statements(kept)]
+    return "\n\n".join(["BEGIN;", *map(terminated, body), "COMMIT;"]) + "\n"
+
+
+def functions_statements(kept: Sequence[Function]) -> Iterator[str]:
+    """Give the statements that make the functions *kept* anew, unless there are newer ones."""
     version = functions.FUNCTIONS_VERSION
-    refusal = f"""
+    yield f"""
 DO $$ BEGIN
     IF (SELECT max(version) FROM user_sessions_functions) > {version} THEN
         RAISE EXCEPTION 'those of a newer langgraph-sessions are here: upgrade the package';
     END IF;
 END $$"""
-    body = [schema.LOCK, *migrations.VERSION_TABLES, refusal, *_functions()]
-    return "\n\n".join(["BEGIN;", *map(_terminated, body), "COMMIT;"]) + "\n"
+    yield from _functions(kept)
 
 
 def indexes(langgraph: Sequence[str]) -> dict[str, str]:
@@ -57,7 +70,7 @@ def indexes(langgraph: Sequence[str]) -> dict[str, str]:
         for found in _INDEX.finditer(statement):
             wanted.pop(found[2], None)
             if found[1] == "CREATE":
-                sql = " ".join(_terminated(statement).replace("CONCURRENTLY", "").split())
+                sql = " ".join(terminated(statement).replace("CONCURRENTLY", "").split())
                 wanted[found[2]] = sql.replace(" INDEX ", " INDEX CONCURRENTLY ", 1)
     return wanted
 
@@ -67,7 +80,7 @@ def langgraph_script(migrations: Sequence[str]) -> Iterator[str]:
     for version, migration in enumerate(migrations):
         yield f"-- LangGraph, version {version}"
         # As in `schema.migrate`: no transaction allows CONCURRENTLY.
-        yield _terminated(migration.replace("CONCURRENTLY", ""))
+        yield terminated(migration.replace("CONCURRENTLY", ""))
         yield f"INSERT INTO checkpoint_migrations (v) VALUES ({version}) ON CONFLICT DO NOTHING;"
 
 
@@ -77,23 +90,24 @@ def _statements() -> Iterator[str]:
         yield from (*migration.statements, *migration.finish)
 
 
-def _sessions() -> Iterator[str]:
-    yield from map(_terminated, migrations.VERSION_TABLES)
+def sessions_script() -> Iterator[str]:
+    """Give the statements that make our tables and functions, beside the tables of versions."""
     for version, migration in enumerate(migrations.MIGRATIONS, 1):
         yield f"-- langgraph-sessions, version {version}"
-        yield from map(_terminated, migration.statements)
-    yield from map(_terminated, _functions())
+        yield from map(terminated, migration.statements)
+    yield from map(terminated, _functions(functions.load()))
     for version, migration in enumerate(migrations.MIGRATIONS, 1):
-        yield from map(_terminated, migration.finish)
-        yield _terminated(schema.migration_made(version, migration))
+        yield from map(terminated, migration.finish)
+        yield terminated(schema.migration_made(version, migration))
 
 
-def _functions() -> Iterator[str]:
+def _functions(kept: Sequence[Function]) -> Iterator[str]:
     yield f"-- The functions of langgraph-sessions, number {functions.FUNCTIONS_VERSION}"
-    yield from (function.sql for function in functions.load())
+    yield from (function.sql for function in kept)
     yield f"{schema.functions_made()} ON CONFLICT DO NOTHING"
 
 
-def _terminated(statement: str) -> str:
+def terminated(statement: str) -> str:
+    """Return a statement with a semicolon, a comment as it is."""
     bare = dedent(statement).strip().rstrip(";")
     return bare if bare.startswith("--") else f"{bare};"

@@ -7,38 +7,15 @@ from typing import Final
 
 from langgraph_sessions import checks
 from langgraph_sessions.sql import ddl, schema
+from langgraph_sessions.sql.locking import locked
 
 # What LangGraph reads and writes with a thread's id, and so in one partition.
 TABLES: Final = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
-TRIES: Final = 300  # A minute.
 
 _HEADER: Final = """\
 -- LangGraph's tables, made where they are not there, in {count} partitions each, by a hash of the thread.
 -- What they hold is copied, meanwhile runs wait; it takes their size again. All of it or nothing.
 """  # noqa: E501
-# Saves and loads lock the tables in different orders. So that no run is the victim of a deadlock,
-# what waits gives up before PostgreSQL looks for one (deadlock_timeout, a second), and tries again.
-_LOCK: Final = """
-DO $$
-DECLARE
-    whole text := (
-        SELECT string_agg(format('%I.%I', current_schema(), name), ', ')
-        FROM unnest(ARRAY[{names}]) AS name
-        WHERE to_regclass(format('%I.%I', current_schema(), name)) IS NOT NULL
-    );
-BEGIN
-    SET LOCAL lock_timeout = '200ms';
-    FOR try IN 1..{tries} LOOP
-        EXIT WHEN whole IS NULL;
-        BEGIN
-            EXECUTE 'LOCK TABLE ' || whole || ' IN ACCESS EXCLUSIVE MODE';
-            EXIT;
-        EXCEPTION WHEN lock_not_available THEN
-            IF try = {tries} THEN RAISE; END IF;
-        END;
-    END LOOP;
-    SET LOCAL lock_timeout = 0;
-END $$;"""
 # A table is copied before it has a key: an index is built at once in less time than row by row.
 # What a table does not take along by LIKE is given it again: key, indexes, owner and grants.
 _CONVERT: Final = """
@@ -117,7 +94,7 @@ def script(langgraph: Sequence[str], count: int) -> str:
     if not 2 <= count <= checks.PARTITION_LIMIT:
         raise ValueError(f"count must be from 2 to {checks.PARTITION_LIMIT}, not {count}")
     names = ", ".join(f"'{table}'" for table in TABLES)
-    lock = _LOCK.format(names=names, tries=TRIES).strip()
+    lock = f"{locked(TABLES)};"
     convert = _CONVERT.format(names=names, count=count, last=count - 1).strip()
     body = [f"{schema.LOCK};", lock, *ddl.langgraph_script(langgraph), convert]
     return "\n\n".join([_HEADER.format(count=count) + "BEGIN;", *body, "COMMIT;"]) + "\n"

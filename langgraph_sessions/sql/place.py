@@ -91,7 +91,7 @@ _SETTLE: Final = f"""
 SELECT pg_catalog.current_schema()::text AS schema, ARRAY(
     SELECT name FROM pg_catalog.unnest(%(names)s::text[]) AS name
     WHERE pg_catalog.to_regclass(name) IS DISTINCT FROM {here("name")}) AS elsewhere"""
-_PIN: Final = f"SELECT pg_catalog.set_config('search_path', {PINNED}, TRUE)"
+PIN: Final = f"SELECT pg_catalog.set_config('search_path', {PINNED}, TRUE)"
 
 
 def look() -> Plan[Place]:
@@ -120,7 +120,7 @@ def look() -> Plan[Place]:
 
 def pin() -> Plan[None]:
     """Have the rest of the transaction know no other schema."""
-    yield Fetch(_PIN)
+    yield Fetch(PIN)
 
 
 def settle(schema: str) -> Plan[None]:

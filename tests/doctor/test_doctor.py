@@ -24,7 +24,10 @@ from tests.operating import Db, Operate, ask, leave_behind, psql, talk
 from tests.support import config, graph_builder
 from tests.terminal import run
 
-pytestmark = pytest.mark.whole("what is found on partitions has tests of its own")
+pytestmark = [
+    pytest.mark.whole("what is found on partitions has tests of its own"),
+    pytest.mark.one_server("what is found on Citus has tests of its own"),
+]
 
 SET = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET {}', current_database()); END $$"
 CHECKPOINT = (

@@ -16,7 +16,10 @@ from langgraph_sessions.sql.columns import TABLES
 from tests.catalogue import catalogue
 from tests.support import config, graph_builder, texts
 
-pytestmark = pytest.mark.whole("what is found on partitions has tests of its own")
+pytestmark = [
+    pytest.mark.whole("what is found on partitions has tests of its own"),
+    pytest.mark.one_server("what is found on Citus has tests of its own"),
+]
 
 Db = psycopg.Connection[Any]
 

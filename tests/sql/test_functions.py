@@ -23,7 +23,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "fd430b17072e133bb9f155cfc0d0d92790e1de8fed102ac7f500562b593dd439"
+DIGEST = "d68145cc85ccbbdeb7406b18b8f2c42af54443adb726375c7a57109fd28d04a8"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"

@@ -32,7 +32,7 @@ SECOND = Migration(
 THIRD = Migration(
     (
         "ALTER TABLE user_sessions DROP COLUMN pinned, ADD COLUMN pinned_at TIMESTAMPTZ",
-        "ALTER TABLE session_users ALTER user_id TYPE TEXT, ADD CHECK (user_id <> '')",
+        "ALTER TABLE session_users ADD CONSTRAINT session_users_named CHECK (user_id <> '')",
     ),
     breaking=True,
 )

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from psycopg.rows import DictRow
+
 from langgraph_sessions.errors import SessionError
 from langgraph_sessions.plans import Execute, Fetch, Plan
 from langgraph_sessions.sql.citus import functions
+from langgraph_sessions.sql.locking import locked
 from langgraph_sessions.sql.place import SCHEMA, TABLES, Place
 
 THREADS: Final = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "session_threads")
@@ -32,24 +35,36 @@ _CLUSTER: Final = f"""
 SELECT citus_is_coordinator() AS is_coordinator,
     (SELECT pg_catalog.count(*) FROM pg_catalog.pg_dist_node
         WHERE shouldhaveshards AND isactive AND noderole = 'primary') AS nodes,
-    pg_catalog.has_function_privilege(
-        'create_distributed_table(regclass, text, citus.distribution_type, text, integer)',
-        'EXECUTE') AS may_distribute,
+    ARRAY(SELECT p.oid::pg_catalog.regproc::text FROM pg_catalog.pg_proc AS p
+        WHERE p.pronamespace = 'pg_catalog'::pg_catalog.regnamespace
+        AND p.proname = ANY (%(functions)s::name[])
+        AND NOT pg_catalog.has_function_privilege(p.oid, 'EXECUTE') ORDER BY 1) AS functions,
     ARRAY(SELECT c.relname::text FROM pg_catalog.pg_class AS c
         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
         WHERE pg_catalog.quote_ident(n.nspname::text) = {SCHEMA}
         AND c.relname = ANY (%(names)s::name[]) AND c.relkind IN ('r', 'p')
         AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE') ORDER BY 1) AS others"""
+# What is called below, which not each role may.
+_CALLED: Final = (
+    "create_distributed_table",
+    "create_reference_table",
+    "truncate_local_data_after_distributing_table",
+)
+_ASKED: Final = {"names": list(TABLES), "functions": list(_CALLED)}
 
 
-def differences(place: Place) -> Plan[list[str] | None]:
-    """Say what of *place* is not distributed as it is to be; `None`: nothing is distributed."""
+def found(place: Place) -> Plan[dict[str, DictRow]]:
+    """Return by what the tables of *place* that are distributed are so, by their names."""
     if not place.has_citus:
-        return None
+        return {}
     rows = yield Fetch(_FOUND, {"names": list(TABLES)})
-    if not rows:
+    return {row["name"]: row for row in rows}
+
+
+def differences(place: Place, found: Mapping[str, DictRow]) -> list[str] | None:
+    """Say what of *place* is not *found* as it is to be; `None`: nothing is distributed."""
+    if not found:
         return None
-    found = {row["name"]: row for row in rows}
     told = []
     for table, key in KEYS.items():
         if table not in found:
@@ -65,6 +80,11 @@ def differences(place: Place) -> Plan[list[str] | None]:
     return told
 
 
+def indexes(wanted: Mapping[str, str]) -> dict[str, str]:
+    """Return what of the indexes *wanted* on one PostgreSQL, and in their place, is wanted."""
+    return {**{name: sql for name, sql in wanted.items() if name != _KEY_BY_THREAD}, **_INDEXES}
+
+
 def _by(key: str | None) -> str:
     return f"by {key}" if key else "as a reference table"
 
@@ -75,20 +95,26 @@ def is_distributed(place: Place) -> Plan[bool]:
     Raises:
         SessionError: Some are, or otherwise than they are to be.
     """
-    told = yield from differences(place)
+    told = differences(place, (yield from found(place)))
     if told:
         raise SessionError(f"{_partly(place, told)}. {_MEND}")
     return told is not None
 
 
+# What one transaction does to tables of the same shards is done one after another, and to all
+# nodes' functions over the same connections.
+_SEQUENTIAL: Final = "SET LOCAL citus.multi_shard_modify_mode = 'sequential'"
+
+
 def may_change() -> Plan[None]:
-    """See that distributed tables can be changed here.
+    """See that distributed tables can be changed here, by the rest of the transaction.
 
     Raises:
         SessionError: This is no coordinator.
     """
-    (cluster,) = yield Fetch(_CLUSTER, {"names": list(TABLES)})
+    (cluster,) = yield Fetch(_CLUSTER, _ASKED)
     _refuse_workers(cluster["is_coordinator"])
+    yield Execute(_SEQUENTIAL)
 
 
 _MEND: Final = (
@@ -116,16 +142,16 @@ def check(place: Place) -> Plan[bool]:
     if (yield from is_distributed(place)):
         yield from may_change()
         return True
-    (cluster,) = yield Fetch(_CLUSTER, {"names": list(TABLES)})
+    (cluster,) = yield Fetch(_CLUSTER, _ASKED)
     _refuse_workers(cluster["is_coordinator"])
     if not cluster["nodes"]:
         raise SessionError(
             "setup(citus=True) finds no node for shards: call citus_add_node() for each worker"
         )
-    if not cluster["may_distribute"]:
+    if cluster["functions"]:
         raise SessionError(
             "this role may not distribute tables: GRANT EXECUTE ON FUNCTION "
-            "create_distributed_table, or set up as another role"
+            f"{', '.join(cluster['functions'])}, or set up as another role"
         )
     if cluster["others"]:
         raise SessionError(
@@ -147,19 +173,28 @@ def _refuse_workers(is_coordinator: bool) -> None:
         )
 
 
-# Keys that have the user's id in them, as Citus wants them.
+# Keys that have the user's id in them, as Citus wants them; of tables that were distributed once,
+# and are no more, they have it already.
+_KEY_BY_THREAD: Final = "user_sessions_thread_id_key"
+_KEY_BY_USER: Final = "user_sessions_user_id_thread_id_key"
 _KEYS_BY_USER: Final = (
     "ALTER TABLE user_sessions DROP CONSTRAINT user_sessions_pkey",
-    "ALTER TABLE user_sessions DROP CONSTRAINT IF EXISTS user_sessions_thread_id_key",
-    "DROP INDEX IF EXISTS user_sessions_thread_id_key",
-    "ALTER TABLE user_sessions ADD PRIMARY KEY (user_id, id), ADD UNIQUE (user_id, thread_id)",
+    f"ALTER TABLE user_sessions DROP CONSTRAINT IF EXISTS {_KEY_BY_THREAD}",
+    f"ALTER TABLE user_sessions DROP CONSTRAINT IF EXISTS {_KEY_BY_USER}",
+    f"DROP INDEX IF EXISTS {_KEY_BY_THREAD}, {_KEY_BY_USER}",
+    "ALTER TABLE user_sessions ADD PRIMARY KEY (user_id, id), "
+    f"ADD CONSTRAINT {_KEY_BY_USER} UNIQUE (user_id, thread_id)",
 )
+_INDEXES: Final = {
+    _KEY_BY_USER: f"CREATE UNIQUE INDEX CONCURRENTLY {_KEY_BY_USER} "
+    "ON user_sessions (user_id, thread_id);"
+}
 
 
 def statements() -> Iterator[str]:
     """Give the statements that distribute the tables, with what is in them."""
-    # What one transaction does to tables of the same shards is done one after another.
-    yield "SET LOCAL citus.multi_shard_modify_mode = 'sequential'"
+    yield locked(KEYS)
+    yield _SEQUENTIAL
     yield from _KEYS_BY_USER
     for group in (THREADS, USERS):
         for table in group:

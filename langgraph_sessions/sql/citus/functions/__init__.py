@@ -17,8 +17,10 @@ MORE: Final = ("settle", "reserved", "lock", "try_lock", "move")
 # reads nothing of another.
 _STATE: Final = """
 CREATE OR REPLACE FUNCTION user_sessions_state(p_thread_id text)
-RETURNS jsonb LANGUAGE plpgsql SET citus.allow_nested_distributed_execution = on AS $$
--- The row of a thread that `sql.retention.ThreadStates` returns, on the node of its shard.
+RETURNS jsonb LANGUAGE plpgsql
+SET citus.allow_nested_distributed_execution = on SET search_path FROM CURRENT AS $$
+-- The row of a thread that `sql.retention.ThreadStates` returns, on the node of its shard, which
+-- does not know the search path of who calls it.
 BEGIN
     RETURN (SELECT pg_catalog.to_jsonb(state) FROM ({state}) AS state);
 END $$;"""
