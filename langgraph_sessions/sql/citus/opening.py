@@ -24,7 +24,7 @@ _SESSION: Final = f"""
 SELECT {_COLUMNS}, {_PREFERENCES} FROM user_sessions AS s
 WHERE s.user_id = %(user_id)s AND s.thread_id = %(thread_id)s"""
 _NO_SESSION: Final = {f"session_{name}": None for name in IN_RUNS}
-_CORRELATED: Final = re.compile(r"\b(bl|cw)\.thread_id = checkpoints\.thread_id\b")
+CORRELATED: Final = re.compile(r"\b(\w+)\.thread_id = checkpoints\.thread_id\b")
 _NO_THREAD: Final = "(SELECT '' AS thread_id, '' AS user_id, NULL AS last_save WHERE FALSE)"
 TRIES: Final = 3
 
@@ -46,12 +46,12 @@ _NEWEST_TRUSTED: Final = """
         c.checkpoint_id DESC LIMIT 1"""
 
 
-def of_one_thread(select: str, thread_id: str = "%(thread_id)s") -> str:
+def of_one_thread(select: str) -> str:
     """Return LangGraph's SELECT with the thread's id in its sub-selects, too.
 
     Citus finds the one shard by constants alone.
     """
-    return _CORRELATED.sub(rf"\1.thread_id = {thread_id}", select)
+    return CORRELATED.sub(r"\1.thread_id = %(thread_id)s", select)
 
 
 @cache

@@ -10,26 +10,42 @@ from langgraph.checkpoint.postgres.base import PRUNE_DELTA_THREADS_SQL, SELECT_S
 
 from langgraph_sessions.plans import Fetch, Question
 from langgraph_sessions.sql.citus.asking import ask
-from langgraph_sessions.sql.citus.opening import of_one_thread
+from langgraph_sessions.sql.citus.opening import CORRELATED
 
 _FUNCTION: Final = "from jsonb_each_text(checkpoint -> 'channel_versions')"
 _SUBSELECT: Final = (
     "from (select * from jsonb_each_text(checkpoint -> 'channel_versions')) as jsonb_each_text"
 )
-_ONE: Final = re.compile(re.escape(SELECT_SQL) + r"\s*WHERE thread_id = %s")
+_OF_ONE: Final = re.compile(r"\bWHERE thread_id = %s")
 _LIMIT: Final = re.compile(r"\s+LIMIT 1(?=\s*\) AS snapshot)")
 
 
 def _fetch(question: Fetch) -> Question:
     """Return a statement of LangGraph's for one shard, or else for all of them."""
     sql, params = question.sql, question.params
+    if CORRELATED.search(sql) and isinstance(params, Sequence) and (of := _OF_ONE.search(sql)):
+        return _of_one_thread(sql, params, _count(sql[: of.start()]))
     if SELECT_SQL in sql:
-        if _ONE.match(sql) and isinstance(params, Sequence):
-            # Its sub-selects come first: one for what is in channels, one for what was written.
-            return ask(of_one_thread(sql, "%s"), [params[0], params[0], *params])
         return ask(sql.replace(_FUNCTION, _SUBSELECT), params)
     other = _for_citus(sql)
     return question if other is sql else ask(other, params)
+
+
+def _of_one_thread(sql: str, params: Sequence[Any], place: int) -> Question:
+    """As `opening.of_one_thread`; the thread's id is the parameter at *place*."""
+    parts: list[str] = []
+    given: list[Any] = []
+    begin = 0
+    for found in CORRELATED.finditer(sql):
+        part = sql[begin : found.start()]
+        given += [*params[len(given) - len(parts) :][: _count(part)], params[place]]
+        parts.append(f"{part}{found[1]}.thread_id = %s")
+        begin = found.end()
+    return ask("".join([*parts, sql[begin:]]), [*given, *params[len(given) - len(parts) :]])
+
+
+def _count(sql: str) -> int:
+    return sql.count("%s")
 
 
 class Pruning:
