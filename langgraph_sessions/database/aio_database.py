@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, cast
 
@@ -16,8 +17,20 @@ from psycopg_pool import AsyncConnectionPool
 
 from langgraph_sessions.database import pools
 from langgraph_sessions.database.deeds import Deed, T, ado
-from langgraph_sessions.database.running import Running
-from langgraph_sessions.plans import Batch, Call, ExecuteMany, Plan, Statement, vouched
+from langgraph_sessions.database.lending import IDLE
+from langgraph_sessions.database.running import UNFIT, Running
+from langgraph_sessions.plans import (
+    Batch,
+    Call,
+    ExecuteMany,
+    Give,
+    Plan,
+    Question,
+    Statement,
+    Step,
+    adrive,
+    vouched,
+)
 
 # Whether this is a task that nobody cancels, so that no step of it need be one by itself.
 _uncancelled: ContextVar[bool] = ContextVar("_uncancelled", default=False)
@@ -36,7 +49,60 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
 
     async def run(self, plan: Plan[T]) -> T:
         """Async version of `Database.run`."""
-        return await ado(self.run_deed(plan))
+        return await adrive(plan, self._answer)
+
+    async def _answer(self, step: Step) -> Any:
+        """Async version of `Database._answer`."""
+        if isinstance(step, Call):
+            return await self._call(step)
+        assert not isinstance(step, Give), "this plan wants `stream`"
+        failure = None
+        if self._is_calm and step.repeatable and not self.pipe:
+            self.refuse_others()
+            try:
+                if (found := await self._try(step)) is not UNFIT:
+                    return found
+            except psycopg.Error as error:
+                if not self._may_go_again(error):
+                    raise
+                failure = error
+        return await ado(self.answer_deed(step, failure))
+
+    async def _try(self, question: Question) -> Any:
+        """Async version of `Database._try`."""
+        if self._is_pool:
+            return await self._try_pooled(question, cast(Any, self.conn))
+        async with self.lock:
+            conn: Any = self.conn
+            return await self._answered(question, conn) if self.place.knows(conn) else UNFIT
+
+    async def _try_pooled(self, question: Question, pool: AsyncConnectionPool[Any]) -> Any:
+        """Async version of `Database._try_pooled`."""
+        conn = await self._take(pool)
+        try:
+            if pools.has_news(conn) or not self.place.knows(conn):
+                return UNFIT
+            found = await self._answered(question, conn)
+            if conn.pgconn.transaction_status != IDLE and not conn.closed:
+                await conn.commit()
+        except BaseException:
+            with suppress(psycopg.Error):
+                await conn.rollback()
+            raise
+        else:
+            return found
+        finally:
+            await self._give_back(pool, conn)
+
+    async def _answered(self, question: Question, conn: Any) -> Any:
+        """Async version of `Database._answered`."""
+        if isinstance(question, Statement):
+            return await self._execute(conn, question)
+        if isinstance(question, Batch):
+            return await self._execute_batch(conn, question)
+        if question.atomic:
+            return await ado(self._answer_on(question, conn))
+        return await adrive(question.plan(), lambda asked: self._answered(asked, conn))
 
     async def run_uncancelled(self, plan: Plan[T]) -> T:
         """Run *plan* for a task that nobody cancels: no step of it needs a shield of its own."""
