@@ -17,10 +17,12 @@ from langgraph_sessions.runs.claim import Claim
 from langgraph_sessions.runs.request import (
     IDENTITIES,
     INSTRUCTIONS,
+    INSTRUCTIONS_SET,
     AuthorizedThreadId,
     Request,
 )
 from langgraph_sessions.runs.surroundings import (
+    PROGRESS_KEY,
     RUN_KEY,
     RUNTIME_KEY,
     TASK_KEY,
@@ -246,6 +248,8 @@ def pin(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
     its later saves come to see the thread; any other is copied.
     """
     configurable = config["configurable"]
+    if _is_pinned(configurable, run):
+        return config
     if RUNTIME_KEY not in configurable:
         configurable = dict(configurable)
     for key in INSTRUCTIONS:
@@ -260,17 +264,30 @@ def pin(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
     return pinned
 
 
+def _is_pinned(configurable: Mapping[str, Any], run: ActiveRun) -> bool:
+    """Say whether nothing in *configurable* is to be changed for the *run*."""
+    return (
+        configurable.get(RUN_KEY) is run
+        and configurable.get("thread_id") is run.thread_id
+        and configurable.get("user_id") is run.user_id
+        and isinstance(configurable.get(PROGRESS_KEY), Progress)
+        and INSTRUCTIONS_SET.isdisjoint(configurable)
+    )
+
+
 def for_storage(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
     """Return *config* as the parent should store it: pinned, instructions in no metadata."""
-    stored = pin({**config, "configurable": dict(config["configurable"])}, run)
-    metadata = config.get("metadata")
+    given, metadata = config["configurable"], config.get("metadata")
+    stored = config
+    if not _is_pinned(given, run):
+        stored = pin({**config, "configurable": dict(given)}, run)
     if metadata:
-        given = config["configurable"]
-        stored["metadata"] = {
+        kept = {
             key: value
             for key, value in metadata.items()
             if key not in IDENTITIES and not (key in INSTRUCTIONS and given.get(key) == value)
         }
+        stored = {**stored, "metadata": kept}
     return stored
 
 

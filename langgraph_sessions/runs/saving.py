@@ -32,7 +32,7 @@ Row = Mapping[str, Any]
 STOPPED: Final = (asyncio.CancelledError, concurrent.futures.CancelledError)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # Never changed; to freeze one takes as long as all else of it.
 class Save(Composite):
     """What a user's run saves to its thread; the answer is the session's row, if it was touched.
 
@@ -58,7 +58,7 @@ class Save(Composite):
     def __post_init__(self) -> None:
         """Note the namespace, which is often asked for."""
         namespace = self.config["configurable"].get("checkpoint_ns")
-        vars(self)["checkpoint_ns"] = str(namespace or "")
+        self.checkpoint_ns = str(namespace or "")
 
     @abstractmethod
     def put_session(self) -> PutSession:
@@ -89,7 +89,7 @@ class Save(Composite):
         return rows[0] if isinstance(guard, PutSession) else None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class SaveCheckpoint(Save):
     """Save a checkpoint.
 
@@ -214,7 +214,7 @@ class SaveCheckpoint(Save):
         }
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class SaveWrites(Save):
     """Save what a task wrote.
 
@@ -239,10 +239,10 @@ class SaveWrites(Save):
     def __post_init__(self) -> None:
         """Note what is often asked for."""
         super().__post_init__()
-        is_stop = _is_stop(self.writes)
-        channels = () if is_stop else tuple([channel for channel, _ in self.writes])
-        waits = INTERRUPT in channels or ERROR in channels
-        vars(self).update(is_stop=is_stop, channels=channels, waits=waits)
+        channels = tuple([channel for channel, _ in self.writes])
+        is_stop = self.is_stop = ERROR in channels and _is_stop(self.writes)
+        self.channels = () if is_stop else channels
+        self.waits = not is_stop and (INTERRUPT in channels or ERROR in channels)
 
     @classmethod
     def of(
@@ -259,10 +259,10 @@ class SaveWrites(Save):
         Raises:
             ConcurrentRunError: It was raised before: the run is over.
         """
-        name = None if _is_stop(writes) else run.claim.next_name()
-        wrote = cls(run, pin(config, run), serde, name, writes, task_id, task_path)
+        wrote = cls(run, pin(config, run), serde, None, writes, task_id, task_path)
         if wrote.is_stop:
             return wrote
+        wrote.name = run.claim.next_name()
         run.claim.refuse_if_overtaken()
         if not wrote.checkpoint_ns:
             hear_writes(run, config, writes, task_id)

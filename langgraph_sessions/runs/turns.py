@@ -102,6 +102,11 @@ class Turns:
 
     def turn(self, plan: Plan[T], run: Callable[[Plan[Any]], Any], join: Join) -> T:
         """Have *run* carry out *plan* in its turn, in a thread; what waits meanwhile is joined."""
+        if not (self._waiting or self._failed) and self._threads.acquire(blocking=False):
+            try:
+                return self._first(plan, run)
+            finally:
+                self._threads.release()
         mine = Turn(plan)
         self._waiting.append(mine)
         with self._threads:
@@ -116,10 +121,21 @@ class Turns:
                     raise
         return cast(T, run(mine.rest()))
 
+    def _first(self, plan: Plan[T], run: Callable[[Plan[Any]], Any]) -> T:
+        """Have *run* carry out *plan*, which waited for nothing."""
+        try:
+            return cast(T, run(plan))
+        except BaseException:
+            self._failed = True
+            raise
+
     async def aturn(
         self, plan: Plan[T], run: Callable[[Plan[Any]], Awaitable[Any]], join: Join
     ) -> T:
         """Async version of `turn`, in a task."""
+        if not (self._waiting or self._failed or self._tasks.locked()):
+            async with self._tasks:
+                return await self._afirst(plan, run)
         mine = Turn(plan)
         self._waiting.append(mine)
         async with self._tasks:
@@ -133,6 +149,14 @@ class Turns:
                     self._failed = True
                     raise
         return cast(T, await run(mine.rest()))
+
+    async def _afirst(self, plan: Plan[T], run: Callable[[Plan[Any]], Awaitable[Any]]) -> T:
+        """Async version of `_first`."""
+        try:
+            return cast(T, await run(plan))
+        except BaseException:
+            self._failed = True
+            raise
 
     def _others(self, mine: Turn[Any]) -> list[Turn[Any]] | None:
         """Return *mine* with those that wait behind it; `None` where it is by itself, or begun."""
