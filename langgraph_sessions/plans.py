@@ -53,9 +53,16 @@ class Asked:
 
 
 class Statement(Asked):
-    """An SQL statement: subclasses are frozen dataclasses whose fields are its parameters."""
+    """An SQL statement: subclasses are frozen dataclasses whose fields are its parameters.
+
+    Attributes:
+        returns_rows: Whether it gives rows that are wanted.
+        often: Whether each turn executes it, so that a connection keeps its cursor, with the few
+            rows that it gave last.
+    """
 
     returns_rows: ClassVar[bool] = True
+    often: ClassVar[bool] = False
 
     @property
     @abstractmethod

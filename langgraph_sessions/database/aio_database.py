@@ -12,10 +12,9 @@ from typing import Any, cast
 
 import psycopg
 from psycopg import AsyncConnection, AsyncPipeline
-from psycopg.rows import dict_row, tuple_row
 from psycopg_pool import AsyncConnectionPool
 
-from langgraph_sessions.database import pools
+from langgraph_sessions.database import cursors, pools
 from langgraph_sessions.database.deeds import Deed, T, ado
 from langgraph_sessions.database.lending import IDLE
 from langgraph_sessions.database.running import UNFIT, Running
@@ -257,14 +256,11 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
 
 
 async def _executed(conn: AsyncConnection[Any], statement: Statement) -> psycopg.AsyncCursor[Any]:
-    """Execute a statement, and return its cursor.
-
-    A fresh one for each: in pipeline mode a reused one can return an earlier statement's rows.
-    """
-    factory: Any = dict_row if statement.returns_rows else tuple_row
-    cursor = conn.cursor(binary=True, row_factory=factory)
+    """Execute a statement, and return its cursor."""
+    sql = vouched(statement.sql)
+    cursor: psycopg.AsyncCursor[Any] = cursors.cursor(conn, statement, sql)
     if isinstance(statement, ExecuteMany):
-        await cursor.executemany(vouched(statement.sql), statement.rows)
+        await cursor.executemany(sql, statement.rows)
     else:
-        await cursor.execute(vouched(statement.sql), statement.params)
+        await cursor.execute(sql, statement.params)
     return cursor

@@ -12,10 +12,9 @@ from typing import Any, cast
 
 import psycopg
 from psycopg import Connection, Pipeline
-from psycopg.rows import dict_row, tuple_row
 from psycopg_pool import ConnectionPool
 
-from langgraph_sessions.database import pools
+from langgraph_sessions.database import cursors, pools
 from langgraph_sessions.database.deeds import Deed, T, do
 from langgraph_sessions.database.lending import IDLE
 from langgraph_sessions.database.running import UNFIT, Running
@@ -215,16 +214,13 @@ class Database(Running[Conn, Pipeline]):
 
 
 def _executed(conn: Connection[Any], statement: Statement) -> psycopg.Cursor[Any]:
-    """Execute a statement, and return its cursor.
-
-    A fresh one for each: in pipeline mode a reused one can return an earlier statement's rows.
-    """
-    factory: Any = dict_row if statement.returns_rows else tuple_row
-    cursor = conn.cursor(binary=True, row_factory=factory)
+    """Execute a statement, and return its cursor."""
+    sql = vouched(statement.sql)
+    cursor: psycopg.Cursor[Any] = cursors.cursor(conn, statement, sql)
     if isinstance(statement, ExecuteMany):
-        cursor.executemany(vouched(statement.sql), statement.rows)
+        cursor.executemany(sql, statement.rows)
     else:
-        cursor.execute(vouched(statement.sql), statement.params)
+        cursor.execute(sql, statement.params)
     return cursor
 
 
