@@ -291,12 +291,17 @@ def for_storage(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
     return stored
 
 
-def owned(found: CheckpointTuple, user_id: str) -> CheckpointTuple:
-    """Return *found* with the user in its configs, so that they can be used to run again."""
+def owned(found: CheckpointTuple, run: ActiveRun, *, goes_on: bool = False) -> CheckpointTuple:
+    """Return *found* with the user in its configs, so that they can be used to run again.
+
+    The configs of a run that *goes_on* from it always name the user beside the thread.
+    """
+    user_id, thread_id = run.user_id, run.thread_id
+    if not goes_on:
+        thread_id = AuthorizedThreadId(thread_id, user_id)
 
     def with_user(config: RunnableConfig) -> RunnableConfig:
         configurable = config["configurable"]
-        thread_id = AuthorizedThreadId(configurable["thread_id"], user_id)
         return {"configurable": {**configurable, "user_id": user_id, "thread_id": thread_id}}
 
     parent = found.parent_config

@@ -111,7 +111,7 @@ class SaverPlans:
             begins = self._start(run, found, request, given)
             if begins and found and not run.known and run.words.may_title:  # It is adopted.
                 run.words.title = yield from reading.title(run.thread_id, self.serde)
-        return owned(found, run.user_id) if found else None
+        return owned(found, run, goes_on=is_run) if found else None
 
     def _begin(
         self, config: RunnableConfig, run: ActiveRun | None, request: Request, select: str | None
@@ -207,7 +207,7 @@ class SaverPlans:
         check_filters(**filters)
         run, pinned = (None, None) if config is None else (yield from self._reader(config))
         listed = yield LoadList(run, pinned or {}, self.serde, filters)
-        return [owned(found, run.user_id) if run else found for found in listed]
+        return [owned(found, run) if run else found for found in listed]
 
     def _history(
         self, config: RunnableConfig, channels: Sequence[str]
