@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import ContextVar
+from types import coroutine
 from typing import Any, cast
 
 import psycopg
@@ -28,7 +29,6 @@ from langgraph_sessions.plans import (
     Statement,
     Step,
     adrive,
-    vouched,
 )
 
 # Whether this is a task that nobody cancels, so that no step of it need be one by itself.
@@ -214,7 +214,14 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
 
     async def _give_back(self, pool: AsyncConnectionPool[Any], conn: AsyncConnection[Any]) -> None:
         giving = pool.putconn(conn)
-        await (giving if _uncancelled.get() else asyncio.shield(self._keep(giving)))
+        if _uncancelled.get():
+            await giving
+            return
+        try:
+            waits = giving.send(None)
+        except StopIteration:  # As a rule there is nothing to wait for.
+            return
+        await asyncio.shield(self._keep(_rest(giving, waits)))
 
     def _keep(self, giving: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start *giving*, and hold the task to its end, as the loop does not."""
@@ -255,12 +262,23 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
         return await cursor.fetchall() if statement.returns_rows else []
 
 
+async def _rest(begun: Coroutine[Any, Any, T], waits: Any) -> T:
+    """Await the rest of a coroutine that has *begun*, and *waits* for something."""
+    return await _resumed(begun, waits)
+
+
+@coroutine
+def _resumed(begun: Coroutine[Any, Any, T], waits: Any) -> Generator[Any, None, T]:
+    yield waits
+    return (yield from begun.__await__())
+
+
 async def _executed(conn: AsyncConnection[Any], statement: Statement) -> psycopg.AsyncCursor[Any]:
     """Execute a statement, and return its cursor."""
-    sql = vouched(statement.sql)
+    sql = statement.sql
     cursor: psycopg.AsyncCursor[Any] = cursors.cursor(conn, statement, sql)
     if isinstance(statement, ExecuteMany):
-        await cursor.executemany(sql, statement.rows)
+        await cursor.executemany(cursors.text(sql), statement.rows)
     else:
-        await cursor.execute(sql, statement.params)
+        await cursor.execute(cursors.text(sql), statement.params)
     return cursor

@@ -6,12 +6,14 @@ takes a third of the client's CPU for the statement.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
+from psycopg.abc import QueryNoTemplate
 from psycopg.pq import PipelineStatus
 from psycopg.rows import dict_row, tuple_row
 
-from langgraph_sessions.plans import Statement
+from langgraph_sessions.plans import Statement, vouched
 
 # On the connection itself: a cursor refers to its connection, which no dictionary of ours is to
 # keep alive.
@@ -34,6 +36,12 @@ def cursor(conn: Any, statement: Statement, sql: str) -> Any:
             kept.clear()
         found = kept[sql] = _fresh(conn, statement)
     return found
+
+
+@lru_cache(maxsize=512)
+def text(sql: str) -> QueryNoTemplate:
+    """Return *sql* as psycopg need not encode it anew, nor read it to find what it knows of it."""
+    return sql.encode() if sql.isascii() else vouched(sql)
 
 
 def _fresh(conn: Any, statement: Statement) -> Any:

@@ -29,7 +29,6 @@ from langgraph_sessions.plans import (
     Statement,
     Step,
     drive,
-    vouched,
 )
 
 Conn = Connection[Any] | ConnectionPool[Connection[Any]]
@@ -66,8 +65,7 @@ class Database(Running[Conn, Pipeline]):
             return step()
         assert not isinstance(step, Give), "this plan wants `stream`"
         failure = None
-        if self._is_calm and step.repeatable and not self.pipe:
-            self.refuse_others()
+        if self._is_calm and step.repeatable and not (self.pipe or self._is_forked):
             try:
                 if (found := self._try(step)) is not UNFIT:
                     return found
@@ -215,12 +213,12 @@ class Database(Running[Conn, Pipeline]):
 
 def _executed(conn: Connection[Any], statement: Statement) -> psycopg.Cursor[Any]:
     """Execute a statement, and return its cursor."""
-    sql = vouched(statement.sql)
+    sql = statement.sql
     cursor: psycopg.Cursor[Any] = cursors.cursor(conn, statement, sql)
     if isinstance(statement, ExecuteMany):
-        cursor.executemany(sql, statement.rows)
+        cursor.executemany(cursors.text(sql), statement.rows)
     else:
-        cursor.execute(sql, statement.params)
+        cursor.execute(cursors.text(sql), statement.params)
     return cursor
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final, cast
 
+import psycopg
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -20,7 +21,7 @@ from langgraph_sessions.models import Session
 from langgraph_sessions.plans import Composite, Plan, Statement
 from langgraph_sessions.runs import parent
 from langgraph_sessions.runs.active import IDLE, ActiveRun, for_storage, pin
-from langgraph_sessions.runs.guarding import guarded
+from langgraph_sessions.runs.guarding import refusal, whole
 from langgraph_sessions.runs.hearing import NULL_TASK, hear_checkpoint, hear_writes
 from langgraph_sessions.sql.saving import (
     FindSaved,
@@ -85,7 +86,10 @@ class Save(Composite):
             ConcurrentRunError: Another run saved to the thread since this one loaded it.
         """
         guard = self.session or self.guard_thread() or self.put_session()
-        rows = yield from guarded(guard, self.saved())
+        try:
+            rows = yield whole(guard, self.saved())
+        except psycopg.Error as error:
+            raise refusal(error, guard) from None
         return rows[0] if isinstance(guard, PutSession) else None
 
 
@@ -318,10 +322,12 @@ class SaveWrites(Save):
 
     def plan(self) -> Plan[Row | None]:
         """As `Save.plan`; where the session is yet to be made, they wait for what makes it."""
-        if self.run.known or self.session:
-            return (yield from super().plan())
+        return super().plan() if self.run.known or self.session else self._wait()
+
+    def _wait(self) -> Plan[None]:
         self.run.unsaved.append(self)
-        return None
+        return
+        yield  # Nothing is asked.
 
     def done(self, row: Row | None) -> Session | None:
         """Note that they are saved, and look for a model's answer in them; as `SaveCheckpoint`."""

@@ -248,9 +248,9 @@ class SaverPlans:
             progress.note_checkpoint(config["configurable"], checkpoint["id"])
         save = SaveCheckpoint.of(run, config, checkpoint, metadata, new_versions, self.serde)
         self._note(save.done((yield save)), began)
-        wants_titler = not save.checkpoint_ns and run.words.wants_titler(checkpoint["id"])
-        if self._titler is not None and wants_titler:
-            self._start_titler(self._titler, run.thread_id)
+        titler = None if save.checkpoint_ns else self._titler
+        if titler is not None and run.words.wants_titler(checkpoint["id"]):
+            self._start_titler(titler, run.thread_id)
         return save.saved_config
 
     def _put_writes(

@@ -270,7 +270,7 @@ def fits(saved: Iterable[Statement]) -> bool:
     """Say whether these statements can be parts of one: few rows, none of them changed twice."""
     for part in saved:
         rows = _rows(part)
-        if rows > MOST_ROWS or (rows > 1 and "DO UPDATE" in part.sql):
+        if rows > 1 and (rows > MOST_ROWS or "DO UPDATE" in part.sql):
             return False
     return True
 
