@@ -16,6 +16,7 @@ T = TypeVar("T")
 # Makes one question of what several plans ask; `None` where they must ask by themselves.
 Join = Callable[[Sequence[Any]], Composite | None]
 
+STEPS: Final = 6  # Of the event loop: so many, and LangGraph has begun to save the next checkpoint.
 MOST: Final = 4  # Saves that go together: each number is another statement to prepare.
 
 
@@ -140,6 +141,7 @@ class Turns:
         self._waiting.append(mine)
         async with self._tasks:
             if not self._failed:
+                await self._company(mine)
                 try:
                     if (others := self._others(mine)) is not None:
                         with suppress(Exception):
@@ -157,6 +159,16 @@ class Turns:
         except BaseException:
             self._failed = True
             raise
+
+    async def _company(self, mine: Turn[Any]) -> None:
+        """Let what *mine* may go together with begin: LangGraph saves the next checkpoint then.
+
+        That is when the one before is saved, behind which *mine* has waited.
+        """
+        for _ in range(STEPS):
+            if mine.has_begun or len(self._waiting) >= MOST:
+                return
+            await asyncio.sleep(0)
 
     def _others(self, mine: Turn[Any]) -> list[Turn[Any]] | None:
         """Return *mine* with those that wait behind it; `None` where it is by itself, or begun."""
