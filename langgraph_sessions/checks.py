@@ -75,8 +75,8 @@ def thread_id(value: object, name: str = "thread_id") -> str:
 
 
 def _identifier(name: str, value: object, length: int = ID_LENGTH) -> str:
-    if type(value) is str and _is_plain(value, length):
-        return value
+    if is_plain(value):
+        return cast(str, value)
     if isinstance(value, UUID):
         value = str(value)
     elif isinstance(value, int) and not isinstance(value, bool):
@@ -88,9 +88,11 @@ def _identifier(name: str, value: object, length: int = ID_LENGTH) -> str:
     return text(name, value, length)
 
 
-def _is_plain(value: str, length: int) -> bool:
-    """Say, fast, whether it is an id like most: printable ASCII, and not blank."""
-    return len(value) <= length and value.isascii() and value.isprintable() and value.strip() != ""
+def is_plain(value: object) -> bool:
+    """Say, fast, whether it is an id like most: printable ASCII, not long, and not blank."""
+    if type(value) is not str or len(value) > ID_LENGTH:
+        return False
+    return value.isascii() and value.isprintable() and not value.isspace() and value != ""
 
 
 def address(name: str, value: object) -> str:

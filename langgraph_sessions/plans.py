@@ -14,7 +14,7 @@ its error into the plan.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, LiteralString, NamedTuple, TypeVar
 
@@ -53,9 +53,16 @@ class Asked:
 
 
 class Statement(Asked):
-    """An SQL statement: subclasses are frozen dataclasses whose fields are its parameters."""
+    """An SQL statement: subclasses are frozen dataclasses whose fields are its parameters.
+
+    Attributes:
+        returns_rows: Whether it gives rows that are wanted.
+        often: Whether each turn executes it, so that a connection keeps its cursor, with the few
+            rows that it gave last.
+    """
 
     returns_rows: ClassVar[bool] = True
+    often: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -163,6 +170,44 @@ def fail(plan: Plan[T], error: Exception) -> Step | Done:
         return plan.throw(error)
     except StopIteration as done:
         return Done(done.value)
+
+
+def drive(plan: Plan[T], answer: Callable[[Any], Any]) -> T:
+    """Run *plan*, whose steps *answer* answers, or raises errors for. Raises what the plan does."""
+    try:
+        step = plan.send(None)
+        while True:
+            try:
+                found = answer(step)
+            except Exception as error:
+                step = plan.throw(error)
+            else:
+                step = plan.send(found)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    except BaseException:
+        plan.close()
+        raise
+
+
+async def adrive(plan: Plan[T], answer: Callable[[Any], Awaitable[Any]]) -> T:
+    """Async version of `drive`."""
+    try:
+        step = plan.send(None)
+        while True:
+            try:
+                found = await answer(step)
+            except Exception as error:
+                step = plan.throw(error)
+            else:
+                step = plan.send(found)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    except BaseException:
+        plan.close()
+        raise
 
 
 def called(function: Callable[..., T], *arguments: Any) -> Plan[T]:

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import ContextVar
+from types import coroutine
 from typing import Any, cast
 
 import psycopg
 from psycopg import AsyncConnection, AsyncPipeline
-from psycopg.rows import dict_row, tuple_row
 from psycopg_pool import AsyncConnectionPool
 
-from langgraph_sessions.database import pools
+from langgraph_sessions.database import cursors, pools
 from langgraph_sessions.database.deeds import Deed, T, ado
-from langgraph_sessions.database.running import Running
-from langgraph_sessions.plans import Batch, Call, ExecuteMany, Plan, Statement, vouched
+from langgraph_sessions.database.lending import IDLE
+from langgraph_sessions.database.running import UNFIT, Running
+from langgraph_sessions.plans import (
+    Batch,
+    Call,
+    ExecuteMany,
+    Give,
+    Plan,
+    Question,
+    Statement,
+    Step,
+    adrive,
+)
 
 # Whether this is a task that nobody cancels, so that no step of it need be one by itself.
 _uncancelled: ContextVar[bool] = ContextVar("_uncancelled", default=False)
@@ -36,7 +48,62 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
 
     async def run(self, plan: Plan[T]) -> T:
         """Async version of `Database.run`."""
-        return await ado(self.run_deed(plan))
+        return await adrive(plan, self._answer)
+
+    async def _answer(self, step: Step) -> Any:
+        """Async version of `Database._answer`."""
+        if isinstance(step, Call):
+            return await self._call(step)
+        assert not isinstance(step, Give), "this plan wants `stream`"
+        failure = None
+        if self._is_calm and step.repeatable and not self.pipe:
+            self.refuse_others()
+            try:
+                if (found := await self._try(step)) is not UNFIT:
+                    return found
+            except psycopg.errors.FeatureNotSupported:
+                pass  # Citus may have distributed the tables: the deed looks.
+            except psycopg.Error as error:
+                if not self._may_go_again(error):
+                    raise
+                failure = error
+        return await ado(self.answer_deed(step, failure))
+
+    async def _try(self, question: Question) -> Any:
+        """Async version of `Database._try`."""
+        if self._is_pool:
+            return await self._try_pooled(question, cast(Any, self.conn))
+        async with self.lock:
+            conn: Any = self.conn
+            return await self._answered(question, conn) if self.place.knows(conn) else UNFIT
+
+    async def _try_pooled(self, question: Question, pool: AsyncConnectionPool[Any]) -> Any:
+        """Async version of `Database._try_pooled`."""
+        conn = await self._take(pool)
+        try:
+            if pools.has_news(conn) or not self.place.knows(conn):
+                return UNFIT
+            found = await self._answered(question, conn)
+            if conn.pgconn.transaction_status != IDLE and not conn.closed:
+                await conn.commit()
+        except BaseException:
+            with suppress(psycopg.Error):
+                await conn.rollback()
+            raise
+        else:
+            return found
+        finally:
+            await self._give_back(pool, conn)
+
+    async def _answered(self, question: Question, conn: Any) -> Any:
+        """Async version of `Database._answered`."""
+        if isinstance(question, Statement):
+            return await self._execute(conn, question)
+        if isinstance(question, Batch):
+            return await self._execute_batch(conn, question)
+        if question.atomic:
+            return await ado(self._answer_on(question, conn))
+        return await adrive(question.plan(), lambda asked: self._answered(asked, conn))
 
     async def run_uncancelled(self, plan: Plan[T]) -> T:
         """Run *plan* for a task that nobody cancels: no step of it needs a shield of its own."""
@@ -149,7 +216,14 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
 
     async def _give_back(self, pool: AsyncConnectionPool[Any], conn: AsyncConnection[Any]) -> None:
         giving = pool.putconn(conn)
-        await (giving if _uncancelled.get() else asyncio.shield(self._keep(giving)))
+        if _uncancelled.get():
+            await giving
+            return
+        try:
+            waits = giving.send(None)
+        except StopIteration:  # As a rule there is nothing to wait for.
+            return
+        await asyncio.shield(self._keep(_rest(giving, waits)))
 
     def _keep(self, giving: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start *giving*, and hold the task to its end, as the loop does not."""
@@ -190,15 +264,23 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
         return await cursor.fetchall() if statement.returns_rows else []
 
 
-async def _executed(conn: AsyncConnection[Any], statement: Statement) -> psycopg.AsyncCursor[Any]:
-    """Execute a statement, and return its cursor.
+async def _rest(begun: Coroutine[Any, Any, T], waits: Any) -> T:
+    """Await the rest of a coroutine that has *begun*, and *waits* for something."""
+    return await _resumed(begun, waits)
 
-    A fresh one for each: in pipeline mode a reused one can return an earlier statement's rows.
-    """
-    factory: Any = dict_row if statement.returns_rows else tuple_row
-    cursor = conn.cursor(binary=True, row_factory=factory)
+
+@coroutine
+def _resumed(begun: Coroutine[Any, Any, T], waits: Any) -> Generator[Any, None, T]:
+    yield waits
+    return (yield from begun.__await__())
+
+
+async def _executed(conn: AsyncConnection[Any], statement: Statement) -> psycopg.AsyncCursor[Any]:
+    """Execute a statement, and return its cursor."""
+    sql = statement.sql
+    cursor: psycopg.AsyncCursor[Any] = cursors.cursor(conn, statement, sql)
     if isinstance(statement, ExecuteMany):
-        await cursor.executemany(vouched(statement.sql), statement.rows)
+        await cursor.executemany(cursors.text(sql), statement.rows)
     else:
-        await cursor.execute(vouched(statement.sql), statement.params)
+        await cursor.execute(cursors.text(sql), statement.params)
     return cursor

@@ -7,18 +7,29 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from typing import Any, cast
 
 import psycopg
 from psycopg import Connection, Pipeline
-from psycopg.rows import dict_row, tuple_row
 from psycopg_pool import ConnectionPool
 
-from langgraph_sessions.database import pools
+from langgraph_sessions.database import cursors, pools
 from langgraph_sessions.database.deeds import Deed, T, do
-from langgraph_sessions.database.running import Running
+from langgraph_sessions.database.lending import IDLE
+from langgraph_sessions.database.running import UNFIT, Running
 from langgraph_sessions.database.source import Source
-from langgraph_sessions.plans import Batch, Call, ExecuteMany, Plan, Statement, vouched
+from langgraph_sessions.plans import (
+    Batch,
+    Call,
+    ExecuteMany,
+    Give,
+    Plan,
+    Question,
+    Statement,
+    Step,
+    drive,
+)
 
 Conn = Connection[Any] | ConnectionPool[Connection[Any]]
 
@@ -46,7 +57,61 @@ class Database(Running[Conn, Pipeline]):
             Exception: What the plan raises, and psycopg's errors that it does not catch.
             SessionError, ValueError, psycopg.Error: As `ready`.
         """
-        return do(self.run_deed(plan))
+        return drive(plan, self._answer)
+
+    def _answer(self, step: Step) -> Any:
+        """Answer *step*: as a rule at the first try, which needs no deed. Raises as `run`."""
+        if isinstance(step, Call):
+            return step()
+        assert not isinstance(step, Give), "this plan wants `stream`"
+        failure = None
+        if self._is_calm and step.repeatable and not (self.pipe or self._is_forked):
+            try:
+                if (found := self._try(step)) is not UNFIT:
+                    return found
+            except psycopg.errors.FeatureNotSupported:
+                pass  # Citus may have distributed the tables: the deed looks.
+            except psycopg.Error as error:
+                if not self._may_go_again(error):
+                    raise
+                failure = error
+        return do(self.answer_deed(step, failure))
+
+    def _try(self, question: Question) -> Any:
+        """Answer *question*; `UNFIT` if its connection is to be seen to first."""
+        if self._is_pool:
+            return self._try_pooled(question, cast(Any, self.conn))
+        with self.lock:
+            conn: Any = self.conn
+            return self._answered(question, conn) if self.place.knows(conn) else UNFIT
+
+    def _try_pooled(self, question: Question, pool: ConnectionPool[Any]) -> Any:
+        """As `_with_pooled`, with a connection of which there is nothing to be said."""
+        conn = pool.getconn()
+        try:
+            if pools.has_news(conn) or not self.place.knows(conn):
+                return UNFIT
+            found = self._answered(question, conn)
+            if conn.pgconn.transaction_status != IDLE and not conn.closed:
+                conn.commit()
+        except BaseException:
+            with suppress(psycopg.Error):
+                conn.rollback()
+            raise
+        else:
+            return found
+        finally:
+            pool.putconn(conn)
+
+    def _answered(self, question: Question, conn: Any) -> Any:
+        """Answer *question* on *conn*."""
+        if isinstance(question, Statement):
+            return self._execute(conn, question)
+        if isinstance(question, Batch):
+            return self._execute_batch(conn, question)
+        if question.atomic:
+            return do(self._answer_on(question, conn))
+        return drive(question.plan(), lambda asked: self._answered(asked, conn))
 
     def stream(self, plan: Plan[None]) -> Iterator[Any]:
         """Run *plan*, and yield what it gives. Raises as `run`."""
@@ -152,16 +217,13 @@ class Database(Running[Conn, Pipeline]):
 
 
 def _executed(conn: Connection[Any], statement: Statement) -> psycopg.Cursor[Any]:
-    """Execute a statement, and return its cursor.
-
-    A fresh one for each: in pipeline mode a reused one can return an earlier statement's rows.
-    """
-    factory: Any = dict_row if statement.returns_rows else tuple_row
-    cursor = conn.cursor(binary=True, row_factory=factory)
+    """Execute a statement, and return its cursor."""
+    sql = statement.sql
+    cursor: psycopg.Cursor[Any] = cursors.cursor(conn, statement, sql)
     if isinstance(statement, ExecuteMany):
-        cursor.executemany(vouched(statement.sql), statement.rows)
+        cursor.executemany(cursors.text(sql), statement.rows)
     else:
-        cursor.execute(vouched(statement.sql), statement.params)
+        cursor.execute(cursors.text(sql), statement.params)
     return cursor
 
 

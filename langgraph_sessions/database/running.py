@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import psycopg
 
@@ -32,6 +32,7 @@ from langgraph_sessions.plans import (
 from langgraph_sessions.sql.citus.translating import translated
 
 Answer = Callable[[Question], Deed[Any]]
+UNFIT: Final = object()  # The answer where a connection is to be seen to, before it is used.
 
 
 class Running(Connections[ConnT, PipeT]):
@@ -63,9 +64,9 @@ class Running(Connections[ConnT, PipeT]):
 
     # --- Running ---------------------------------------------------------------------------------
 
-    def run_deed(self, plan: Plan[T], answer: Answer | None = None) -> Deed[T]:
-        """Run *plan*, step by step, by *answer*, else `answer_deed`. Raises what these raise."""
-        step = yield from self._advanced(plan, answer or self.answer_deed)
+    def run_deed(self, plan: Plan[T], answer: Answer) -> Deed[T]:
+        """Run *plan*, step by step, by *answer*. Raises what that raises."""
+        step = yield from self._advanced(plan, answer)
         assert isinstance(step, Done), "this plan wants `stream`"
         result: T = step.value
         return result
@@ -94,8 +95,10 @@ class Running(Connections[ConnT, PipeT]):
             raise
         return step
 
-    def answer_deed(self, question: Question) -> Deed[Any]:
+    def answer_deed(self, question: Question, failure: psycopg.Error | None = None) -> Deed[Any]:
         """Answer *question*; if a connection breaks, ask again, for `retry_for` seconds.
+
+        A *failure* is that of a first try, made before.
 
         Raises:
             psycopg.Error: Any error of the database.
@@ -104,22 +107,30 @@ class Running(Connections[ConnT, PipeT]):
             Exception: What a `Composite` raises.
         """
         self.refuse_others()
-        failure = None
-        if self._is_calm and question.repeatable:  # As a rule, the first try is all.
-            try:
-                return (yield from self.with_connection(partial(self._answer, question)))
+        if failure is None and self._is_there and question.repeatable:
+            try:  # As a rule, that is all.
+                return (yield from self.with_connection(partial(self._answer_here, question)))
             except psycopg.Error as error:
-                if not failures.is_passing_here(error) and not self.is_broken(error):
+                if not self._may_go_again(error):
                     raise
                 failure = error
         if question.once:
             raise failure or psycopg.OperationalError("the database may be away")
         return (yield from _told(_unwrapped(self._ask(question, failure))))
 
+    def _may_go_again(self, error: psycopg.Error) -> bool:
+        """Say whether what failed by *error* may succeed in another try."""
+        return failures.is_passing_here(error) or self.is_broken(error)
+
     @property
-    def _is_calm(self) -> bool:
+    def _is_there(self) -> bool:
         """Whether nothing is known that is to be seen to before a question is asked."""
         return self._is_ready and self._reached
+
+    @property
+    def _is_calm(self) -> bool:
+        """Whether, beside that, each question is one that is asked as it is."""
+        return self._is_ready and self._reached and not self.place.are_distributed
 
     def answer_once_deed(self, question: Question) -> Deed[Any]:
         """Answer *question* and do not try again; raise as `answer_deed` but for nodes' errors."""
@@ -137,7 +148,7 @@ class Running(Connections[ConnT, PipeT]):
 
         def ask(conn: Any) -> Deed[Any]:
             try:
-                return (yield from self._answer(question, conn))
+                return (yield from self._answer_here(question, conn))
             except psycopg.Error as error:
                 if not question.repeatable and not failures.is_rolled_back(error):
                     raise Unrepeatable(error) from error
@@ -145,7 +156,7 @@ class Running(Connections[ConnT, PipeT]):
 
         return (yield from self.with_connection(ask))
 
-    def _answer(self, question: Question, conn: Any) -> Deed[Any]:
+    def _answer_here(self, question: Question, conn: Any) -> Deed[Any]:
         """Answer on *conn*; if Citus has distributed the tables since they were found, anew."""
         try:
             return (yield from self._answer_on(question, conn))

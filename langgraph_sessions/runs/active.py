@@ -17,10 +17,12 @@ from langgraph_sessions.runs.claim import Claim
 from langgraph_sessions.runs.request import (
     IDENTITIES,
     INSTRUCTIONS,
+    INSTRUCTIONS_SET,
     AuthorizedThreadId,
     Request,
 )
 from langgraph_sessions.runs.surroundings import (
+    PROGRESS_KEY,
     RUN_KEY,
     RUNTIME_KEY,
     TASK_KEY,
@@ -246,6 +248,8 @@ def pin(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
     its later saves come to see the thread; any other is copied.
     """
     configurable = config["configurable"]
+    if _is_pinned(configurable, run):
+        return config
     if RUNTIME_KEY not in configurable:
         configurable = dict(configurable)
     for key in INSTRUCTIONS:
@@ -260,26 +264,44 @@ def pin(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
     return pinned
 
 
+def _is_pinned(configurable: Mapping[str, Any], run: ActiveRun) -> bool:
+    """Say whether nothing in *configurable* is to be changed for the *run*."""
+    return (
+        configurable.get(RUN_KEY) is run
+        and configurable.get("thread_id") is run.thread_id
+        and configurable.get("user_id") is run.user_id
+        and isinstance(configurable.get(PROGRESS_KEY), Progress)
+        and INSTRUCTIONS_SET.isdisjoint(configurable)
+    )
+
+
 def for_storage(config: RunnableConfig, run: ActiveRun) -> RunnableConfig:
     """Return *config* as the parent should store it: pinned, instructions in no metadata."""
-    stored = pin({**config, "configurable": dict(config["configurable"])}, run)
-    metadata = config.get("metadata")
+    given, metadata = config["configurable"], config.get("metadata")
+    stored = config
+    if not _is_pinned(given, run):
+        stored = pin({**config, "configurable": dict(given)}, run)
     if metadata:
-        given = config["configurable"]
-        stored["metadata"] = {
+        kept = {
             key: value
             for key, value in metadata.items()
             if key not in IDENTITIES and not (key in INSTRUCTIONS and given.get(key) == value)
         }
+        stored = {**stored, "metadata": kept}
     return stored
 
 
-def owned(found: CheckpointTuple, user_id: str) -> CheckpointTuple:
-    """Return *found* with the user in its configs, so that they can be used to run again."""
+def owned(found: CheckpointTuple, run: ActiveRun, *, goes_on: bool = False) -> CheckpointTuple:
+    """Return *found* with the user in its configs, so that they can be used to run again.
+
+    The configs of a run that *goes_on* from it always name the user beside the thread.
+    """
+    user_id, thread_id = run.user_id, run.thread_id
+    if not goes_on:
+        thread_id = AuthorizedThreadId(thread_id, user_id)
 
     def with_user(config: RunnableConfig) -> RunnableConfig:
         configurable = config["configurable"]
-        thread_id = AuthorizedThreadId(configurable["thread_id"], user_id)
         return {"configurable": {**configurable, "user_id": user_id, "thread_id": thread_id}}
 
     parent = found.parent_config

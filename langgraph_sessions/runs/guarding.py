@@ -23,14 +23,18 @@ def guarded(guard: Guard, saved: Sequence[Statement]) -> Plan[list[Row]]:
         SessionNotFoundError: The thread is not that user's; nothing was saved.
         ConcurrentRunError: Another run saved to it meanwhile; nothing was saved.
     """
-    whole: Beside | Batch = Beside(guard, saved)
-    if not saving.fits(saved):
-        whole = Batch([*_locks(guard), *saved, Beside(guard, ())])
     try:
-        rows: list[Row] = yield whole
+        rows: list[Row] = yield whole(guard, saved)
     except psycopg.Error as error:
         raise refusal(error, guard) from None
     return rows
+
+
+def whole(guard: Guard, saved: Sequence[Statement]) -> Beside | Batch:
+    """Return what is *saved* with its *guard* as one: a statement, or a batch of many rows."""
+    if saving.fits(saved):
+        return Beside(guard, saved)
+    return Batch([*_locks(guard), *saved, Beside(guard, ())])
 
 
 def _locks(guard: Guard) -> list[Statement]:

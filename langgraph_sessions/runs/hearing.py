@@ -25,9 +25,11 @@ def hear_checkpoint(
     run: ActiveRun, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
 ) -> None:
     """Look for words in a root *checkpoint* of the run's, which is about to be saved."""
-    values = from_words.values_of(checkpoint)
-    run.words.in_values(values, checkpoint["id"])
     words, configurable = run.words, config["configurable"]
+    if not (words.awaits_answer or words.are_awaited):
+        return
+    values = from_words.values_of(checkpoint)
+    words.in_values(values, checkpoint["id"])
     if not words.are_awaited or not _is_own(run, configurable):
         return
     if metadata.get("source") == "input":

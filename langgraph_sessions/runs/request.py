@@ -15,7 +15,7 @@ from langgraph_sessions.runs.addresses import configurable_of
 from langgraph_sessions.runs.surroundings import Run, run_of, surroundings
 
 INSTRUCTIONS: Final = ("title", "new_session", "is_active", "make_current")
-_INSTRUCTIONS: Final = frozenset(INSTRUCTIONS)
+INSTRUCTIONS_SET: Final = frozenset(INSTRUCTIONS)
 AUTH_USER_ID: Final = "langgraph_auth_user_id"
 AUTH_USER: Final = "langgraph_auth_user"
 # What LangGraph copies into a checkpoint's metadata, and says there whose it is. A client can set a
@@ -177,7 +177,7 @@ def _named(
 def instructs(config: RunnableConfig) -> bool:
     """Say whether *config* says something about the session itself."""
     configurable = config["configurable"]
-    return not _INSTRUCTIONS.isdisjoint(configurable) and any(
+    return not INSTRUCTIONS_SET.isdisjoint(configurable) and any(
         configurable.get(key) is not None for key in INSTRUCTIONS
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final, cast
 
+import psycopg
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -20,7 +21,7 @@ from langgraph_sessions.models import Session
 from langgraph_sessions.plans import Composite, Plan, Statement
 from langgraph_sessions.runs import parent
 from langgraph_sessions.runs.active import IDLE, ActiveRun, for_storage, pin
-from langgraph_sessions.runs.guarding import guarded
+from langgraph_sessions.runs.guarding import refusal, whole
 from langgraph_sessions.runs.hearing import NULL_TASK, hear_checkpoint, hear_writes
 from langgraph_sessions.sql.saving import (
     FindSaved,
@@ -32,7 +33,7 @@ Row = Mapping[str, Any]
 STOPPED: Final = (asyncio.CancelledError, concurrent.futures.CancelledError)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # Never changed; to freeze one takes as long as all else of it.
 class Save(Composite):
     """What a user's run saves to its thread; the answer is the session's row, if it was touched.
 
@@ -58,7 +59,7 @@ class Save(Composite):
     def __post_init__(self) -> None:
         """Note the namespace, which is often asked for."""
         namespace = self.config["configurable"].get("checkpoint_ns")
-        vars(self)["checkpoint_ns"] = str(namespace or "")
+        self.checkpoint_ns = str(namespace or "")
 
     @abstractmethod
     def put_session(self) -> PutSession:
@@ -85,11 +86,14 @@ class Save(Composite):
             ConcurrentRunError: Another run saved to the thread since this one loaded it.
         """
         guard = self.session or self.guard_thread() or self.put_session()
-        rows = yield from guarded(guard, self.saved())
+        try:
+            rows = yield whole(guard, self.saved())
+        except psycopg.Error as error:
+            raise refusal(error, guard) from None
         return rows[0] if isinstance(guard, PutSession) else None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class SaveCheckpoint(Save):
     """Save a checkpoint.
 
@@ -214,7 +218,7 @@ class SaveCheckpoint(Save):
         }
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class SaveWrites(Save):
     """Save what a task wrote.
 
@@ -239,10 +243,10 @@ class SaveWrites(Save):
     def __post_init__(self) -> None:
         """Note what is often asked for."""
         super().__post_init__()
-        is_stop = _is_stop(self.writes)
-        channels = () if is_stop else tuple([channel for channel, _ in self.writes])
-        waits = INTERRUPT in channels or ERROR in channels
-        vars(self).update(is_stop=is_stop, channels=channels, waits=waits)
+        channels = tuple([channel for channel, _ in self.writes])
+        is_stop = self.is_stop = ERROR in channels and _is_stop(self.writes)
+        self.channels = () if is_stop else channels
+        self.waits = not is_stop and (INTERRUPT in channels or ERROR in channels)
 
     @classmethod
     def of(
@@ -259,10 +263,10 @@ class SaveWrites(Save):
         Raises:
             ConcurrentRunError: It was raised before: the run is over.
         """
-        name = None if _is_stop(writes) else run.claim.next_name()
-        wrote = cls(run, pin(config, run), serde, name, writes, task_id, task_path)
+        wrote = cls(run, pin(config, run), serde, None, writes, task_id, task_path)
         if wrote.is_stop:
             return wrote
+        wrote.name = run.claim.next_name()
         run.claim.refuse_if_overtaken()
         if not wrote.checkpoint_ns:
             hear_writes(run, config, writes, task_id)
@@ -318,10 +322,12 @@ class SaveWrites(Save):
 
     def plan(self) -> Plan[Row | None]:
         """As `Save.plan`; where the session is yet to be made, they wait for what makes it."""
-        if self.run.known or self.session:
-            return (yield from super().plan())
+        return super().plan() if self.run.known or self.session else self._wait()
+
+    def _wait(self) -> Plan[None]:
         self.run.unsaved.append(self)
-        return None
+        return
+        yield  # Nothing is asked.
 
     def done(self, row: Row | None) -> Session | None:
         """Note that they are saved, and look for a model's answer in them; as `SaveCheckpoint`."""

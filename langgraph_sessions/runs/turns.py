@@ -16,6 +16,7 @@ T = TypeVar("T")
 # Makes one question of what several plans ask; `None` where they must ask by themselves.
 Join = Callable[[Sequence[Any]], Composite | None]
 
+STEPS: Final = 6  # Of the event loop: so many, and LangGraph has begun to save the next checkpoint.
 MOST: Final = 4  # Saves that go together: each number is another statement to prepare.
 
 
@@ -102,6 +103,11 @@ class Turns:
 
     def turn(self, plan: Plan[T], run: Callable[[Plan[Any]], Any], join: Join) -> T:
         """Have *run* carry out *plan* in its turn, in a thread; what waits meanwhile is joined."""
+        if not (self._waiting or self._failed) and self._threads.acquire(blocking=False):
+            try:
+                return self._first(plan, run)
+            finally:
+                self._threads.release()
         mine = Turn(plan)
         self._waiting.append(mine)
         with self._threads:
@@ -116,14 +122,26 @@ class Turns:
                     raise
         return cast(T, run(mine.rest()))
 
+    def _first(self, plan: Plan[T], run: Callable[[Plan[Any]], Any]) -> T:
+        """Have *run* carry out *plan*, which waited for nothing."""
+        try:
+            return cast(T, run(plan))
+        except BaseException:
+            self._failed = True
+            raise
+
     async def aturn(
         self, plan: Plan[T], run: Callable[[Plan[Any]], Awaitable[Any]], join: Join
     ) -> T:
         """Async version of `turn`, in a task."""
+        if not (self._waiting or self._failed or self._tasks.locked()):
+            async with self._tasks:
+                return await self._afirst(plan, run)
         mine = Turn(plan)
         self._waiting.append(mine)
         async with self._tasks:
             if not self._failed:
+                await self._company(mine)
                 try:
                     if (others := self._others(mine)) is not None:
                         with suppress(Exception):
@@ -133,6 +151,24 @@ class Turns:
                     self._failed = True
                     raise
         return cast(T, await run(mine.rest()))
+
+    async def _afirst(self, plan: Plan[T], run: Callable[[Plan[Any]], Awaitable[Any]]) -> T:
+        """Async version of `_first`."""
+        try:
+            return cast(T, await run(plan))
+        except BaseException:
+            self._failed = True
+            raise
+
+    async def _company(self, mine: Turn[Any]) -> None:
+        """Let what *mine* may go together with begin: LangGraph saves the next checkpoint then.
+
+        That is when the one before is saved, behind which *mine* has waited.
+        """
+        for _ in range(STEPS):
+            if mine.has_begun or len(self._waiting) >= MOST:
+                return
+            await asyncio.sleep(0)
 
     def _others(self, mine: Turn[Any]) -> list[Turn[Any]] | None:
         """Return *mine* with those that wait behind it; `None` where it is by itself, or begun."""

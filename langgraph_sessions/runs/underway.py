@@ -29,10 +29,11 @@ TRIES: Final = 20  # Of a run that begins while another one really goes on, and 
 class _Save:
     """A save under way; its end is a future once somebody waits for that, as seldom happens."""
 
-    __slots__ = ("end",)
+    __slots__ = ("end", "is_over")
 
     def __init__(self) -> None:
         self.end: Future[None] | None = None
+        self.is_over = False
 
 
 class UnderWay:
@@ -71,17 +72,31 @@ class UnderWay:
         """
         thread_id, turns = _place(config)
         under_way = self._enter(thread_id)
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[T] = loop.create_future()
 
-        def leave(task: asyncio.Task[T]) -> None:
+        async def carry_out() -> None:
+            try:
+                result = await turns.aturn(plan, run, SaveTogether.of)
+            except Exception as error:
+                self._leave(thread_id, under_way)
+                if not told.done():
+                    told.set_exception(error)
+            else:
+                self._leave(thread_id, under_way)
+                if not told.done():
+                    told.set_result(result)
+
+        def end(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
-            self._leave(thread_id, under_way)
-            if not task.cancelled():
-                task.exception()  # The caller was told, or is gone.
+            if not under_way.is_over:  # It was cancelled with the event loop.
+                self._leave(thread_id, under_way)
+                told.cancel()
 
-        task = asyncio.get_running_loop().create_task(turns.aturn(plan, run, SaveTogether.of))
+        task = loop.create_task(carry_out())
         self._tasks.add(task)
-        task.add_done_callback(leave)
-        return await asyncio.shield(task)
+        task.add_done_callback(end)
+        return await told  # Not `shield`, which is told a turn of the event loop later.
 
     async def end(self) -> None:
         """Wait until the saves under way are over, whose callers may be gone."""
@@ -102,6 +117,7 @@ class UnderWay:
                 del self._saves[thread_id]
             for saved in self._loads:
                 saved.add(thread_id)
+            save.is_over = True
         if save.end is not None:
             save.end.set_result(None)
 

@@ -39,8 +39,9 @@ class Words:
     may_title: bool = True
 
     @property
-    def _awaits_answer(self) -> bool:
-        return self.may_title and self.has_titler and self._asks and self.answered is None
+    def awaits_answer(self) -> bool:
+        """Whether a model's answer is looked for, to call the titler after it."""
+        return self.has_titler and self.may_title and self._asks and self.answered is None
 
     @property
     def _asks(self) -> bool:
@@ -62,12 +63,12 @@ class Words:
 
     def in_values(self, values: Mapping[str, Any], checkpoint_id: str) -> None:
         """Look for a model's answer in the values of a root checkpoint."""
-        if self._awaits_answer and by_model.is_answered(values):
+        if self.awaits_answer and by_model.is_answered(values):
             self.answered = checkpoint_id
 
     def in_saved_writes(self, writes: Sequence[tuple[str, Any]], checkpoint_id: str) -> None:
         """Look for a model's answer in a root task's *writes* to a checkpoint."""
-        if self._awaits_answer and by_model.is_answered(writes):
+        if self.awaits_answer and by_model.is_answered(writes):
             self.answered = checkpoint_id
 
     def wants_titler(self, checkpoint_id: str) -> bool:

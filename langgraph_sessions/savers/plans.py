@@ -111,7 +111,7 @@ class SaverPlans:
             begins = self._start(run, found, request, given)
             if begins and found and not run.known and run.words.may_title:  # It is adopted.
                 run.words.title = yield from reading.title(run.thread_id, self.serde)
-        return owned(found, run.user_id) if found else None
+        return owned(found, run, goes_on=is_run) if found else None
 
     def _begin(
         self, config: RunnableConfig, run: ActiveRun | None, request: Request, select: str | None
@@ -207,7 +207,7 @@ class SaverPlans:
         check_filters(**filters)
         run, pinned = (None, None) if config is None else (yield from self._reader(config))
         listed = yield LoadList(run, pinned or {}, self.serde, filters)
-        return [owned(found, run.user_id) if run else found for found in listed]
+        return [owned(found, run) if run else found for found in listed]
 
     def _history(
         self, config: RunnableConfig, channels: Sequence[str]
@@ -239,7 +239,7 @@ class SaverPlans:
     ) -> Plan[RunnableConfig]:
         """Save a checkpoint, and its session's row if there is a user."""
         require(configurable_of(config), "checkpoint_ns")
-        run = yield from self._writer(config)
+        run = self._under_way_in(config) or (yield from self._writer(config))
         if run is None:
             yield SavePlainCheckpoint(config, (checkpoint, metadata, new_versions), self.serde)
             return _saved_config(config, checkpoint)
@@ -248,9 +248,9 @@ class SaverPlans:
             progress.note_checkpoint(config["configurable"], checkpoint["id"])
         save = SaveCheckpoint.of(run, config, checkpoint, metadata, new_versions, self.serde)
         self._note(save.done((yield save)), began)
-        wants_titler = not save.checkpoint_ns and run.words.wants_titler(checkpoint["id"])
-        if self._titler is not None and wants_titler:
-            self._start_titler(self._titler, run.thread_id)
+        titler = None if save.checkpoint_ns else self._titler
+        if titler is not None and run.words.wants_titler(checkpoint["id"]):
+            self._start_titler(titler, run.thread_id)
         return save.saved_config
 
     def _put_writes(
@@ -263,7 +263,7 @@ class SaverPlans:
         """Save a task's writes."""
         checks.address("task_id", task_id)
         require(configurable_of(config), "checkpoint_ns", "checkpoint_id")
-        run = yield from self._writer(config)
+        run = self._under_way_in(config) or (yield from self._writer(config))
         if run is None:
             yield SavePlainWrites(config, (writes, task_id, task_path), self.serde)
             return
@@ -283,19 +283,25 @@ class SaverPlans:
         if session is not None and self._agent in (None, session.agent):
             self._manager.cache.wrote(session, began)
 
-    def _writer(self, config: RunnableConfig) -> Plan[ActiveRun | None]:
-        """Return the run that writes to *config*'s thread, `None` for one without a user."""
+    def _under_way_in(self, config: RunnableConfig) -> ActiveRun | None:
+        """Return the run of this saver's that saves by *config*, if nothing is to be asked."""
         run = active_run(config)
         # `update_state` of a graph inside a run instructs it with its saves.
         if run is None or run.home != self._home or instructs(config):
-            request = self._request(config, is_run=True)
-            # A run of nobody's, under way: whose thread it is was settled when it began.
-            if request.user_id is None and RUNTIME_KEY in config["configurable"]:
-                return None
-            if request.user_id is None:
-                require(config["configurable"], "thread_id")
-            run = (yield from self._open(config, run, request, None)).run
-            self._refuse_nobody(config, run)
+            return None
+        run.heed()
+        return run
+
+    def _writer(self, config: RunnableConfig) -> Plan[ActiveRun | None]:
+        """Return the run that writes to *config*'s thread, `None` for one without a user."""
+        request = self._request(config, is_run=True)
+        # A run of nobody's, under way: whose thread it is was settled when it began.
+        if request.user_id is None and RUNTIME_KEY in config["configurable"]:
+            return None
+        if request.user_id is None:
+            require(config["configurable"], "thread_id")
+        run = (yield from self._open(config, active_run(config), request, None)).run
+        self._refuse_nobody(config, run)
         if run is not None:
             run.heed()
         return run

@@ -239,6 +239,8 @@ class Beside(Statement):
     guard: Guard
     saved: Sequence[Statement]
 
+    often = True
+
     @property
     def returns_rows(self) -> bool:  # type: ignore[override]
         """Whether the guard does."""
@@ -251,7 +253,7 @@ class Beside(Statement):
 
     @property
     def params(self) -> Params:
-        guard, before = self.guard.params, self.guard.part.count("%s")
+        guard, before = self.guard.params, _placeholders(self.guard.part)
         params = [*guard[:before]]
         for part in self.saved:
             for values in part.rows if isinstance(part, ExecuteMany) else (part.params,):
@@ -268,13 +270,18 @@ def fits(saved: Iterable[Statement]) -> bool:
     """Say whether these statements can be parts of one: few rows, none of them changed twice."""
     for part in saved:
         rows = _rows(part)
-        if rows > MOST_ROWS or (rows > 1 and "DO UPDATE" in part.sql):
+        if rows > 1 and (rows > MOST_ROWS or "DO UPDATE" in part.sql):
             return False
     return True
 
 
 def _rows(part: Statement) -> int:
     return len(part.rows) if isinstance(part, ExecuteMany) else 1
+
+
+@cache
+def _placeholders(part: str) -> int:
+    return part.count("%s")
 
 
 @cache

@@ -15,6 +15,7 @@ from langgraph_sessions.runs.request import Request
 from langgraph_sessions.runs.surroundings import RUN_KEY, RUNTIME_KEY
 from langgraph_sessions.runs.thread_ids import default_thread_id
 from tests.plans import opened, play, session_row
+from tests.runs.saves import running
 from tests.support import config
 
 GIVEN = {"title": "Given", "new_session": True, "is_active": False}
@@ -187,8 +188,18 @@ def test_what_was_loaded_can_be_used_to_run_again() -> None:
     """A checkpoint's configs name the user, so that going on from them is the user's run."""
     place = {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": "c"}
     found = CheckpointTuple(config(**place), empty_checkpoint(), {}, config(**place), [])
-    hers = owned(found, "alice")
-    assert hers.config == hers.parent_config == config(user_id="alice", **place)
+    for goes_on in (False, True):
+        hers = owned(found, running(), goes_on=goes_on)
+        assert hers.config == hers.parent_config == config(user_id="alice", **place)
     assert found.config == config(**place)
     first = CheckpointTuple(config(**place), empty_checkpoint(), {}, None, [])
-    assert owned(first, "alice").parent_config is None
+    assert owned(first, running()).parent_config is None
+
+
+def test_the_thread_that_a_reader_loaded_says_whose_it_is() -> None:
+    """To this process; a run's own configs name the user beside it, and hold a plain `str`."""
+    place = {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": "c"}
+    found = CheckpointTuple(config(**place), empty_checkpoint(), {}, None, [])
+    read, run = (owned(found, running(), goes_on=goes_on).config for goes_on in (False, True))
+    assert read["configurable"]["thread_id"].user_id == "alice"
+    assert type(run["configurable"]["thread_id"]) is str

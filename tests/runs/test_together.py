@@ -114,6 +114,24 @@ async def test_what_waits_goes_together() -> None:
     assert asker.asked == ["a", names[1 : MOST + 1], names[MOST + 1]]
 
 
+async def test_what_waited_goes_with_what_begins_when_another_is_saved() -> None:
+    """LangGraph begins to save a checkpoint a little after the one before is saved."""
+    asker, turns = Asker(), Turns()
+
+    async def one(name: str) -> Any:
+        NAME.set(name)
+        return await turns.aturn(saving(name), asker.run, lambda asked: "".join(asked))
+
+    async def first_and_next() -> None:
+        await one("a")
+        await asyncio.sleep(0)
+        await one("c")
+
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(first_and_next(), one("b"))
+    assert asker.asked == ["a", "bc"]
+
+
 async def test_what_does_not_go_together_goes_one_by_one() -> None:
     """In the order in which it came."""
     asker = Asker()

@@ -1,0 +1,90 @@
+"""Cursors of statements that are executed often are kept, and no others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+
+from langgraph_sessions.database.aio_database import _rest
+from langgraph_sessions.database.cursors import MOST, cursor
+from langgraph_sessions.plans import Fetch, Statement
+from tests.support import PATIENCE
+
+SQL = "SELECT %s::int AS number"
+
+
+@dataclass(frozen=True)
+class Often(Fetch):
+    """A statement that each turn executes."""
+
+    often = True
+
+
+@pytest.fixture
+def conn(url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of this test's."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        yield conn
+
+
+def number(conn: psycopg.Connection[Any], statement: Statement, params: Any) -> Any:
+    """Execute *statement* with these parameters, and return its only value."""
+    found = cursor(conn, statement, statement.sql).execute(SQL, params)
+    return found.fetchall()[0]["number"]
+
+
+def test_one_that_is_executed_often_keeps_its_cursor(conn: psycopg.Connection[Any]) -> None:
+    """Its answers are those of its last parameters, also after one that failed."""
+    often = Often(SQL)
+    first = cursor(conn, often, SQL)
+    assert number(conn, often, [1]) == 1
+    with pytest.raises(psycopg.errors.InvalidTextRepresentation):
+        number(conn, often, ["one"])
+    assert number(conn, often, [2]) == 2
+    assert cursor(conn, often, SQL) is first
+
+
+def test_any_other_gets_a_fresh_one(conn: psycopg.Connection[Any]) -> None:
+    """What it answered is not kept in memory."""
+    assert cursor(conn, Fetch(SQL), SQL) is not cursor(conn, Fetch(SQL), SQL)
+
+
+def test_in_a_pipeline_each_gets_a_fresh_one(conn: psycopg.Connection[Any]) -> None:
+    """There one that was used before could return an earlier answer."""
+    often = Often(SQL)
+    kept = cursor(conn, often, SQL)
+    with conn.pipeline():
+        assert cursor(conn, often, SQL) is not kept
+
+
+def test_a_closed_one_is_replaced(conn: psycopg.Connection[Any]) -> None:
+    """And is not executed."""
+    often = Often(SQL)
+    cursor(conn, often, SQL).close()
+    assert number(conn, often, [1]) == 1
+
+
+def test_a_connection_keeps_a_few(conn: psycopg.Connection[Any]) -> None:
+    """However many statements there are."""
+    for text in map(str, range(3 * MOST)):
+        cursor(conn, Often(text), text)
+    assert len(vars(conn)["_langgraph_sessions_cursors"]) <= MOST
+
+
+async def test_a_coroutine_that_has_begun_goes_on_in_a_task() -> None:
+    """With what it waits for, and what it waits for then."""
+
+    async def work() -> int:
+        for _ in range(3):
+            await asyncio.sleep(0.001)
+        return 5
+
+    begun = work()
+    waits = begun.send(None)
+    async with asyncio.timeout(PATIENCE):
+        assert await asyncio.create_task(_rest(begun, waits)) == 5
