@@ -6,6 +6,7 @@ is told of a thread's checkpoints is in `conversations`.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from typing import Any, Final
@@ -147,14 +148,27 @@ class Contract:
             raise error
 
     def _refusal(self, run: Run) -> SessionError | None:
+        self._find_anew(run)
         gone = SessionNotFoundError(run.asked.user, run.session.thread)
         if run.session.user != run.asked.user:
             return gone
         if run.session not in self.sessions:
             return gone if run.known else None
-        if (last := run.session.saved) != run.seen and (last is None or last[0] is not run):
+        last = run.session.saved
+        is_own = last is not None and last[0] is run
+        if not is_own and (run.saved or last != run.seen):
             return ConcurrentRunError(run.session.thread or "")
         return None
+
+    def _find_anew(self, run: Run) -> None:
+        """A session is known by its thread: that of one that was deleted may be made anew.
+
+        Of which agent it is, is looked at when a run saves for the first time.
+        """
+        if run.session not in self.sessions and run.session.thread is not None:
+            agent = None if run.saved else run.asked.agent
+            with suppress(SessionNotFoundError):
+                run.session = self.get(run.asked.user, run.session.thread, agent)
 
     def _save(self, run: Run, points: list[Point]) -> None:
         """Save checkpoints; the run's first makes the session, or carries out what it asks."""
