@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -14,10 +15,9 @@ from tests.benchmark.rounds import Ratio, interleave, ratio
 ROOT = Path(__file__).parents[1]
 
 
-def test_a_measure_prints_a_table_and_writes_it(server: str, tmp_path: Path) -> None:
-    """`--quick --only trips` prints what its JSON file says, and leaves no database behind."""
-    file = tmp_path / "found.json"
-    command = [sys.executable, "-m", "tests.benchmark", "--quick", "--only", "trips"]
+def measured(server: str, file: Path, *options: str) -> tuple[str, dict[str, Any]]:
+    """Run the command quickly; return what it prints, and what it writes to *file*."""
+    command = [sys.executable, "-m", "tests.benchmark", "--quick", *options]
     command += ["--limit", "600"]  # On a busy machine, too.
     done = subprocess.run(
         [*command, "--json", str(file), "--database", server],
@@ -27,18 +27,32 @@ def test_a_measure_prints_a_table_and_writes_it(server: str, tmp_path: Path) -> 
         cwd=ROOT,
         timeout=300,
     )
-    found = json.loads(file.read_text())
+    return done.stdout, json.loads(file.read_text())
+
+
+def test_a_measure_prints_a_table_and_writes_it(server: str, tmp_path: Path) -> None:
+    """`--quick --only trips` prints what its JSON file says, and leaves no database behind."""
+    printed, found = measured(server, tmp_path / "found.json", "--only", "trips")
     (table,) = found["tables"]
     assert table["columns"] == ["", "parent", "ours", "by hand"]
     assert found["packages"].keys() >= {"langgraph", "psycopg"}
     assert found["skipped"] == []
     name, *trips = table["rows"][0]
     assert all(isinstance(trip, int) and trip > 0 for trip in trips)
-    (shown,) = [line for line in done.stdout.splitlines() if line.strip().startswith(name)]
+    (shown,) = [line for line in printed.splitlines() if line.strip().startswith(name)]
     assert shown.split()[-3:] == [str(trip) for trip in trips]
     with psycopg.connect(server) as conn:
         left = conn.execute("SELECT datname FROM pg_database WHERE datname LIKE 'bench%'")
         assert left.fetchall() == []
+
+
+def test_many_sessions_are_as_many_as_are_asked_for(server: str, tmp_path: Path) -> None:
+    """With `--sessions` the measure of many has so many, however long making them takes."""
+    options = ("--only", "scale", "--sessions", "1200", "--seconds", "0.1")
+    _, found = measured(server, tmp_path / "found.json", *options)
+    (table,) = found["tables"]
+    assert table["title"].endswith("among 1,000 sessions and among 1,200")
+    assert [name for name, *_ in table["rows"]] == ["parent", "ours"]
 
 
 def test_entrants_take_turns() -> None:

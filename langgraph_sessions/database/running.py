@@ -130,7 +130,7 @@ class Running(Connections[ConnT, PipeT]):
     @property
     def _is_calm(self) -> bool:
         """Whether, beside that, each question is one that is asked as it is."""
-        return self._is_ready and self._reached and not self.place.are_distributed
+        return self._is_there and not self.place.are_distributed
 
     def answer_once_deed(self, question: Question) -> Deed[Any]:
         """Answer *question* and do not try again; raise as `answer_deed` but for nodes' errors."""

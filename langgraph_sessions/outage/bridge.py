@@ -127,7 +127,7 @@ class Bridging(Running[ConnT, PipeT]):
     # --- There -----------------------------------------------------------------------------------
 
     @property
-    def _is_calm(self) -> bool:
+    def _is_there(self) -> bool:
         return self._is_ready and self._reached and self._outage.state == HERE
 
     def attempt_deed(

@@ -23,7 +23,7 @@ Key = str | tuple[None, str]  # A thread id; a user's, whatever the thread.
 
 STEPS: Final = 50  # Of the event loop; closing a stream takes about ten.
 CLEANING: Final = 5.0  # Seconds for which a run waits for another's task, or for the event loop.
-TRIES: Final = 20  # Of a run that begins while another one really goes on, and saves and saves.
+TRIES: Final = 20  # Of what begins, or closes, while a run really goes on, and saves and saves.
 
 
 class _Save:
@@ -99,8 +99,15 @@ class UnderWay:
         return await told  # Not `shield`, which is told a turn of the event loop later.
 
     async def end(self) -> None:
-        """Wait until the saves under way are over, whose callers may be gone."""
-        if self._tasks:
+        """Wait until the saves under way are over, whose callers may be gone, and what follows.
+
+        A run that was stopped saves the rest of what it has when that is over: some steps later.
+        One that really goes on saves and saves, and is not waited for any longer.
+        """
+        for _ in range(TRIES):
+            await steps(lambda: bool(self._tasks))
+            if not self._tasks:
+                return
             await asyncio.wait(self._tasks)
 
     def _enter(self, thread_id: str) -> _Save:

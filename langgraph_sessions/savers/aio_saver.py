@@ -199,9 +199,9 @@ class AsyncSessionSaver(SaverPlans, AsyncThreadUpkeep):
     async def close(self) -> None:
         """Close the pool and leave the embedded server that this opened; leave what was given open.
 
-        It first waits up to 5 seconds for titlers under way, and cancels what is left. What
-        memory holds of an outage is written if the database is back; else it is logged how many
-        changes are lost.
+        It first waits for what stopped runs are still saving, then up to 5 seconds for titlers
+        under way, and cancels what is left. What memory holds of an outage is written if the
+        database is back; else it is logged how many changes are lost.
 
         Raises:
             RuntimeError: This is another event loop than that which opened it.

@@ -1,6 +1,7 @@
 """What our savers cost, beside LangGraph's own and beside what people write by hand.
 
     python -m tests.benchmark [--quick] [--only NAME]… [--json FILE] [--database URL]
+    python -m tests.benchmark --only scale --sessions 1000000 --limit 900
 
 Everything in ten minutes, or with `--quick` the main rows in one. Each value is a median of
 rounds in which all take turns; a ratio is of the same rounds, and ± says how far from it the

@@ -40,6 +40,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables there, too")
     parser.add_argument("--database", metavar="URL", help="a server, by default one of its own")
     parser.add_argument("--seconds", type=float, help="for the rounds of a row")
+    parser.add_argument(
+        "--sessions", type=int, help="for `scale`, which else has what is made in 45 seconds"
+    )
     parser.add_argument("--limit", type=float, metavar="SECONDS", help="for all of it")
     return parser.parse_args()
 
@@ -62,6 +65,7 @@ def main() -> None:
                 meter=meter,
                 quick=asked.quick,
                 seconds=asked.seconds or SECONDS[asked.quick],
+                sessions=asked.sessions,
                 deadline=began + (asked.limit or LIMITS[asked.quick]),
             )
             tables = measure(bench, asked.only or (QUICK if asked.quick else MEASURES))

@@ -28,6 +28,7 @@ class Bench:
         meter: Reads what they cost.
         quick: Whether to measure the main rows only.
         seconds: How long a row's rounds last.
+        sessions: How many are many; `None`: as many as are soon made.
         deadline: When all must be done, by `time.monotonic`.
         skipped: The rows for which no time was left.
     """
@@ -37,6 +38,7 @@ class Bench:
     meter: Meter
     quick: bool
     seconds: float
+    sessions: int | None
     deadline: float
     skipped: list[str] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=count)

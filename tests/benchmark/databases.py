@@ -69,10 +69,18 @@ class Databases:
     All measures share them, each with users of its own: making and dropping one takes a second.
     """
 
-    def __init__(self, conninfo: str, sessions: int = SESSIONS, seconds: float = inf) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        sessions: int = SESSIONS,
+        seconds: float = inf,
+        *,
+        by_hand: bool = True,
+    ) -> None:
         """Make them on the server of *conninfo*, with so many old *sessions*.
 
         With fewer, if that takes more than so many *seconds*; `sessions` is how many there are.
+        What people write by hand has one, too, unless *by_hand* is false.
         """
         self._conninfo = conninfo
         self._name = f"bench_{uuid.uuid4().hex[:8]}"
@@ -81,7 +89,8 @@ class Databases:
             self._create(Parent.name)
             self.sessions = fill(self.url(Parent), sessions, time.monotonic() + seconds)
             self._make_ours()
-            self._make_by_hand()
+            if by_hand:
+                self._make_by_hand()
         except BaseException:
             self.close()
             raise

@@ -6,9 +6,10 @@ is told of a thread's checkpoints is in `conversations`.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 from langgraph.errors import EmptyInputError
 
@@ -20,6 +21,8 @@ from langgraph_sessions import (
 )
 from tests.model.conversations import Answer, Given, Point, Turn, copied, first_human
 from tests.model.records import DEFAULT, Asked, Run, Session
+
+FUTURE: Final = 1_000_000  # More than what can be done in a history.
 
 
 class Contract:
@@ -145,12 +148,27 @@ class Contract:
             raise error
 
     def _refusal(self, run: Run) -> SessionError | None:
+        self._find_anew(run)
+        gone = SessionNotFoundError(run.asked.user, run.session.thread)
+        if run.session.user != run.asked.user:
+            return gone
         if run.session not in self.sessions:
-            gone = SessionNotFoundError(run.asked.user, run.session.thread)
             return gone if run.known else None
-        if (last := run.session.saved) != run.seen and (last is None or last[0] is not run):
+        last = run.session.saved
+        is_own = last is not None and last[0] is run
+        if not is_own and (run.saved or last != run.seen):
             return ConcurrentRunError(run.session.thread or "")
         return None
+
+    def _find_anew(self, run: Run) -> None:
+        """A session is known by its thread: that of one that was deleted may be made anew.
+
+        Of which agent it is, is looked at when a run saves for the first time.
+        """
+        if run.session not in self.sessions and run.session.thread is not None:
+            agent = None if run.saved else run.asked.agent
+            with suppress(SessionNotFoundError):
+                run.session = self.get(run.asked.user, run.session.thread, agent)
 
     def _save(self, run: Run, points: list[Point]) -> None:
         """Save checkpoints; the run's first makes the session, or carries out what it asks."""
@@ -171,7 +189,9 @@ class Contract:
         self._title(session)
 
     def _use(self, session: Session, make_current: bool = True) -> None:
-        session.used, session.by_job = next(self._clock), not make_current
+        """Note that it is used after all of its user's, also where their times are to come."""
+        last = max(each.used for each in (session, *self.of(session.user)))
+        session.used, session.by_job = max(next(self._clock), last + 1), not make_current
         if make_current:
             session.made_current = session.used
 
@@ -292,7 +312,7 @@ class Contract:
 
     def push_into_future(self, session: Session) -> None:
         """Have the time of the current session's row lie in the future, which changes nothing."""
-        session.used = next(self._clock)
+        session.used += FUTURE
 
     def purge(self, *, active: bool, unused: bool | None) -> dict[str, int]:
         """Delete those that are active, or not, unused, or not, and wait for nobody."""

@@ -13,7 +13,6 @@ from tests.model.drawing import (
     NOT_YET,
     kinds,
     numbers,
-    once,
     operators,
     titles,
     updates,
@@ -144,7 +143,6 @@ class Machine(Runs):
         for number in range(USERS):
             self.check(kind, self.user(number))
 
-    @once("transfer_sessions")
     @rule(user=users, to=users, kind=operators, number=st.none() | numbers)
     def transfer(self, user: int, to: int, kind: str, number: int | None) -> None:
         """Move a session, or all of a user's, to another user."""

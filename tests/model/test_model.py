@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, seed, settings
@@ -42,6 +42,32 @@ def histories(product: Product, number: int, first: int) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+# Where histories once differed: how a thread is made anew.
+ANEW: dict[str, Callable[[Machine], None]] = {
+    "a run": lambda lived: lived.say_in_thread(1, "sync", 1, "hello", "async"),
+    "a run of an agent": lambda lived: lived.say_in_thread(1, "sync a", 1, "hello", "async"),
+    "the manager": lambda lived: lived.create(1, "async", "Plans", 1),
+    "another user": lambda lived: lived.create(2, "async", "Plans", 1),
+}
+
+
+@pytest.mark.parametrize("anew", ANEW.values(), ids=ANEW)
+@pytest.mark.parametrize("how", ["sync", "exit"])
+@pytest.mark.parametrize("kind", ["sync", "async b"])
+def test_a_run_whose_thread_is_made_anew_is_overtaken_or_goes_on(
+    product: Product, kind: str, how: str, anew: Callable[[Machine], None]
+) -> None:
+    """It goes on where neither it nor anybody else has saved there; another's is no session."""
+    Machine.product = product
+    lived = Machine()
+    lived.create(1, kind, "Plans", 1)
+    lived.begin(1, kind, 0, "hello", how, title=None)
+    lived.delete_user(1, "sync")
+    anew(lived)
+    lived.end(0)
+    lived.teardown()
 
 
 def test_histories_are_what_the_contract_says(product: Product) -> None:

@@ -190,6 +190,31 @@ async def test_who_does_not_wait_for_the_stop_is_not_refused(
             await stopped
 
 
+@pytest.mark.parametrize("durability", DURABILITIES)
+async def test_who_closes_the_saver_waits_for_what_stopped_runs_save(
+    url: str, durability: Any
+) -> None:
+    """One save follows the other: none of them meets a pool that is closed."""
+    slow_commits(url, 0.02)
+    chance, before = random.Random(1), asyncio.all_tasks()
+    builder = stopping.answering(chance)
+    for number in range(6):
+        async with AsyncSessionSaver(url) as saver:
+            await saver.setup()
+            graph = builder.compile(checkpointer=saver)
+            users = [config(user_id=f"user-{number}-{each}") for each in range(8)]
+            given = {"messages": ["one"]}
+            runs = [graph.ainvoke(given, user, durability=durability) for user in users]
+            stopped = [asyncio.create_task(run) for run in runs]
+            await asyncio.wait(stopped, timeout=chance.random() * 0.3)
+            for task in stopped:
+                task.cancel()
+            await asyncio.wait(stopped)
+        left = asyncio.all_tasks() - before
+        ended = await asyncio.gather(*left, return_exceptions=True)
+        assert [error for error in ended if isinstance(error, Exception)] == []
+
+
 def fails(state: Any) -> Any:
     """Fail as a node does."""
     raise LookupError

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
 
 from langgraph_sessions.runs.active import ActiveRun, pin
-from langgraph_sessions.runs.underway import UnderWay
+from langgraph_sessions.runs.underway import UnderWay, steps
 from tests.plans import session
 from tests.runs.saves import asave_in, running, save_in
 from tests.support import PATIENCE, config, until
@@ -89,6 +92,37 @@ async def test_a_save_goes_on_when_its_caller_is_cancelled() -> None:
     async with asyncio.timeout(PATIENCE):
         await under_way.end()
     assert (saved, under_way.saves("t")) == (["t"], [])
+
+
+async def saving(under_way: UnderWay, numbers: Iterable[int], saved: list[int]) -> None:
+    """Save one thing after the other, each some steps of the event loop after the last."""
+
+    async def save(number: int) -> None:
+        await steps()
+        saved.append(number)
+
+    for number in numbers:
+        await asave_in(under_way, on(running()), partial(save, number))
+        await asyncio.sleep(0)
+
+
+async def test_what_a_stopped_run_saves_next_is_waited_for_too() -> None:
+    """It begins when the save before it is over."""
+    under_way, saved = UnderWay(), list[int]()
+    stopped = asyncio.create_task(saving(under_way, range(3), saved))
+    await under_way.end()
+    assert saved == [0, 1, 2]
+    await stopped
+
+
+async def test_a_run_that_goes_on_is_not_waited_for_for_ever() -> None:
+    """Whoever closes the saver meanwhile may."""
+    under_way, saved = UnderWay(), list[int]()
+    run = asyncio.create_task(saving(under_way, count(), saved))
+    async with asyncio.timeout(PATIENCE):
+        await under_way.end()
+    assert saved
+    run.cancel()
 
 
 async def test_of_a_save_whose_caller_is_gone_nobody_hears_an_error(

@@ -88,4 +88,5 @@ def parsed(sql: str) -> Function:
     """Return the function that the statement *sql* creates."""
     found = _PARTS.fullmatch(sql)
     assert found, sql
-    return Function(found["name"], " ".join(found["arguments"].split()), found["body"], sql.strip())
+    arguments = re.sub(r" DEFAULT \w+", "", " ".join(found["arguments"].split()))
+    return Function(found["name"], arguments, found["body"], sql.strip())

@@ -23,7 +23,7 @@ WARM: Final = 10  # Turns before the first that are measured.
 OLD: Final = 1000  # Turns before the last.
 STEP: Final = 50  # So many of one saver, then of the other.
 OLD_SECONDS: Final = 45.0  # That they may take.
-MANY: Final = 300_000  # Sessions.
+MANY: Final = 300_000  # Sessions, unless a number is asked for.
 FILL_SECONDS: Final = 45.0  # That making their threads may take, and as much again all else.
 LEAST: Final = 30.0  # Seconds that must be left to begin with either of these.
 
@@ -56,10 +56,12 @@ def scale(bench: Bench) -> Table:
     table = Table("CPU a turn, calls of a saver, 1 user, sync", columns)
     if not bench.has_time(table, "many sessions", 2 * LEAST):
         return table
-    seconds = min(FILL_SECONDS, bench.left - 2 * LEAST)
+    number, seconds = MANY, min(FILL_SECONDS, bench.left - 2 * LEAST)
+    if bench.sessions is not None:
+        number, seconds = bench.sessions, bench.left / 2
     with (
         closing(Databases(bench.conninfo)) as few,
-        closing(Databases(bench.conninfo, MANY, seconds)) as many,
+        closing(Databases(bench.conninfo, number, seconds, by_hand=False)) as many,
     ):
         table.title += f", among {few.sessions:,} sessions and among {many.sessions:,}"
         costs = _costs(bench, [few, many])
