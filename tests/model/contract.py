@@ -22,7 +22,9 @@ from langgraph_sessions import (
 from tests.model.conversations import Answer, Given, Point, Turn, copied, first_human
 from tests.model.records import DEFAULT, Asked, Run, Session
 
-FUTURE: Final = 1_000_000  # More than what can be done in a history.
+# A moment is a thousand of the least steps of time; the future, more than a history has.
+MOMENT: Final = 1000
+FUTURE: Final = MOMENT**3
 
 
 class Contract:
@@ -37,7 +39,7 @@ class Contract:
         self.stopped_wait = False
         self.sessions: list[Session] = []
         self._drafts: dict[tuple[str, str | None], Session] = {}
-        self._clock = count(1)
+        self._clock = count(MOMENT, MOMENT)
 
     # --- Looking ------------------------------------------------------------------------------
 

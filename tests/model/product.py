@@ -90,12 +90,15 @@ class UnderWay:
         graph = product.graphs[kind]
         if not is_async(kind):
             self._run: Any = product.threads.submit(graph.invoke, given, **options)
+            self._run.add_done_callback(self._ended)
         else:
-            self._run = product.wait(_as_task(graph.ainvoke(given, **options)))
-        self._run.add_done_callback(lambda _: self._gate.reached.set())
+            self._run = product.wait(_as_task(graph.ainvoke(given, **options), self._ended))
         assert self._gate.reached.wait(PATIENCE)
         if self._run.done():
             self.end()
+
+    def _ended(self, _: object) -> None:
+        self._gate.reached.set()
 
     def end(self) -> Any:
         """Let it go on, and return what it returns."""
@@ -111,8 +114,13 @@ class UnderWay:
         return stopped
 
 
-async def _as_task(run: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    return asyncio.create_task(run)
+async def _as_task(
+    run: Coroutine[Any, Any, Any], ended: Callable[[object], None]
+) -> asyncio.Task[Any]:
+    """Begin it; *ended* is added here, since from another thread that would not wake the loop."""
+    task = asyncio.create_task(run)
+    task.add_done_callback(ended)
+    return task
 
 
 async def _result_of(task: asyncio.Task[Any]) -> Any:
