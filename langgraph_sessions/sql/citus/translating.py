@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from langgraph_sessions.plans import Batch, Plan, Question, Rows
-from langgraph_sessions.sql.citus import opening, reading, saving, sessions, upkeep
+from langgraph_sessions.sql.citus import opening, reading, retention, saving, sessions, upkeep
 from langgraph_sessions.sql.citus.asking import steps
 
 Translation = Callable[[Any], Question]
@@ -24,6 +24,7 @@ _TRANSLATIONS: Final[Mapping[type, Translation]] = {
     Batch: steps(_together, atomic=True),
     **opening.TRANSLATIONS,
     **reading.TRANSLATIONS,
+    **retention.TRANSLATIONS,
     **saving.TRANSLATIONS,
     **sessions.TRANSLATIONS,
     **upkeep.TRANSLATIONS,

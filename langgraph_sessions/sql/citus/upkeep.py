@@ -1,4 +1,4 @@
-"""Statements about whole threads and users: deletions, purges, transfers, adoption."""
+"""Statements about whole threads and users: deletions, transfers, adoption."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 
 from langgraph_sessions.json_checks import METADATA_SIZE
 from langgraph_sessions.plans import Plan, Question
-from langgraph_sessions.sql import deletion, retention, transfer, upkeep
+from langgraph_sessions.sql import deletion, transfer, upkeep
 from langgraph_sessions.sql.citus.asking import ask, ask_for_nothing, params, steps
 from langgraph_sessions.sql.rows import SESSION
 
@@ -103,52 +103,6 @@ def _empty_threads(question: deletion.EmptyThreads) -> Plan[Rows]:
     sql = "SELECT DISTINCT thread_id FROM checkpoints WHERE thread_id = ANY (%(thread_ids)s)"
     kept = {row["thread_id"] for row in (yield ask(sql, question.params))}
     return [{"thread_id": thread_id} for thread_id in question.thread_ids if thread_id not in kept]
-
-
-# --- Purges ------------------------------------------------------------------------------------
-
-
-def _old_sessions(question: retention.OldSessions) -> Question:
-    """Whether one was ever used is looked at later, on its thread's shard."""
-    return _OldSessions(**{**vars(question), "unused": None})
-
-
-class _OldSessions(retention.OldSessions):
-    """`OldSessions` without a look at other shards."""
-
-    sql = retention.OldSessions.sql.partition("AND (%(unused)s")[0] + "ORDER BY id LIMIT %(limit)s"
-
-
-def _lock_old(question: retention.LockOldSessions) -> Plan[Rows]:
-    sql = f"""
-SELECT user_id, thread_id FROM user_sessions WHERE id = ANY (%(ids)s) AND {_STILL_OLD}"""
-    found = yield ask(sql, question.params)
-    threads = [row["thread_id"] for row in found]
-    given = {"thread_ids": threads, "users": sorted({row["user_id"] for row in found})}
-    sql = """
-SELECT thread_id FROM session_threads WHERE thread_id = ANY (%(thread_ids)s)
-AND user_sessions_try_lock(thread_id)"""
-    locked = {row["thread_id"] for row in (yield ask(sql, given))}
-    sql = f"""
-SELECT thread_id FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)
-AND user_id = ANY (%(users)s) AND {_STILL_OLD}"""
-    rows: Rows = yield ask(sql, params(question, **{**given, "thread_ids": sorted(locked)}))
-    return rows
-
-
-_STILL_OLD: Final = """
-(%(idle_for)s::interval IS NULL OR updated_at < clock_timestamp() - %(idle_for)s::interval)
-AND (%(active)s::boolean IS NULL OR is_active = %(active)s)"""
-
-
-def _thread_states(question: retention.ThreadStates) -> Plan[Rows]:
-    """Each thread's state is made out by a function on its own node."""
-    sql = """
-SELECT user_sessions_state(thread_id) AS state FROM session_threads
-WHERE thread_id = ANY (%(thread_ids)s)"""
-    rows = yield ask(sql, question.params)
-    (row,) = yield ask("SELECT clock_timestamp() AS now", None)
-    return [{**each["state"], **row} for each in rows]
 
 
 # --- Transfer ----------------------------------------------------------------------------------
@@ -253,9 +207,6 @@ TRANSLATIONS: Final[dict[type, Any]] = {
     deletion.DeleteUnreferencedBlobs: steps(_unreferenced),
     deletion.EmptyThreads: steps(_empty_threads),
     deletion.SetStatuses: steps(_set_statuses),
-    retention.OldSessions: _old_sessions,
-    retention.LockOldSessions: steps(_lock_old),
-    retention.ThreadStates: steps(_thread_states),
     transfer.MoveSessions: _move_sessions,
     transfer.MovePreferences: steps(_move_preferences),
     upkeep.PlainThreads: steps(_plain_threads),

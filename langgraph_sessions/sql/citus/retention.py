@@ -1,0 +1,108 @@
+"""Statements of a purge, each of which asks all shards at once."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from langgraph_sessions.plans import Plan, Question
+from langgraph_sessions.sql import retention
+from langgraph_sessions.sql.citus.asking import ask, params, steps
+
+Rows = list[dict[str, Any]]
+
+
+def _old_sessions(question: retention.OldSessions) -> Question:
+    """Whether one was ever used is looked at later, on its thread's shard."""
+    return _OldSessions(**{**vars(question), "unused": None})
+
+
+class _OldSessions(retention.OldSessions):
+    """`OldSessions` without a look at other shards."""
+
+    sql = retention.OldSessions.sql.partition("AND (%(unused)s")[0] + "ORDER BY id LIMIT %(limit)s"
+
+
+def _lock_old(question: retention.LockOldSessions) -> Plan[Rows]:
+    sql = f"""
+SELECT user_id, thread_id FROM user_sessions WHERE id = ANY (%(ids)s) AND {_STILL_OLD}"""
+    found = yield ask(sql, question.params)
+    threads = [row["thread_id"] for row in found]
+    given = {"thread_ids": threads, "users": sorted({row["user_id"] for row in found})}
+    sql = """
+SELECT thread_id FROM session_threads WHERE thread_id = ANY (%(thread_ids)s)
+AND user_sessions_try_lock(thread_id)"""
+    locked = {row["thread_id"] for row in (yield ask(sql, given))}
+    sql = f"""
+SELECT thread_id FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)
+AND user_id = ANY (%(users)s) AND {_STILL_OLD}"""
+    rows: Rows = yield ask(sql, params(question, **{**given, "thread_ids": sorted(locked)}))
+    return rows
+
+
+_STILL_OLD: Final = """
+(%(idle_for)s::interval IS NULL OR updated_at < clock_timestamp() - %(idle_for)s::interval)
+AND (%(active)s::boolean IS NULL OR is_active = %(active)s)"""
+
+
+# As `sql.retention.ThreadStates`, with `user_sessions_status`, but that each part goes by thread: for
+# many shards nothing may look for one row, or call what reads a table.
+_STATES: Final = """
+SELECT s.thread_id, newest.thread_id IS NOT NULL OR s.last_save IS NOT NULL AS is_used,
+    coalesce(writes.status, 'idle') AS status, coalesce(tasks.number, 0) AS tasks,
+    newest.saved_at, coalesce(writes.is_answered, FALSE) AS is_answered,
+    coalesce(writes.has_failed, FALSE) AS has_failed, coalesce(writes.written, 0) AS written
+FROM session_threads AS s
+LEFT JOIN (
+    SELECT c.thread_id, max(c.checkpoint ->> 'ts') AS saved_at
+    FROM checkpoints AS c JOIN (
+        SELECT thread_id, max(checkpoint_id) AS id FROM checkpoints
+        WHERE thread_id = ANY (%(thread_ids)s) GROUP BY thread_id
+    ) AS last ON last.thread_id = c.thread_id AND last.id = c.checkpoint_id
+    GROUP BY c.thread_id
+) AS newest ON newest.thread_id = s.thread_id
+LEFT JOIN (
+    SELECT c.thread_id, count(DISTINCT regexp_replace(v.key, '^.*:', '')) AS number
+    FROM checkpoints AS c JOIN (
+        SELECT thread_id, max(checkpoint_id) AS id FROM checkpoints
+        WHERE thread_id = ANY (%(thread_ids)s) AND checkpoint_ns = '' GROUP BY thread_id
+    ) AS last ON last.thread_id = c.thread_id AND last.id = c.checkpoint_id
+    CROSS JOIN LATERAL jsonb_each_text(c.checkpoint -> 'channel_versions') AS v
+    LEFT JOIN checkpoint_blobs AS b ON b.thread_id = c.thread_id AND b.checkpoint_ns = ''
+        AND b.channel = v.key AND b.version = v.value AND b.type <> 'empty'
+    WHERE c.checkpoint_ns = ''
+    AND user_sessions_starts(v.key, b.type, b.blob, c.checkpoint -> 'channel_values' ? v.key)
+    GROUP BY c.thread_id
+) AS tasks ON tasks.thread_id = s.thread_id
+LEFT JOIN (
+    SELECT thread_id, bool_or(is_answered) AS is_answered,
+        bool_or(has_failed AND NOT has_output) AS has_failed,
+        count(*) FILTER (WHERE task_id NOT LIKE '00000000-%%') AS written,
+        max(CASE WHEN has_output THEN NULL WHEN asks THEN 'interrupted'
+            WHEN fails THEN 'error' END) AS status
+    FROM (
+        SELECT w.thread_id, w.task_id, bool_or(w.channel = '__resume__') AS is_answered,
+            bool_or(w.channel = '__error__') AS has_failed, bool_or(w.idx >= 0) AS has_output,
+            bool_or(w.channel = '__interrupt__') AS asks,
+            bool_or(w.channel = '__error__' AND NOT (w.type = 'msgpack'
+                AND position('CancelledError('::bytea IN substring(w.blob FOR 18)) > 0)) AS fails
+        FROM checkpoint_writes AS w JOIN (
+            SELECT thread_id, max(checkpoint_id) AS id FROM checkpoints
+            WHERE thread_id = ANY (%(thread_ids)s) AND checkpoint_ns = '' GROUP BY thread_id
+        ) AS last ON last.thread_id = w.thread_id AND last.id = w.checkpoint_id
+        WHERE w.checkpoint_ns = '' GROUP BY w.thread_id, w.task_id
+    ) AS of_tasks GROUP BY thread_id
+) AS writes ON writes.thread_id = s.thread_id
+WHERE s.thread_id = ANY (%(thread_ids)s)"""
+
+
+def _thread_states(question: retention.ThreadStates) -> Plan[Rows]:
+    rows = yield ask(_STATES, question.params)
+    (row,) = yield ask("SELECT clock_timestamp() AS now", None)
+    return [{**each, **row} for each in rows]
+
+
+TRANSLATIONS: Final[dict[type, Any]] = {
+    retention.OldSessions: _old_sessions,
+    retention.LockOldSessions: steps(_lock_old),
+    retention.ThreadStates: steps(_thread_states),
+}
