@@ -128,6 +128,10 @@ BACKENDS = (
 )
 # Whatever the checkpoints and the sessions say that the other does not.
 DISAGREEMENTS = """
+WITH user_sessions AS MATERIALIZED (SELECT * FROM user_sessions),
+checkpoints AS MATERIALIZED (SELECT * FROM checkpoints),
+checkpoint_blobs AS MATERIALIZED (SELECT * FROM checkpoint_blobs),
+checkpoint_writes AS MATERIALIZED (SELECT * FROM checkpoint_writes)
 SELECT 'a checkpoint without its session' AS what, c.thread_id
 FROM checkpoints AS c LEFT JOIN user_sessions AS s USING (thread_id)
 WHERE s.user_id IS DISTINCT FROM c.metadata ->> 'user_id'

@@ -44,7 +44,7 @@ _STILL_OLD: Final = """
 AND (%(active)s::boolean IS NULL OR is_active = %(active)s)"""
 
 
-# As `sql.retention.ThreadStates`, with `user_sessions_status`, but that each part goes by thread: for
+# As `sql.retention.ThreadStates`, with `user_sessions_status`, but each part goes by thread: for
 # many shards nothing may look for one row, or call what reads a table.
 _STATES: Final = """
 SELECT s.thread_id, newest.thread_id IS NOT NULL OR s.last_save IS NOT NULL AS is_used,
