@@ -180,7 +180,8 @@ class Contract:
         session = run.session
         if session not in self.sessions:
             self.sessions.append(session)
-        session.points += points
+        # In the order of their ids, as LangGraph has them: what a late run saves may be hidden.
+        session.points = sorted([*session.points, *points], key=lambda point: point.made)
         session.saved = run, next(self._clock)
         if not run.saved:
             run.saved = run.known = True

@@ -7,6 +7,7 @@ calls the same graph before, on a thread of its own. What it says itself begins 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -40,6 +41,7 @@ class Point:
         reply: What the node said, if that is saved here.
         stopped: Whether the run was stopped here.
         id: What stands for its id, which copies of a conversation keep.
+        made: When it was made; it may be saved later than one that was made after it.
     """
 
     said: tuple[str, ...]
@@ -52,6 +54,7 @@ class Point:
     reply: str | None = None
     stopped: bool = False
     id: object = field(default_factory=object)
+    made: int = field(default_factory=itertools.count().__next__)
 
     @property
     def question(self) -> str | None:

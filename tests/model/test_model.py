@@ -70,6 +70,18 @@ def test_a_run_whose_thread_is_made_anew_is_overtaken_or_goes_on(
     lived.teardown()
 
 
+@pytest.mark.parametrize("said", ["ask", "hello"])
+def test_what_a_late_run_saves_goes_by_when_it_was_made(product: Product, said: str) -> None:
+    """An update made since then hides a question, as in LangGraph, and comes before an answer."""
+    Machine.product = product
+    lived = Machine()
+    lived.create(1, "sync", "Plans", None)
+    lived.begin(1, "sync", 0, said, "exit", title=None)
+    lived.update_state("async", 0, None)
+    lived.end(0)
+    lived.teardown()
+
+
 def test_histories_are_what_the_contract_says(product: Product) -> None:
     """In 50 histories of 30 steps, both savers show what the model says, after each step."""
     histories(product, 50, first=0)
