@@ -54,6 +54,7 @@ CASES = [
 ]
 
 
+@pytest.mark.one_server("there the function does it")
 @pytest.mark.parametrize(("meanwhile", "given"), CASES)
 def test_it_does_what_the_function_does(
     url: str, db: Connection, meanwhile: str, given: dict[str, Any]

@@ -114,6 +114,7 @@ def set_number(patch: pytest.MonkeyPatch, number: int) -> None:
 LOADED: tuple[Function, ...] = functions.load()
 
 
+@pytest.mark.one_server("it changes the functions of one server")
 @pytest.mark.parametrize("first", ["setup", "use"])
 def test_functions_of_a_higher_number_are_made_of_a_lower_never(
     first: str, url: str, db: Db, monkeypatch: pytest.MonkeyPatch
@@ -131,6 +132,7 @@ def test_functions_of_a_higher_number_are_made_of_a_lower_never(
     assert [row["version"] for row in db.execute(MADE)] == [1, 3, 5]
 
 
+@pytest.mark.one_server("it changes the functions of one server")
 def test_functions_and_their_number_are_made_together(
     url: str, db: Db, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +147,7 @@ def test_functions_and_their_number_are_made_together(
     assert [row["version"] for row in db.execute(MADE)] == [1]
 
 
+@pytest.mark.one_server("Citus has no unique column but the key")
 def test_a_column_added_later_is_copied(saver: SessionSaver, url: str, db: Db) -> None:
     """A fork has what stands in columns that its function was not told of, of each table.
 
@@ -179,6 +182,7 @@ def test_a_column_added_later_is_copied(saver: SessionSaver, url: str, db: Db) -
     assert len({row["public"] for row in computed}) == 3
 
 
+@pytest.mark.one_server("it changes the functions of one server")
 def test_the_script_makes_functions_with_their_number(url: str, db: Db) -> None:
     """`ddl --functions` makes what setup makes, number included, also where it is made already."""
     before = catalogue(url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
+import pytest
 
 from langgraph_sessions import SessionSaver
 from langgraph_sessions.sql.saving import PutSession
@@ -26,6 +27,7 @@ OLDER = (
 )
 
 
+@pytest.mark.one_server("a generic plan cannot be forced there")
 def test_a_runs_first_save_reads_no_older_turns(url: str, db: Connection) -> None:
     """Also of the only thread in the database, for which a whole table looks cheap to read."""
     with SessionSaver(url) as saver:

@@ -17,6 +17,8 @@ from langgraph_sessions import SessionSaver
 from langgraph_sessions.sql import partitions
 from tests.support import PATIENCE, config, graph_builder, texts
 
+pytestmark = pytest.mark.one_server("partitions are one server's")
+
 Db = psycopg.Connection[Any]
 COUNT = 4
 KINDS = """

@@ -80,6 +80,7 @@ def test_somebody_elses_tables_are_left_as_they_are(made: str, empty_url: str, b
     assert catalogue(empty_url) == before
 
 
+@pytest.mark.one_server("told as tables that are not distributed")
 def test_tables_that_are_gone_are_not_made_up(url: str, db: Db) -> None:
     """Where the versions say that there are tables and some are not, a saver says which."""
     db.execute("DROP TABLE session_users")
