@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import uuid
 from typing import Any
 
 import psycopg
 import pytest
 from langgraph.checkpoint.postgres.base import MIGRATIONS as LANGGRAPH
+from psycopg.conninfo import make_conninfo
 
 from langgraph_sessions import SessionSaver
 from langgraph_sessions.doctor import visit
@@ -101,6 +103,23 @@ def test_leftovers_are_found_and_mended(
     else:
         execute(distributed_url, finding.mend.removeprefix("while no run is at work: "))
     assert [each.check for each in diagnose(distributed_url)] == ["citus"]
+
+
+def test_the_rights_that_it_prints_are_enough(distributed_url: str) -> None:
+    """A role with these, and no others, talks, and has a session for itself."""
+    role = f"r{uuid.uuid4().hex}"
+    execute(distributed_url, f"CREATE ROLE {role} LOGIN")
+    url = make_conninfo(distributed_url, user=role)
+    try:
+        (rights,) = (finding for finding in diagnose(url) if finding.check == "rights")
+        execute(distributed_url, rights.mend)
+        with SessionSaver(url) as saver:
+            session = talk(saver, "alice", "Hi")
+            with saver.sessions.exclusive("alice", session.thread_id):
+                talk(saver, "alice", "Again")
+            assert saver.sessions.delete_user("alice")["sessions"] == 1
+    finally:
+        execute(distributed_url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
 def undistribute(*tables: str) -> list[str]:

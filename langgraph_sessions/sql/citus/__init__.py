@@ -5,8 +5,9 @@ What a save checks stands with the thread, on its shard; what people see stands 
     by thread_id   checkpoints, checkpoint_blobs, checkpoint_writes, session_threads
     by user_id     user_sessions, session_users, session_reservations
     everywhere     the tables of versions
+    coordinator    session_locks, which is empty: where locks are held for long
 
 So every statement of a run, and every list of a user's, goes to one shard. A transaction on both
-shards is not visible at one moment: `functions/settle.sql` and `exists.sql` wait for it. Of the
-statements, most are the same as on one PostgreSQL; `translating` has the others.
+shards is not visible at one moment: `functions/settle.sql`, `exists.sql` and `lock.sql` wait for
+it. Of the statements, most are the same as on one PostgreSQL; `translating` has the others.
 """

@@ -208,6 +208,8 @@ def statements() -> Iterator[str]:
     # What stays on the coordinator, and is reached from each node: locks that are held for long.
     yield "CREATE TABLE IF NOT EXISTS session_locks ()"
     yield "SELECT citus_add_local_table_to_metadata('session_locks')"
+    # It is always empty: who may use the other tables needs no right of their own to this one.
+    yield "GRANT SELECT ON session_locks TO PUBLIC"
     # What was in them stands on the coordinator, too, unseen.
     for table in KEYS:
         yield f"SELECT truncate_local_data_after_distributing_table('{table}')"
