@@ -26,7 +26,8 @@ WHERE s.user_id = %(user_id)s AND s.thread_id = %(thread_id)s"""
 _NO_SESSION: Final = {f"session_{name}": None for name in IN_RUNS}
 CORRELATED: Final = re.compile(r"\b(\w+)\.thread_id = checkpoints\.thread_id\b")
 _NO_THREAD: Final = "(SELECT '' AS thread_id, '' AS user_id, NULL AS last_save WHERE FALSE)"
-TRIES: Final = 3
+_TRIES: Final = 3
+EXISTS: Final = "SELECT user_sessions_exists(%(user_id)s, %(thread_id)s) AS found"
 
 # Whose a thread without a session is: as in `sql.opening`, but for what calls a function that
 # reads tables.
@@ -97,7 +98,7 @@ def _asked(question: opening._Open, thread_id: str, *, alone: bool = False) -> P
 def _open_current(question: opening.OpenCurrent) -> Plan[list[Row]]:
     """The session is found first; its thread must have the same to say."""
     sql = f"SELECT {_COLUMNS}, {_PREFERENCES} FROM ({current(question.agent)}) AS s"
-    for _ in range(TRIES):
+    for _ in range(_TRIES):
         rows = yield ask(sql, question.params)
         if not rows:
             return []
@@ -121,7 +122,7 @@ def _open_thread(question: opening._OpenCertain) -> Plan[list[Row]]:
 
 def _opened(question: opening._Open, thread_id: str) -> Plan[list[Row]]:
     """The thread says whose it is; the session is that user's."""
-    for _ in range(TRIES):
+    for _ in range(_TRIES):
         thread = yield from _asked(question, thread_id)
         owner = thread["thread_user_id"]
         if owner is None:
@@ -131,16 +132,12 @@ def _opened(question: opening._Open, thread_id: str) -> Plan[list[Row]]:
             if owner != question.user_id and not isinstance(question, opening.OpenTrusted):
                 session = {**session, "preferences": None}
             return [{"asked_thread_id": thread_id, **thread, **session}]
-        sql = "SELECT user_sessions_exists(%(user_id)s, %(thread_id)s) AS found"
-        (row,) = yield ask(sql, given)
+        (row,) = yield ask(EXISTS, given)
         if not row["found"]:
             thread = yield from _asked(question, thread_id, alone=True)
             break
-    user_id = (
-        thread["newest_user_id"]
-        if isinstance(question, opening.OpenTrusted)
-        else (question.user_id)
-    )
+    is_trusted = isinstance(question, opening.OpenTrusted)
+    user_id = thread["newest_user_id"] if is_trusted else question.user_id
     preferences = None
     if user_id is not None:
         for row in (yield ask(f"SELECT {_PREFERENCES}", {"user_id": user_id})):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 from psycopg.types.json import Jsonb
@@ -11,6 +12,7 @@ from langgraph_sessions.json_checks import METADATA_SIZE
 from langgraph_sessions.plans import Plan, Question
 from langgraph_sessions.sql import deletion, transfer, upkeep
 from langgraph_sessions.sql.citus.asking import ask, ask_for_nothing, params, steps
+from langgraph_sessions.sql.citus.opening import EXISTS
 from langgraph_sessions.sql.rows import SESSION
 
 Rows = list[dict[str, Any]]
@@ -21,9 +23,12 @@ Rows = list[dict[str, Any]]
 
 def _lock_threads(question: deletion.LockThreads) -> Question:
     """One after another, in order: no SELECT locks rows of several shards."""
-    sql = """
-SELECT thread_id FROM user_sessions_lock(%(thread_ids)s) AS thread_id"""
-    return ask(sql, {"thread_ids": sorted(question.thread_ids)})
+    return _locked(question.thread_ids)
+
+
+def _locked(thread_ids: Sequence[str]) -> Question:
+    sql = "SELECT thread_id FROM user_sessions_lock(%(thread_ids)s) AS thread_id"
+    return ask(sql, {"thread_ids": sorted(thread_ids)})
 
 
 def _delete_sessions(question: deletion.DeleteSessions) -> Plan[Rows]:
@@ -46,15 +51,20 @@ def _delete_sessions(question: deletion.DeleteSessions) -> Plan[Rows]:
 
 
 def _delete_strays(question: deletion.DeleteStrays) -> Plan[Rows]:
+    """A thread whose session cannot be seen may be one that is being made: that is waited for."""
     sql = "SELECT thread_id FROM session_threads WHERE user_id = %(user_id)s"
     threads = {row["thread_id"] for row in (yield ask(sql, question.params))}
     sql = "SELECT thread_id FROM user_sessions WHERE user_id = %(user_id)s"
     threads -= {row["thread_id"] for row in (yield ask(sql, question.params))}
-    sql = """
-DELETE FROM session_threads WHERE user_id = %(user_id)s AND thread_id = ANY (%(thread_ids)s)
+    strays: Rows = []
+    for row in (yield _locked([*threads])) if threads else ():
+        given = {"user_id": question.user_id, **row}
+        (found,) = yield ask(EXISTS, given)
+        if not found["found"]:
+            sql = """
+DELETE FROM session_threads WHERE thread_id = %(thread_id)s AND user_id = %(user_id)s
 RETURNING thread_id"""
-    given = {"user_id": question.user_id, "thread_ids": sorted(threads)}
-    strays: Rows = (yield ask(sql, given)) if threads else []
+            strays += yield ask(sql, given)
     return strays
 
 
