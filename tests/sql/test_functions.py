@@ -23,7 +23,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "e076272850ba19953a8dc8bdf5d0ab3a1510da160e2c33a29134bb8eaa394565"
+DIGEST = "928fbe7172b1bb829309c9bb7ef62f6ae7f63c5e78f96c528e4a15eee87a8530"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"

@@ -19,7 +19,9 @@ DO $$ BEGIN
         RAISE EXCEPTION 'this database has not the extension citus: CREATE EXTENSION citus';
     ELSIF NOT citus_is_coordinator() THEN
         RAISE EXCEPTION 'this is a worker of Citus: run this on the coordinator';
-    ELSIF NOT EXISTS (SELECT FROM pg_dist_node WHERE shouldhaveshards AND isactive) THEN
+    ELSIF NOT EXISTS (SELECT FROM pg_dist_node
+        WHERE shouldhaveshards AND isactive AND noderole = 'primary')
+    THEN
         RAISE EXCEPTION 'there is no node for shards: call citus_add_node() for each worker';
     ELSIF EXISTS (SELECT FROM pg_dist_partition
         WHERE logicalrelid = ANY (ARRAY(

@@ -10,6 +10,9 @@ those of a higher number alone, since workers of two versions use one database f
 the same reason a function keeps its arguments and its result: what runs call takes one jsonb, of
 which an absent key has a default and an unknown one is ignored; anything else that must take, or
 give, something else gets a new name.
+
+A user's id is compared without a cast, by PostgreSQL's own operator: behind a cast Citus would not
+see by which shard to go.
 """
 
 from __future__ import annotations

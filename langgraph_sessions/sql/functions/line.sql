@@ -1,5 +1,6 @@
 CREATE OR REPLACE FUNCTION user_sessions_line(p_thread_id text, p_checkpoint_id text)
-RETURNS TABLE (line_ns text, line_id text, is_end boolean, asks boolean) LANGUAGE plpgsql STABLE AS $$
+RETURNS TABLE (line_ns text, line_id text, is_end boolean, asks boolean)
+LANGUAGE plpgsql STABLE AS $$
 -- The line of a checkpoint, which a copy up to it has: the checkpoint and its ancestors. If it
 -- waited for an answer inside subgraphs, their lines, too, each from the checkpoint at which the
 -- subgraph asked last.

@@ -4,8 +4,8 @@ RETURNS boolean LANGUAGE plpgsql AS $$
 -- nobody's where there is no user_id; else LGS04: another run has saved meanwhile.
 -- Its keys: user_id, thread_id.
 BEGIN
-    IF EXISTS (SELECT 1 FROM session_threads
-        WHERE thread_id = p ->> 'thread_id'::text AND user_id OPERATOR(pg_catalog.=) (p ->> 'user_id'::text))
+    IF EXISTS (SELECT 1 FROM session_threads WHERE thread_id = p ->> 'thread_id'::text
+        AND user_id OPERATOR(pg_catalog.=) (p ->> 'user_id'::text))
     THEN
         RAISE EXCEPTION 'another run of %', p ->> 'thread_id'::text USING ERRCODE = 'LGS04';
     END IF;

@@ -9,11 +9,12 @@ DECLARE
     p_user_id text := p ->> 'user_id'::text;
     p_agent text := p ->> 'agent'::text;
     p_thread_id text := p ->> 'thread_id'::text;
+    looks boolean := coalesce((p ->> 'looks'::text)::boolean, FALSE);
     reserved text;
     owner text;
     s user_sessions;
 BEGIN
-    IF coalesce((p ->> 'looks'::text)::boolean, FALSE) THEN
+    IF looks THEN
         SELECT thread_id INTO reserved FROM session_reservations
         WHERE user_id OPERATOR(pg_catalog.=) p_user_id AND agent::text = p_agent;
     ELSE
@@ -37,7 +38,7 @@ BEGIN
     THEN
         RETURN reserved;
     END IF;
-    IF NOT coalesce((p ->> 'looks'::text)::boolean, FALSE) THEN
+    IF NOT looks THEN
         UPDATE session_reservations SET thread_id = p_thread_id
         WHERE user_id OPERATOR(pg_catalog.=) p_user_id AND agent::text = p_agent;
     END IF;

@@ -1,8 +1,8 @@
 CREATE OR REPLACE FUNCTION user_sessions_starts(
     p_channel text, p_type text, p_value bytea, p_is_inline boolean
 ) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
--- Says whether what is in a channel is to start a node, as `sql.retention.ThreadStates` does. It reads
--- no table, so that it may be called on any node.
+-- Says whether what is in a channel is to start a node, as `sql.retention.ThreadStates` does. It
+-- reads no table, so that it may be called on any node.
 BEGIN
     IF p_channel LIKE 'join:%:%' THEN
         RETURN (
