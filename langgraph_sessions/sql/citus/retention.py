@@ -32,11 +32,27 @@ SELECT user_id, thread_id FROM user_sessions WHERE id = ANY (%(ids)s) AND {_STIL
 SELECT thread_id FROM session_threads WHERE thread_id = ANY (%(thread_ids)s)
 AND user_sessions_try_lock(thread_id)"""
     locked = {row["thread_id"] for row in (yield ask(sql, given))}
+    if len(locked) < len(found):
+        locked |= yield from _lock_strays(found, given)
     sql = f"""
 SELECT thread_id FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)
 AND user_id = ANY (%(users)s) AND {_STILL_OLD}"""
     rows: Rows = yield ask(sql, params(question, **{**given, "thread_ids": sorted(locked)}))
     return rows
+
+
+def _lock_strays(found: Rows, given: dict[str, Any]) -> Plan[set[str]]:
+    """Lock the sessions that have no thread's row, one after another: there are few, if any."""
+    sql = "SELECT thread_id FROM session_threads WHERE thread_id = ANY (%(thread_ids)s)"
+    threads = {row["thread_id"] for row in (yield ask(sql, given))}
+    sql = """
+SELECT thread_id FROM user_sessions WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s
+FOR UPDATE SKIP LOCKED"""
+    locked: set[str] = set()
+    for row in found:
+        if row["thread_id"] not in threads:
+            locked |= {each["thread_id"] for each in (yield ask(sql, row))}
+    return locked
 
 
 _STILL_OLD: Final = """
@@ -51,7 +67,13 @@ SELECT s.thread_id, newest.thread_id IS NOT NULL OR s.last_save IS NOT NULL AS i
     coalesce(writes.status, 'idle') AS status, coalesce(tasks.number, 0) AS tasks,
     newest.saved_at, coalesce(writes.is_answered, FALSE) AS is_answered,
     coalesce(writes.has_failed, FALSE) AS has_failed, coalesce(writes.written, 0) AS written
-FROM session_threads AS s
+FROM (
+    SELECT thread_id, max(last_save) AS last_save FROM (
+        SELECT thread_id, last_save FROM session_threads WHERE thread_id = ANY (%(thread_ids)s)
+        UNION ALL
+        SELECT thread_id, NULL FROM checkpoints WHERE thread_id = ANY (%(thread_ids)s)
+    ) AS rows GROUP BY thread_id
+) AS s
 LEFT JOIN (
     SELECT c.thread_id, max(c.checkpoint ->> 'ts') AS saved_at
     FROM checkpoints AS c JOIN (
@@ -91,14 +113,26 @@ LEFT JOIN (
         ) AS last ON last.thread_id = w.thread_id AND last.id = w.checkpoint_id
         WHERE w.checkpoint_ns = '' GROUP BY w.thread_id, w.task_id
     ) AS of_tasks GROUP BY thread_id
-) AS writes ON writes.thread_id = s.thread_id
-WHERE s.thread_id = ANY (%(thread_ids)s)"""
+) AS writes ON writes.thread_id = s.thread_id"""
+# Of a thread of which nothing is saved, not even its row.
+_NOTHING: Final = {
+    "is_used": False,
+    "status": "idle",
+    "tasks": 0,
+    "saved_at": None,
+    "is_answered": False,
+    "has_failed": False,
+    "written": 0,
+}
 
 
 def _thread_states(question: retention.ThreadStates) -> Plan[Rows]:
-    rows = yield ask(_STATES, question.params)
+    found = {row["thread_id"]: row for row in (yield ask(_STATES, question.params))}
     (row,) = yield ask("SELECT clock_timestamp() AS now", None)
-    return [{**each, **row} for each in rows]
+    return [
+        {**_NOTHING, "thread_id": thread_id, **found.get(thread_id, {}), **row}
+        for thread_id in question.thread_ids
+    ]
 
 
 TRANSLATIONS: Final[dict[type, Any]] = {
