@@ -238,6 +238,20 @@ async def test_a_session_that_is_being_saved_to_is_not_waited_for(
     assert await left(chat) == {*"acde"}
 
 
+async def test_a_session_that_is_being_changed_is_not_waited_for(
+    chat: Chat, db: Connection
+) -> None:
+    """A session that somebody is about to reactivate is left alone, and is there afterwards."""
+    await five(chat, db)
+    with db.transaction():
+        db.execute(
+            "UPDATE user_sessions SET is_active = TRUE WHERE user_id = 'bob' AND thread_id = 'b'"
+        )
+        counts = await chat.session("purge_sessions", active=False)
+        assert counts == {"purged": 1, "kept": 1}
+    assert await left(chat) == {*"abce"}
+
+
 STRAYS: list[tuple[dict[str, Any], str]] = [
     ({"idle_for": 30 * DAY}, "abc"),
     ({"unused": True, "older_than": 30 * DAY}, "a"),

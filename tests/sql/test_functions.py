@@ -23,7 +23,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "258b4ecb1f9844b5c582eb00db770ae4ae67f893d22a47fa9fd700887b72af49"
+DIGEST = "235d96197c6345637639589817a46b382bd8f24b3595bee60094e962587db8cb"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"

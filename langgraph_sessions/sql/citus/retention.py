@@ -27,32 +27,29 @@ def _lock_old(question: retention.LockOldSessions) -> Plan[Rows]:
 SELECT user_id, thread_id FROM user_sessions WHERE id = ANY (%(ids)s) AND {_STILL_OLD}"""
     found = yield ask(sql, question.params)
     threads = [row["thread_id"] for row in found]
-    given = {"thread_ids": threads, "users": sorted({row["user_id"] for row in found})}
+    given: dict[str, Any] = {
+        "thread_ids": threads,
+        "users": sorted({row["user_id"] for row in found}),
+    }
     sql = """
 SELECT thread_id FROM session_threads WHERE thread_id = ANY (%(thread_ids)s)
 AND user_sessions_try_lock(thread_id)"""
     locked = {row["thread_id"] for row in (yield ask(sql, given))}
-    if len(locked) < len(found):
-        locked |= yield from _lock_strays(found, given)
+    if len(locked) < len(found):  # Held by somebody else, or not there.
+        sql = "SELECT thread_id FROM session_threads WHERE thread_id = ANY (%(thread_ids)s)"
+        there = {row["thread_id"] for row in (yield ask(sql, given))}
+        locked |= set(threads) - there
+    sql = """
+SELECT thread_id FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)
+AND user_id = ANY (%(users)s) AND user_sessions_try_lock_session(user_id, thread_id)"""
+    sessions = yield ask(sql, {**given, "thread_ids": sorted(locked)})
+    # Under the locks they are looked at again: somebody may have used or reactivated them.
     sql = f"""
 SELECT thread_id FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)
 AND user_id = ANY (%(users)s) AND {_STILL_OLD}"""
-    rows: Rows = yield ask(sql, params(question, **{**given, "thread_ids": sorted(locked)}))
+    given["thread_ids"] = [row["thread_id"] for row in sessions]
+    rows: Rows = yield ask(sql, params(question, **given))
     return rows
-
-
-def _lock_strays(found: Rows, given: dict[str, Any]) -> Plan[set[str]]:
-    """Lock the sessions that have no thread's row, one after another: there are few, if any."""
-    sql = "SELECT thread_id FROM session_threads WHERE thread_id = ANY (%(thread_ids)s)"
-    threads = {row["thread_id"] for row in (yield ask(sql, given))}
-    sql = """
-SELECT thread_id FROM user_sessions WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s
-FOR UPDATE SKIP LOCKED"""
-    locked: set[str] = set()
-    for row in found:
-        if row["thread_id"] not in threads:
-            locked |= {each["thread_id"] for each in (yield ask(sql, row))}
-    return locked
 
 
 _STILL_OLD: Final = """
