@@ -7,9 +7,8 @@ takes a third of the client's CPU for the statement.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
-from psycopg.abc import QueryNoTemplate
 from psycopg.pq import PipelineStatus
 from psycopg.rows import dict_row, tuple_row
 
@@ -39,7 +38,7 @@ def cursor(conn: Any, statement: Statement, sql: str) -> Any:
 
 
 @lru_cache(maxsize=512)
-def text(sql: str) -> QueryNoTemplate:
+def text(sql: str) -> LiteralString | bytes:
     """Return *sql* as psycopg need not encode it anew, nor read it to find what it knows of it."""
     return sql.encode() if sql.isascii() else vouched(sql)
 

@@ -299,9 +299,11 @@ class Product:
 
     def push_into_future(self, thread: str | None) -> None:
         """Have the time of a session's row lie in the future, as an older tool's may."""
-        sql = "UPDATE user_sessions SET updated_at = updated_at + interval '1 hour'"
+        times = "SELECT updated_at + interval '1 hour' FROM user_sessions WHERE thread_id = %s"
         with psycopg.connect(self._url, autocommit=True) as conn:
-            conn.execute(f"{sql} WHERE thread_id = %s", [thread])
+            for (later,) in conn.execute(times, [thread]).fetchall():
+                sql = "UPDATE user_sessions SET updated_at = %s WHERE thread_id = %s"
+                conn.execute(sql, [later, thread])
         for kind in self.agents:
             self.forget(kind)
 

@@ -238,6 +238,45 @@ async def test_a_session_that_is_being_saved_to_is_not_waited_for(
     assert await left(chat) == {*"acde"}
 
 
+async def test_a_session_that_is_being_changed_is_not_waited_for(
+    chat: Chat, db: Connection
+) -> None:
+    """A session that somebody is about to reactivate is left alone, and is there afterwards."""
+    await five(chat, db)
+    with db.transaction():
+        db.execute(
+            "UPDATE user_sessions SET is_active = TRUE WHERE user_id = 'bob' AND thread_id = 'b'"
+        )
+        counts = await chat.session("purge_sessions", active=False)
+        assert counts == {"purged": 1, "kept": 1}
+    assert await left(chat) == {*"abce"}
+
+
+STRAYS: list[tuple[dict[str, Any], str]] = [
+    ({"idle_for": 30 * DAY}, "abc"),
+    ({"unused": True, "older_than": 30 * DAY}, "a"),
+    ({"unused": False, "older_than": 30 * DAY}, "bc"),
+]
+
+
+@pytest.mark.parametrize(("conditions", "purged"), STRAYS, ids=repr)
+async def test_a_session_without_its_threads_row_goes_like_another(
+    chat: Chat, db: Connection, conditions: dict[str, Any], purged: str
+) -> None:
+    """One that SQL of somebody's own made by half, with checkpoints or without, is looked at."""
+    await chat.session("create_user_session", "alice", thread_id="a")
+    for thread_id in "bc":
+        await chat.say("one", user_id="alice", thread_id=thread_id)
+    db.execute("DELETE FROM session_threads WHERE thread_id IN ('a', 'b')")
+    for thread_id in "abc":
+        age(db, thread_id, idle=40, old=50)
+    counts = {"purged": len(purged), "kept": 0}
+    assert await chat.session("purge_sessions", **conditions, dry_run=True) == counts
+    assert await chat.session("purge_sessions", **conditions) == counts
+    assert await left(chat) == set("abc") - set(purged)
+    assert all(stored(db, name) == {table: [] for table in HISTORY} for name in purged)
+
+
 def purge(url: str, start: Any, results: Any) -> None:
     """Purge, at the same moment as the others."""
     manager = AgentSessionManager(url)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from typing import Any
 
 import psycopg
 import pytest
 from langchain_core.messages import AIMessage
 from langgraph.graph import MessagesState
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import scalar_row
 
 from langgraph_sessions import SessionSaver
 from langgraph_sessions.sql.citus import distributing
+from tests import clusters
 from tests.operating import talk
 from tests.support import PATIENCE, Chat, config, graph_builder, texts
 
@@ -54,6 +57,25 @@ def test_nothing_is_lost_and_nothing_is_left_behind(citus_url: str) -> None:
             for table in TABLES
         ]
     assert sizes == [0] * len(TABLES)
+
+
+def test_the_rights_that_a_role_had_are_enough(citus_url: str) -> None:
+    """A role with rights on the tables that it knew goes on, and locks sessions, on each node."""
+    name = f"r{uuid.uuid4().hex}"
+    tables = ", ".join(distributing.KEYS)
+    with SessionSaver(citus_url) as saver, psycopg.connect(citus_url, autocommit=True) as conn:
+        saver.setup()
+        conn.execute(f"CREATE ROLE {name} LOGIN".encode())
+        conn.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {name}".encode())
+        conn.execute(f"GRANT USAGE ON SEQUENCE user_sessions_id_seq TO {name}".encode())
+        saver.setup(citus=True)
+        for node in clusters.addresses(citus_url):
+            with SessionSaver(make_conninfo(node, user=name), auto_setup=False) as restricted:
+                talk(restricted, "alice", "Hi")
+                with restricted.sessions.exclusive("alice", timeout=PATIENCE):
+                    talk(restricted, "alice", "Again")
+        conn.execute(f"DROP OWNED BY {name}".encode())
+        conn.execute(f"DROP ROLE {name}".encode())
 
 
 async def test_a_saver_at_work_goes_on(citus_url: str) -> None:

@@ -23,7 +23,7 @@ Db = psycopg.Connection[Any]
 
 # The number of the functions, and the digest of their files as they are under this number.
 NUMBER = 1
-DIGEST = "928fbe7172b1bb829309c9bb7ef62f6ae7f63c5e78f96c528e4a15eee87a8530"
+DIGEST = "d21d4f8c73305c1d61c012251c09b7a1ebf4b9e741612372c6df4e81c022e68e"
 
 MADE = "SELECT version FROM user_sessions_functions ORDER BY version"
 BODY = "SELECT prosrc AS body FROM pg_proc WHERE proname = 'user_sessions_thread_owner'"

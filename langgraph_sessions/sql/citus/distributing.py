@@ -206,9 +206,9 @@ def statements() -> Iterator[str]:
     for table in EVERYWHERE:
         yield f"SELECT create_reference_table('{table}')"
     # What stays on the coordinator, and is reached from each node: locks that are held for long.
+    # There is nothing in it, and roles that have rights on the other tables know nothing of it.
     yield "CREATE TABLE IF NOT EXISTS session_locks ()"
     yield "SELECT citus_add_local_table_to_metadata('session_locks')"
-    # It is always empty: who may use the other tables needs no right of their own to this one.
     yield "GRANT SELECT ON session_locks TO PUBLIC"
     # What was in them stands on the coordinator, too, unseen.
     for table in KEYS:

@@ -23,30 +23,41 @@ class _OldSessions(retention.OldSessions):
 
 
 def _lock_old(question: retention.LockOldSessions) -> Plan[Rows]:
-    """The threads that can be locked at once; then their sessions, which nobody holds for long.
+    """The threads that can be locked at once, and then their sessions: each row on its own node.
 
-    An UPDATE locks the latter, and then looks at them again: no SELECT locks rows of several
-    shards.
+    No SELECT locks rows of several shards.
     """
     sql = f"""
 SELECT user_id, thread_id FROM user_sessions WHERE id = ANY (%(ids)s) AND {_STILL_OLD}"""
     found = yield ask(sql, question.params)
     threads = [row["thread_id"] for row in found]
-    given = {"thread_ids": threads, "users": sorted({row["user_id"] for row in found})}
+    given: dict[str, Any] = {
+        "thread_ids": threads,
+        "users": sorted({row["user_id"] for row in found}),
+    }
     sql = """
 SELECT thread_id FROM session_threads WHERE thread_id = ANY (%(thread_ids)s)
 AND user_sessions_try_lock(thread_id)"""
     locked = {row["thread_id"] for row in (yield ask(sql, given))}
+    if len(locked) < len(found):  # Held by somebody else, or not there.
+        sql = "SELECT thread_id FROM session_threads WHERE thread_id = ANY (%(thread_ids)s)"
+        there = {row["thread_id"] for row in (yield ask(sql, given))}
+        locked |= set(threads) - there
+    sql = """
+SELECT thread_id FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)
+AND user_id = ANY (%(users)s) AND user_sessions_try_lock_session(user_id, thread_id)"""
+    sessions = yield ask(sql, {**given, "thread_ids": sorted(locked)})
+    # Under the locks they are looked at again: somebody may have used or reactivated them.
     sql = f"""
-UPDATE user_sessions SET is_active = is_active WHERE thread_id = ANY (%(thread_ids)s)
-AND user_id = ANY (%(users)s) AND {_STILL_OLD} RETURNING thread_id"""
-    rows: Rows = yield ask(sql, params(question, **{**given, "thread_ids": sorted(locked)}))
+SELECT thread_id FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)
+AND user_id = ANY (%(users)s) AND {_STILL_OLD}"""
+    given["thread_ids"] = [row["thread_id"] for row in sessions]
+    rows: Rows = yield ask(sql, params(question, **given))
     return rows
 
 
-# By the transaction's time: Citus has no volatile function in an UPDATE.
 _STILL_OLD: Final = """
-(%(idle_for)s::interval IS NULL OR updated_at < now() - %(idle_for)s::interval)
+(%(idle_for)s::interval IS NULL OR updated_at < clock_timestamp() - %(idle_for)s::interval)
 AND (%(active)s::boolean IS NULL OR is_active = %(active)s)"""
 
 
@@ -57,7 +68,13 @@ SELECT s.thread_id, newest.thread_id IS NOT NULL OR s.last_save IS NOT NULL AS i
     coalesce(writes.status, 'idle') AS status, coalesce(tasks.number, 0) AS tasks,
     newest.saved_at, coalesce(writes.is_answered, FALSE) AS is_answered,
     coalesce(writes.has_failed, FALSE) AS has_failed, coalesce(writes.written, 0) AS written
-FROM session_threads AS s
+FROM (
+    SELECT thread_id, max(last_save) AS last_save FROM (
+        SELECT thread_id, last_save FROM session_threads WHERE thread_id = ANY (%(thread_ids)s)
+        UNION ALL
+        SELECT thread_id, NULL FROM checkpoints WHERE thread_id = ANY (%(thread_ids)s)
+    ) AS rows GROUP BY thread_id
+) AS s
 LEFT JOIN (
     SELECT c.thread_id, max(c.checkpoint ->> 'ts') AS saved_at
     FROM checkpoints AS c JOIN (
@@ -97,14 +114,26 @@ LEFT JOIN (
         ) AS last ON last.thread_id = w.thread_id AND last.id = w.checkpoint_id
         WHERE w.checkpoint_ns = '' GROUP BY w.thread_id, w.task_id
     ) AS of_tasks GROUP BY thread_id
-) AS writes ON writes.thread_id = s.thread_id
-WHERE s.thread_id = ANY (%(thread_ids)s)"""
+) AS writes ON writes.thread_id = s.thread_id"""
+# Of a thread of which nothing is saved, not even its row.
+_NOTHING: Final = {
+    "is_used": False,
+    "status": "idle",
+    "tasks": 0,
+    "saved_at": None,
+    "is_answered": False,
+    "has_failed": False,
+    "written": 0,
+}
 
 
 def _thread_states(question: retention.ThreadStates) -> Plan[Rows]:
-    rows = yield ask(_STATES, question.params)
+    found = {row["thread_id"]: row for row in (yield ask(_STATES, question.params))}
     (row,) = yield ask("SELECT clock_timestamp() AS now", None)
-    return [{**each, **row} for each in rows]
+    return [
+        {**_NOTHING, "thread_id": thread_id, **found.get(thread_id, {}), **row}
+        for thread_id in question.thread_ids
+    ]
 
 
 TRANSLATIONS: Final[dict[type, Any]] = {

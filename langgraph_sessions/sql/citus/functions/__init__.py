@@ -10,7 +10,7 @@ from langgraph_sessions.sql import functions
 from langgraph_sessions.sql.functions import Function
 
 OTHERS: Final = ("free", "plain", "exists")
-MORE: Final = ("settle", "reserved", "lock", "try_lock", "starts", "move")
+MORE: Final = ("settle", "reserved", "lock", "try_lock", "try_lock_session", "starts", "move")
 
 
 @cache
