@@ -59,6 +59,23 @@ def create(server: str, name: str, template: str = "template0") -> str:
     return make_conninfo(server, dbname=name)
 
 
+@contextmanager
+def cloned(server: str, name: str, template: str) -> Iterator[str]:
+    """Make a database of a template, on all nodes if there are several; yield its address."""
+    if url() is not None:
+        try:
+            yield create(server, name, template)
+        finally:
+            drop(server, name)
+        return
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+        try:
+            yield make_conninfo(server, dbname=name)
+        finally:
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
 def prepare(server: str, name: str, shards: int = 4) -> None:
     """Make Citus of the databases called *name*, and let its tables have few shards."""
     with everywhere(server) as nodes:

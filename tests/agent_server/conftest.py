@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import httpx
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
+from tests import citus
 from tests.support import PATIENCE, psycopg_pool_options
 
 APP = Path(__file__).parent / "app"
@@ -86,24 +86,19 @@ def _running(server: str, template: str, folder: Path, *, auth: bool) -> Iterato
     if importlib.util.find_spec("langgraph_api") is None:
         pytest.skip("needs LangGraph's server: pip install 'langgraph-cli[inmem]'")
     name = f"agent_server_{os.getpid()}_{'auth' if auth else 'open'}"
-    database = make_conninfo(server, dbname=name)
-    with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")  # type: ignore[arg-type]
+    with (
+        citus.cloned(server, name, template) as database,
+        psycopg.connect(database, **psycopg_pool_options()) as db,
+        open(folder / "log", "wb") as log,
+    ):
+        port = _free_port()
+        process = _start(folder, database, port, log, auth=auth)
         try:
-            with (
-                psycopg.connect(database, **psycopg_pool_options()) as db,
-                open(folder / "log", "wb") as log,
-            ):
-                port = _free_port()
-                process = _start(folder, database, port, log, auth=auth)
-                try:
-                    _wait_for(f"http://127.0.0.1:{port}", process, folder / "log")
-                    yield AgentServer(f"http://127.0.0.1:{port}", db)
-                finally:
-                    process.terminate()
-                    process.wait(PATIENCE)
+            _wait_for(f"http://127.0.0.1:{port}", process, folder / "log")
+            yield AgentServer(f"http://127.0.0.1:{port}", db)
         finally:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
+            process.terminate()
+            process.wait(PATIENCE)
 
 
 def _start(
