@@ -77,8 +77,8 @@ def contents(db: Db) -> dict[str, list[Any]]:
 def age(db: Db, *thread_ids: str, days: int = 100) -> None:
     """Let sessions, and what is in them, be older."""
     db.execute(
-        "UPDATE user_sessions SET created_at = created_at - make_interval(days => %(days)s), "
-        "updated_at = updated_at - make_interval(days => %(days)s) WHERE thread_id = ANY (%(ids)s)",
+        "UPDATE user_sessions SET created_at = now() - make_interval(days => %(days)s), "
+        "updated_at = now() - make_interval(days => %(days)s) WHERE thread_id = ANY (%(ids)s)",
         {"days": days, "ids": list(thread_ids)},
     )
     db.execute(

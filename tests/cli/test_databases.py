@@ -46,6 +46,7 @@ def test_setup_makes_a_server_which_others_then_find(tmp_path: Path) -> None:
     assert (listed.returncode, listed.stdout, listed.stderr) == (0, "No sessions.\n", made.stderr)
 
 
+@pytest.mark.one_server("it makes one server's tables")
 def test_setup_makes_the_tables_of_a_url(operate: Operate, empty_url: str, url: str) -> None:
     """As a saver's set-up does; again, it changes nothing."""
     for _ in range(2):

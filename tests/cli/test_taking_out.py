@@ -136,6 +136,7 @@ def test_progress(command: list[str], saver: SessionSaver, url: str, tmp_path: P
     assert "━" not in printed
 
 
+@pytest.mark.one_server("it makes one server's tables")
 def test_ddl(operate: Operate, empty_url: str, url: str) -> None:
     """What it prints makes in an empty database what setup makes, so that nothing is missing."""
     script = operate("ddl", database="postgresql://nowhere.invalid/x").out
@@ -147,6 +148,7 @@ def test_ddl(operate: Operate, empty_url: str, url: str) -> None:
         assert talk(saver, "alice", "Hi").title == "Hi"
 
 
+@pytest.mark.one_server("it makes one server's tables")
 def test_ddl_where_langgraphs_tables_are(operate: Operate, empty_url: str, url: str) -> None:
     """It adds ours to those of a plain saver, and a second time changes nothing."""
     leave_behind(empty_url, "old")
