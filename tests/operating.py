@@ -83,7 +83,7 @@ def age(db: Db, *thread_ids: str, days: int = 100) -> None:
     )
     db.execute(
         "UPDATE checkpoints SET checkpoint = checkpoint || jsonb_build_object('ts', "
-        "(checkpoint ->> 'ts')::timestamptz - make_interval(days => %s)) "
+        "now() - make_interval(days => %s)) "
         "WHERE thread_id = ANY (%s)",
         [days, list(thread_ids)],
     )
