@@ -96,7 +96,17 @@ def drop(server: str, name: str) -> None:
     """Drop a database from all nodes, the coordinator's first: it is connected to the others."""
     with everywhere(server) as nodes:
         for node in nodes:
-            node.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+            _drop(node, name)
+
+
+def _drop(node: psycopg.Connection[Any], name: str, tries: int = 5) -> None:
+    """Drop it, also where Citus itself comes back to it between its end and the drop."""
+    try:
+        node.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+    except psycopg.errors.ObjectInUse:
+        if tries == 1:
+            raise
+        _drop(node, name, tries - 1)
 
 
 def set_up(server: str, name: str) -> None:
