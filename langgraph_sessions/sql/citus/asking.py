@@ -15,6 +15,11 @@ class _Fetched(Fetch):
 
 
 @dataclass(frozen=True)
+class _Executed(Execute):
+    """A statement without rows that is sent as it is."""
+
+
+@dataclass(frozen=True)
 class Steps(Composite):
     """Several statements in place of one.
 
@@ -51,11 +56,6 @@ def params(statement: Statement, **more: Any) -> dict[str, Any]:
 def ask(sql: str, params: Params) -> Fetch:
     """Return a statement that is sent as it is."""
     return _Fetched(sql, params)
-
-
-@dataclass(frozen=True)
-class _Executed(Execute):
-    """A statement without rows that is sent as it is."""
 
 
 def ask_for_nothing(sql: str, params: Params) -> Execute:

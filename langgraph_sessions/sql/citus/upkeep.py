@@ -32,7 +32,7 @@ def _locked(thread_ids: Sequence[str]) -> Question:
 
 
 def _delete_sessions(question: deletion.DeleteSessions) -> Plan[Rows]:
-    """Of whom they are, the threads say; what has a session and no thread is all users'."""
+    """The threads' rows say whose they are; where one has none, every shard is asked."""
     whose = "" if question.user_id is None else " AND user_id = %(user_id)s"
     sql = "DELETE FROM session_threads WHERE thread_id = ANY (%(thread_ids)s)"
     deleted = yield ask(f"{sql}{whose} RETURNING thread_id, user_id", question.params)
@@ -40,7 +40,7 @@ def _delete_sessions(question: deletion.DeleteSessions) -> Plan[Rows]:
     if question.user_id is not None:
         owned = {question.user_id}
     elif len(deleted) < len(set(question.thread_ids)):
-        owned = set()  # Some have no thread's row: every shard is asked.
+        owned = set()
     sql = "DELETE FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)"
     by_user = " AND user_id = ANY (%(users)s)" if owned else ""
     rows: Rows = yield ask(
