@@ -71,14 +71,14 @@ USER_SESSIONS: Final = (
     _seen("created_at", _TIME, "CURRENT_TIMESTAMP"),
     _seen("updated_at", _TIME, "CURRENT_TIMESTAMP"),
     _seen("is_active", "boolean", "true"),
+    Column("current_at", _TIME, nullable=True, default="CURRENT_TIMESTAMP", in_runs=True),
+    Column("status", "text", default="'idle'::text", in_runs=True),
     _seen("metadata", "jsonb", "'{}'::jsonb"),
     _seen("agent", _TEXT, nullable=True),
     _seen("forked_from", "text[]", nullable=True),
     Column("title_source", "text", default="'default'::text", in_runs=True),
     Column("titler_tries", "integer", default="0", in_runs=True),
     Column("titler_called", _TIME, nullable=True),
-    Column("status", "text", default="'idle'::text", in_runs=True),
-    Column("current_at", _TIME, nullable=True, default="CURRENT_TIMESTAMP", in_runs=True),
 )
 SESSION_THREADS: Final = (
     Column("thread_id", "text"),

@@ -61,6 +61,8 @@ def _time(column: str) -> str:
 # (SERIAL, TIMESTAMP, nullable) to the same shape and do nothing to a new one; its naive
 # times are read in the connection's time zone, in which that tool's CURRENT_TIMESTAMP was cast:
 # the server's unless told otherwise.
+# What runs change stands together, before what may be long: of an updated row, PostgreSQL logs
+# what lies between the first byte that has changed and the last.
 _TABLE = (
     """
 CREATE TABLE IF NOT EXISTS user_sessions (
@@ -90,6 +92,9 @@ ALTER TABLE user_sessions
     ALTER updated_at TYPE TIMESTAMPTZ, ALTER updated_at SET NOT NULL,
     ALTER updated_at SET DEFAULT CURRENT_TIMESTAMP,
     ALTER is_active SET NOT NULL, ALTER is_active SET DEFAULT TRUE,
+    ADD COLUMN current_at TIMESTAMPTZ DEFAULT CURRENT_TIMESTAMP,
+    ADD COLUMN status TEXT NOT NULL DEFAULT 'idle'
+        CHECK (status IN ('idle', 'interrupted', 'error')),
     ADD COLUMN metadata JSONB NOT NULL DEFAULT '{}',
     ADD COLUMN agent VARCHAR(255),
     ADD COLUMN forked_from TEXT[] CHECK (array_ndims(forked_from) = 1
@@ -97,10 +102,7 @@ ALTER TABLE user_sessions
     ADD COLUMN title_source TEXT NOT NULL DEFAULT 'default'
         CHECK (title_source IN ('default', 'message', 'model', 'user')),
     ADD COLUMN titler_tries INTEGER NOT NULL DEFAULT 0,
-    ADD COLUMN titler_called TIMESTAMPTZ,
-    ADD COLUMN status TEXT NOT NULL DEFAULT 'idle'
-        CHECK (status IN ('idle', 'interrupted', 'error')),
-    ADD COLUMN current_at TIMESTAMPTZ DEFAULT CURRENT_TIMESTAMP""",
+    ADD COLUMN titler_called TIMESTAMPTZ""",
     # An application east of the server's zone left times that lie ahead: all of them are moved back
     # by as much, in seconds, which keeps their order. A new table has no rows.
     """

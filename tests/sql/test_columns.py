@@ -34,3 +34,14 @@ def test_what_users_see_is_the_models() -> None:
     """The columns that users see are those of `Session`, and a run knows all of them."""
     assert columns.SEEN == models.COLUMNS
     assert set(columns.SEEN) <= set(columns.IN_RUNS)
+
+
+def test_what_a_run_changes_stands_before_what_may_be_long() -> None:
+    """Between the first and the last column that a run's first save changes, none is long.
+
+    Of an updated row PostgreSQL logs all that lies between: metadata would be logged each turn.
+    """
+    names = [column.name for column in columns.USER_SESSIONS]
+    changed = [names.index(name) for name in ("updated_at", "current_at", "status")]
+    between = names[min(changed) : max(changed) + 1]
+    assert between == ["updated_at", "is_active", "current_at", "status"]
