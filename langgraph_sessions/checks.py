@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeGuard, cast
 from uuid import UUID
 
 from langgraph_sessions.errors import quoted
@@ -76,7 +76,7 @@ def thread_id(value: object, name: str = "thread_id") -> str:
 
 def _identifier(name: str, value: object, length: int = ID_LENGTH) -> str:
     if is_plain(value):
-        return cast(str, value)
+        return value
     if isinstance(value, UUID):
         value = str(value)
     elif isinstance(value, int) and not isinstance(value, bool):
@@ -88,7 +88,7 @@ def _identifier(name: str, value: object, length: int = ID_LENGTH) -> str:
     return text(name, value, length)
 
 
-def is_plain(value: object) -> bool:
+def is_plain(value: object) -> TypeGuard[str]:
     """Say, fast, whether it is an id like most: printable ASCII, not long, and not blank."""
     if type(value) is not str or len(value) > ID_LENGTH:
         return False

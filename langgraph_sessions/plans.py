@@ -57,8 +57,8 @@ class Statement(Asked):
 
     Attributes:
         returns_rows: Whether it gives rows that are wanted.
-        often: Whether each turn executes it, so that a connection keeps its cursor, with the few
-            rows that it gave last.
+        often: Whether each turn executes it, so that a connection keeps its cursor, with the rows
+            that it gave last, unless they are large.
     """
 
     returns_rows: ClassVar[bool] = True
@@ -73,6 +73,10 @@ class Statement(Asked):
     def params(self) -> Params:
         """The parameters, by name."""
         return vars(self)
+
+    def are_large(self, rows: Rows) -> bool:
+        """Say whether these *rows* are more than a connection is to keep."""
+        return False
 
 
 @dataclass(frozen=True)

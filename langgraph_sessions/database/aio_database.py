@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Gener
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import ContextVar
+from functools import partial
 from types import coroutine
 from typing import Any, cast
 
@@ -56,7 +57,8 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
             return await self._call(step)
         assert not isinstance(step, Give), "this plan wants `stream`"
         failure = None
-        if self._is_calm and step.repeatable and not self.pipe:
+        needs_deed = self.pipe or self.place.are_distributed
+        if self._is_there and step.repeatable and not needs_deed:
             self.refuse_others()
             try:
                 if (found := await self._try(step)) is not UNFIT:
@@ -75,7 +77,7 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
             return await self._try_pooled(question, cast(Any, self.conn))
         async with self.lock:
             conn: Any = self.conn
-            return await self._answered(question, conn) if self.place.knows(conn) else UNFIT
+            return await self._answered(conn, question) if self.place.knows(conn) else UNFIT
 
     async def _try_pooled(self, question: Question, pool: AsyncConnectionPool[Any]) -> Any:
         """Async version of `Database._try_pooled`."""
@@ -83,7 +85,7 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
         try:
             if pools.has_news(conn) or not self.place.knows(conn):
                 return UNFIT
-            found = await self._answered(question, conn)
+            found = await self._answered(conn, question)
             if conn.pgconn.transaction_status != IDLE and not conn.closed:
                 await conn.commit()
         except BaseException:
@@ -95,7 +97,7 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
         finally:
             await self._give_back(pool, conn)
 
-    async def _answered(self, question: Question, conn: Any) -> Any:
+    async def _answered(self, conn: Any, question: Any) -> Any:
         """Async version of `Database._answered`."""
         if isinstance(question, Statement):
             return await self._execute(conn, question)
@@ -103,7 +105,7 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
             return await self._execute_batch(conn, question)
         if question.atomic:
             return await ado(self._answer_on(question, conn))
-        return await adrive(question.plan(), lambda asked: self._answered(asked, conn))
+        return await adrive(question.plan(), partial(self._answered, conn))
 
     async def run_uncancelled(self, plan: Plan[T]) -> T:
         """Run *plan* for a task that nobody cancels: no step of it needs a shield of its own."""
@@ -250,7 +252,12 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
 
     async def _execute(self, conn: AsyncConnection[Any], statement: Statement) -> list[Any]:
         cursor = await _executed(conn, statement)
-        return await cursor.fetchall() if statement.returns_rows else []
+        if not statement.returns_rows:
+            return []
+        rows = await cursor.fetchall()
+        if statement.often and statement.are_large(rows):
+            await cursor.close()
+        return rows
 
     async def _execute_batch(self, conn: AsyncConnection[Any], batch: Batch) -> list[Any]:
         if self.pipe:

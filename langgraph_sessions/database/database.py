@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
 import psycopg
@@ -65,7 +66,8 @@ class Database(Running[Conn, Pipeline]):
             return step()
         assert not isinstance(step, Give), "this plan wants `stream`"
         failure = None
-        if self._is_calm and step.repeatable and not (self.pipe or self._is_forked):
+        needs_deed = self.pipe or self._is_forked or self.place.are_distributed
+        if self._is_there and step.repeatable and not needs_deed:
             try:
                 if (found := self._try(step)) is not UNFIT:
                     return found
@@ -83,7 +85,7 @@ class Database(Running[Conn, Pipeline]):
             return self._try_pooled(question, cast(Any, self.conn))
         with self.lock:
             conn: Any = self.conn
-            return self._answered(question, conn) if self.place.knows(conn) else UNFIT
+            return self._answered(conn, question) if self.place.knows(conn) else UNFIT
 
     def _try_pooled(self, question: Question, pool: ConnectionPool[Any]) -> Any:
         """As `_with_pooled`, with a connection of which there is nothing to be said."""
@@ -91,7 +93,7 @@ class Database(Running[Conn, Pipeline]):
         try:
             if pools.has_news(conn) or not self.place.knows(conn):
                 return UNFIT
-            found = self._answered(question, conn)
+            found = self._answered(conn, question)
             if conn.pgconn.transaction_status != IDLE and not conn.closed:
                 conn.commit()
         except BaseException:
@@ -103,7 +105,7 @@ class Database(Running[Conn, Pipeline]):
         finally:
             pool.putconn(conn)
 
-    def _answered(self, question: Question, conn: Any) -> Any:
+    def _answered(self, conn: Any, question: Any) -> Any:
         """Answer *question* on *conn*."""
         if isinstance(question, Statement):
             return self._execute(conn, question)
@@ -111,7 +113,7 @@ class Database(Running[Conn, Pipeline]):
             return self._execute_batch(conn, question)
         if question.atomic:
             return do(self._answer_on(question, conn))
-        return drive(question.plan(), lambda asked: self._answered(asked, conn))
+        return drive(question.plan(), partial(self._answered, conn))
 
     def stream(self, plan: Plan[None]) -> Iterator[Any]:
         """Run *plan*, and yield what it gives. Raises as `run`."""
@@ -202,7 +204,12 @@ class Database(Running[Conn, Pipeline]):
 
     def _execute(self, conn: Connection[Any], statement: Statement) -> list[Any]:
         cursor = _executed(conn, statement)
-        return cursor.fetchall() if statement.returns_rows else []
+        if not statement.returns_rows:
+            return []
+        rows = cursor.fetchall()
+        if statement.often and statement.are_large(rows):
+            cursor.close()  # Else they would be there until it is executed again.
+        return rows
 
     def _execute_batch(self, conn: Connection[Any], batch: Batch) -> list[Any]:
         if self.pipe:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, Final, NoReturn
-from weakref import WeakKeyDictionary
 
 import psycopg
 
@@ -14,7 +13,7 @@ from langgraph_sessions.sql.citus.distributing import is_distributed
 from langgraph_sessions.sql.schema import Tables
 
 OLDEST_SERVER: Final = 14
-_NEVER = object()
+_KNOWN: Final = "_langgraph_sessions_place"  # On a connection: where it leads, by which path.
 
 
 class Place:
@@ -33,16 +32,17 @@ class Place:
     def __init__(self) -> None:
         """Know no place yet."""
         self.schema: str | None = None
-        self._paths: WeakKeyDictionary[Any, object] = WeakKeyDictionary()
 
     def found(self, conn: Any, tables: Tables) -> None:
         """Note that the *tables* are the place, to which *conn* leads."""
         self.schema, self.are_distributed = tables
-        self._paths[conn] = _path(conn)
+        vars(conn)[_KNOWN] = self._by_its_path(conn)
 
     def knows(self, conn: Any) -> bool:
         """Say whether *conn* need not be asked."""
-        return self.schema is None or self._paths.get(conn, _NEVER) == _path(conn)
+        # As `_by_its_path`, without a call: this is asked before each question.
+        here = self.schema, conn.pgconn.parameter_status(b"search_path")
+        return vars(conn).get(_KNOWN) == here or self.schema is None
 
     def ask(self, conn: Any) -> Plan[None]:
         """See that *conn* leads here.
@@ -52,7 +52,7 @@ class Place:
         """
         assert self.schema is not None
         yield from place.settle(self.schema)
-        self._paths[conn] = _path(conn)
+        vars(conn)[_KNOWN] = self._by_its_path(conn)
 
     def look_again(self) -> Plan[bool]:
         """See whether Citus has distributed the tables since they were found, and note that.
@@ -65,11 +65,9 @@ class Place:
             return self.are_distributed
         return False
 
-
-def _path(conn: Any) -> bytes | None:
-    """Return the search path that the server has told of, if it tells."""
-    path: bytes | None = conn.pgconn.parameter_status(b"search_path")
-    return path
+    def _by_its_path(self, conn: Any) -> tuple[str | None, bytes | None]:
+        """Return the place, with the search path that *conn*'s server has told of, if it tells."""
+        return self.schema, conn.pgconn.parameter_status(b"search_path")
 
 
 class TablesMissing(SessionError):

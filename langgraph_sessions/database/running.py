@@ -127,11 +127,6 @@ class Running(Connections[ConnT, PipeT]):
         """Whether nothing is known that is to be seen to before a question is asked."""
         return self._is_ready and self._reached
 
-    @property
-    def _is_calm(self) -> bool:
-        """Whether, beside that, each question is one that is asked as it is."""
-        return self._is_there and not self.place.are_distributed
-
     def answer_once_deed(self, question: Question) -> Deed[Any]:
         """Answer *question* and do not try again; raise as `answer_deed` but for nodes' errors."""
         return _unwrapped(self._ask_once(question))

@@ -127,18 +127,17 @@ class ActiveRun(Run):
         """Whether its session is to be titled, and somebody has said what after."""
         return self.words.untitled and self.words.title is not None
 
-    def heed(self) -> None:
+    def heed(self, request: Request) -> None:
         """Have the save that is about to be made carry out what a graph inside the run instructs.
 
         Not before: a save that is under way would be taken for the one that did.
         """
-        if (request := self.instructed) is not None:
-            if self.saved:  # Its own instructions were carried out.
-                self.title = self.is_active = None
-            self.title = request.title or self.title
-            self.is_active = self.is_active if request.is_active is None else request.is_active
-            self.makes_current = self.makes_current or bool(request.make_current)
-            self.saved, self.instructed = False, None
+        if self.saved:  # Its own instructions were carried out.
+            self.title = self.is_active = None
+        self.title = request.title or self.title
+        self.is_active = self.is_active if request.is_active is None else request.is_active
+        self.makes_current = self.makes_current or bool(request.make_current)
+        self.saved, self.instructed = False, None
 
     def put(self, name: str | None, *, first: bool, **save: Any) -> PutSession:
         """Return the statement that saves the session beside the *save* called *name*.
@@ -178,10 +177,8 @@ class ActiveRun(Run):
             named=named,
         )
 
-    def note_saved(self, row: Mapping[str, Any] | None) -> Session | None:
-        """Note a save; return the session if its *row* was touched."""
-        if row is None:
-            return None
+    def note_saved(self, row: Mapping[str, Any]) -> Session:
+        """Note a save that touched the session's *row*; return the session."""
         self.known = True
         self.unsaved.clear()
         self.status = row["status"]
@@ -198,8 +195,12 @@ def active_run(config: RunnableConfig) -> ActiveRun | None:
     """
     configurable = config.get("configurable") or {}
     own = configurable.get(RUN_KEY)
-    if isinstance(own, ActiveRun) and TASK_KEY not in configurable and _is_on(own, configurable):
-        return own  # A root graph's own config is of no task that could be over.
+    if isinstance(own, ActiveRun) and TASK_KEY not in configurable:
+        # A root graph's own config is of no task that could be over, and as a rule it is pinned.
+        user_id, thread_id = configurable.get("user_id"), configurable.get("thread_id")
+        pinned = thread_id is own.thread_id and user_id is own.user_id
+        if pinned or _is_on(own, configurable):
+            return own
     around = surroundings(configurable)
     position = Position.of(around) if around else None
     while position is not None and isinstance(run := position.run, ActiveRun):

@@ -31,7 +31,7 @@ def configurable_of(config: object, name: str = "config") -> Mapping[str, Any]:
             checks.address("thread_id", thread_id)
     for key in _KEYS:
         value = found.get(key)
-        if value is not None and not checks.is_plain(value):
+        if value is not None and value != "" and not checks.is_plain(value):
             _text(key, value)
     return found
 

@@ -16,21 +16,16 @@ T = TypeVar("T")
 class Parent(PostgresSaver):
     """A `PostgresSaver` without a connection.
 
-    What it executes is recorded. The rows that it fetches are those that were *answered* before,
-    in order; where there are no more, `Wanted` is raised.
+    What it executes is recorded, as what gives no rows. For a reader, the rows that it fetches are
+    those that were *answered* before, in order; where there are no more, `Wanted` is raised.
     """
 
-    def __init__(
-        self,
-        serde: SerializerProtocol,
-        answered: Sequence[Rows] = (),
-        kind: type[Fetch] = Fetch,
-    ) -> None:
-        """Load and dump with *serde*; what is executed is of *kind*."""
+    def __init__(self, serde: SerializerProtocol, answered: Sequence[Rows] | None = None) -> None:
+        """Load and dump with *serde*."""
         self.serde = serde
         self.executed: list[Statement] = []
-        self._answered = iter(answered)
-        self._kind = kind
+        self._answered = iter(answered or ())
+        self._kind = Execute if answered is None else Fetch
 
     # --- What its methods take for a cursor ---------------------------------------------------
 
@@ -91,10 +86,3 @@ def reading(serde: SerializerProtocol, read: Callable[[Parent], T]) -> Plan[T]:
         except Wanted as wanted:
             statement = wanted.statement
         answered.append((yield statement))
-
-
-def saving(serde: SerializerProtocol, save: Callable[[Parent], object]) -> list[Statement]:
-    """Return the statements that *save* executes."""
-    parent = Parent(serde, kind=Execute)
-    save(parent)
-    return parent.executed

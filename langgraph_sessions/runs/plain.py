@@ -45,8 +45,9 @@ class SavePlain(Composite):
         given = self.config["configurable"]["thread_id"]
         thread_id = checks.unicode("thread_id", given if given is None else str(given))
         config = named(_nameless(self.config), thread_id)
-        saved = parent.saving(self.serde, lambda saver: self._save(saver, config))
-        yield from guarded(GuardPlainThread(thread_id), saved)
+        saver = parent.Parent(self.serde)
+        self._save(saver, config)
+        yield from guarded(GuardPlainThread(thread_id), saver.executed)
 
     def _save(self, saver: parent.Parent, config: RunnableConfig) -> None:
         raise NotImplementedError

@@ -48,7 +48,7 @@ class AuthorizedThreadId(str):
         return str, ("".join(self),)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # Never changed; to freeze one takes as long as all else of it.
 class Request:
     """The request in a configurable, checked.
 

@@ -89,8 +89,15 @@ class Save(Composite):
         try:
             rows = yield whole(guard, self.saved())
         except psycopg.Error as error:
-            raise refusal(error, guard) from None
-        return rows[0] if isinstance(guard, PutSession) else None
+            refused = refusal(error, guard)
+        else:
+            return rows[0] if guard.returns_rows else None
+        return (yield from self._unless_made(refused))
+
+    def _unless_made(self, refused: Exception) -> Plan[Row | None]:
+        """Raise *refused*; for a save that was made in another try, return its session's row."""
+        raise refused
+        yield  # Nothing is asked.
 
 
 @dataclass(eq=False)
@@ -106,6 +113,12 @@ class SaveCheckpoint(Save):
     checkpoint: Checkpoint
     metadata: CheckpointMetadata
     new_versions: ChannelVersions
+    _own: str | None = field(init=False)  # Its id; of a subgraph's, `None`.
+
+    def __post_init__(self) -> None:
+        """Note what is often asked for."""
+        super().__post_init__()
+        self._own = None if self.checkpoint_ns else self.checkpoint["id"]
 
     @classmethod
     def of(
@@ -124,14 +137,10 @@ class SaveCheckpoint(Save):
         """
         stored, name = for_storage(config, run), run.claim.next_name()
         save = cls(run, stored, serde, name, checkpoint, metadata, new_versions)
-        if not save.checkpoint_ns:
-            run.claim.take(checkpoint["id"])
+        if save._own is not None:
+            run.claim.take(save._own)
             hear_checkpoint(run, config, checkpoint, metadata)
         return save
-
-    @property
-    def _own(self) -> str | None:
-        return None if self.checkpoint_ns else self.checkpoint["id"]
 
     def put_session(self) -> PutSession:
         """As `Save.put_session`."""
@@ -157,13 +166,12 @@ class SaveCheckpoint(Save):
 
     def saved(self) -> list[Statement]:
         """As `Save.saved`."""
-        saved = parent.saving(
-            self.serde,
-            lambda saver: saver.put(self.config, self.checkpoint, self.metadata, self.new_versions),
-        )
-        if self.session or not self.waiting:  # What was held is written as it was then.
-            return saved
-        return [*chain.from_iterable(wrote.saved() for wrote in self.waiting), *saved]
+        saver = parent.Parent(self.serde)
+        saver.put(self.config, self.checkpoint, self.metadata, self.new_versions)
+        if self.session or not self.run.unsaved:  # What was held is written as it was then.
+            return saver.executed
+        waited = chain.from_iterable(wrote.saved() for wrote in self.waiting)
+        return [*waited, *saver.executed]
 
     @property
     def rows(self) -> int:
@@ -184,16 +192,14 @@ class SaveCheckpoint(Save):
         waiting: Sequence[Any] = self.run.unsaved
         return waiting
 
-    def plan(self) -> Plan[Row | None]:
-        """As `Save.plan`."""
-        try:
-            return (yield from super().plan())
-        except ConcurrentRunError:
+    def _unless_made(self, refused: Exception) -> Plan[Row | None]:
+        """As `Save._unless_made`."""
+        if isinstance(refused, ConcurrentRunError):
             # The other save may be this one: a connection may have broken after it was made.
             for row in (yield self._find_saved()):
                 return cast(Row, row)
             self.run.claim.overtaken = True
-            raise
+        raise refused
 
     def _find_saved(self) -> FindSaved:
         thread_id = self.config["configurable"]["thread_id"]
@@ -203,7 +209,7 @@ class SaveCheckpoint(Save):
         """Note that it is saved; return the session if its *row* was touched."""
         self.run.claim.saved(self.name, self._own)
         self.run.saved = True
-        return self.run.note_saved(row)
+        return None if row is None else self.run.note_saved(row)
 
     @property
     def saved_config(self) -> RunnableConfig:
@@ -315,10 +321,9 @@ class SaveWrites(Save):
 
     def saved(self) -> list[Statement]:
         """As `Save.saved`."""
-        return parent.saving(
-            self.serde,
-            lambda saver: saver.put_writes(self.config, self.writes, self.task_id, self.task_path),
-        )
+        saver = parent.Parent(self.serde)
+        saver.put_writes(self.config, self.writes, self.task_id, self.task_path)
+        return saver.executed
 
     def plan(self) -> Plan[Row | None]:
         """As `Save.plan`; where the session is yet to be made, they wait for what makes it."""
@@ -335,7 +340,7 @@ class SaveWrites(Save):
             self.run.claim.saved(self.name, None)
         if not self.checkpoint_ns:
             self.run.words.in_saved_writes(self.writes, self.checkpoint_id)
-        return self.run.note_saved(row)
+        return None if row is None else self.run.note_saved(row)
 
 
 def _is_stop(writes: Sequence[tuple[str, Any]]) -> bool:

@@ -61,22 +61,20 @@ def pin_run(configurable: dict[str, Any], run: Run, progress: Progress) -> None:
 
 def run_of(configurable: Mapping[str, Any]) -> Run | None:
     """Return the run in *configurable*; what a client put there is none."""
-    run = _pinned(RUN_KEY, configurable)
+    run = configurable.get(RUN_KEY) or _pinned(RUN_KEY, configurable)
     return run if isinstance(run, Run) else None
 
 
 def progress_of(configurable: Mapping[str, Any]) -> Progress | None:
     """Return how far the run in *configurable* has come."""
-    progress = _pinned(PROGRESS_KEY, configurable)
+    progress = configurable.get(PROGRESS_KEY) or _pinned(PROGRESS_KEY, configurable)
     return progress if isinstance(progress, Progress) else None
 
 
 def _pinned(key: str, configurable: Mapping[str, Any]) -> object:
-    value = configurable.get(key)
-    if value is None and TASK_KEY in configurable:
-        place = _place(key, configurable)
-        return None if place is None else _PINNED.get(place)
-    return value
+    """Return what is pinned for a *configurable* that is a copy."""
+    place = _place(key, configurable) if TASK_KEY in configurable else None
+    return None if place is None else _PINNED.get(place)
 
 
 def _place(key: str, configurable: Mapping[str, Any]) -> tuple[str, int, str] | None:
@@ -115,8 +113,9 @@ class Progress:
         """Note a checkpoint; with one of the root graph, all tasks before it have ended."""
         if not configurable.get("checkpoint_ns") and TASK_KEY not in configurable:
             self.reached = max(self.reached, checkpoint_id)
-            ended = self._ended.copy().items()
-            self._ended = {task: of for task, of in ended if of >= self.reached}
+            if self._ended:
+                ended = self._ended.copy().items()
+                self._ended = {task: of for task, of in ended if of >= self.reached}
 
     def note_writes(
         self, configurable: Mapping[str, Any], writes: Sequence[tuple[str, Any]], task_id: str

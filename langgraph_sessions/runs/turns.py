@@ -105,9 +105,13 @@ class Turns:
         """Have *run* carry out *plan* in its turn, in a thread; what waits meanwhile is joined."""
         if not (self._waiting or self._failed) and self._threads.acquire(blocking=False):
             try:
-                return self._first(plan, run)
+                first: T = run(plan)
+            except BaseException:
+                self._failed = True
+                raise
             finally:
                 self._threads.release()
+            return first
         mine = Turn(plan)
         self._waiting.append(mine)
         with self._threads:
@@ -122,21 +126,18 @@ class Turns:
                     raise
         return cast(T, run(mine.rest()))
 
-    def _first(self, plan: Plan[T], run: Callable[[Plan[Any]], Any]) -> T:
-        """Have *run* carry out *plan*, which waited for nothing."""
-        try:
-            return cast(T, run(plan))
-        except BaseException:
-            self._failed = True
-            raise
-
     async def aturn(
         self, plan: Plan[T], run: Callable[[Plan[Any]], Awaitable[Any]], join: Join
     ) -> T:
         """Async version of `turn`, in a task."""
         if not (self._waiting or self._failed or self._tasks.locked()):
             async with self._tasks:
-                return await self._afirst(plan, run)
+                try:
+                    first: T = await run(plan)
+                except BaseException:
+                    self._failed = True
+                    raise
+            return first
         mine = Turn(plan)
         self._waiting.append(mine)
         async with self._tasks:
@@ -151,14 +152,6 @@ class Turns:
                     self._failed = True
                     raise
         return cast(T, await run(mine.rest()))
-
-    async def _afirst(self, plan: Plan[T], run: Callable[[Plan[Any]], Awaitable[Any]]) -> T:
-        """Async version of `_first`."""
-        try:
-            return cast(T, await run(plan))
-        except BaseException:
-            self._failed = True
-            raise
 
     async def _company(self, mine: Turn[Any]) -> None:
         """Let what *mine* may go together with begin: LangGraph saves the next checkpoint then.

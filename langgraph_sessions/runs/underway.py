@@ -29,11 +29,8 @@ TRIES: Final = 20  # Of what begins, or closes, while a run really goes on, and 
 class _Save:
     """A save under way; its end is a future once somebody waits for that, as seldom happens."""
 
-    __slots__ = ("end", "is_over")
-
-    def __init__(self) -> None:
-        self.end: Future[None] | None = None
-        self.is_over = False
+    end: Future[None] | None = None
+    is_over = False
 
 
 class UnderWay:

@@ -247,7 +247,8 @@ class SaverPlans:
         if progress := progress_of(config["configurable"]):
             progress.note_checkpoint(config["configurable"], checkpoint["id"])
         save = SaveCheckpoint.of(run, config, checkpoint, metadata, new_versions, self.serde)
-        self._note(save.done((yield save)), began)
+        if (session := save.done((yield save))) is not None:
+            self._note(session, began)
         titler = None if save.checkpoint_ns else self._titler
         if titler is not None and run.words.wants_titler(checkpoint["id"]):
             self._start_titler(titler, run.thread_id)
@@ -273,14 +274,15 @@ class SaverPlans:
         wrote = SaveWrites.of(run, config, writes, task_id, task_path, self.serde)
         if wrote.is_stop:
             self._under_way.stop(run)
-        self._note(wrote.done((yield wrote)), began)
+        if (session := wrote.done((yield wrote))) is not None:
+            self._note(session, began)
 
-    def _note(self, session: Session | None, began: float) -> None:
+    def _note(self, session: Session, began: float) -> None:
         """Keep a *session* that a save touched in the cache, unless it is another agent's.
 
         A graph that is called inside another agent's run, on its thread, saves to that session.
         """
-        if session is not None and self._agent in (None, session.agent):
+        if self._agent in (None, session.agent):
             self._manager.cache.wrote(session, began)
 
     def _under_way_in(self, config: RunnableConfig) -> ActiveRun | None:
@@ -289,7 +291,8 @@ class SaverPlans:
         # `update_state` of a graph inside a run instructs it with its saves.
         if run is None or run.home != self._home or instructs(config):
             return None
-        run.heed()
+        if run.instructed is not None:
+            run.heed(run.instructed)
         return run
 
     def _writer(self, config: RunnableConfig) -> Plan[ActiveRun | None]:
@@ -302,8 +305,8 @@ class SaverPlans:
             require(config["configurable"], "thread_id")
         run = (yield from self._open(config, active_run(config), request, None)).run
         self._refuse_nobody(config, run)
-        if run is not None:
-            run.heed()
+        if run is not None and run.instructed is not None:
+            run.heed(run.instructed)
         return run
 
 

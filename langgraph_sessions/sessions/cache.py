@@ -56,9 +56,7 @@ class SessionCache:
         except KeyError:
             return None
 
-    def now(self) -> float:
-        """Return the time at which a read begins, for `keep`."""
-        return time.monotonic()
+    now = staticmethod(time.monotonic)  # The time at which a read begins, for `keep`.
 
     def keep(self, session: Session, began: float, *, current: bool = False) -> None:
         """Keep a *session* that a read begun at *began* returned."""

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from langgraph_sessions.plans import Params, Statement
+from langgraph_sessions.plans import Params, Rows, Statement
 from langgraph_sessions.sql.columns import IN_RUNS, shown
 from langgraph_sessions.sql.rows import current
 
@@ -39,6 +39,7 @@ ON CONFLICT (user_id, agent) DO UPDATE SET thread_id = CASE
 RETURNING thread_id"""
 
 
+LARGE: Final = 32 * 1024  # Bytes of a checkpoint's values.
 _SQL: Final[dict[tuple[type, str | None, bool, bool], str]] = {}
 
 
@@ -60,9 +61,22 @@ class _Open(Statement):
     checkpoint_id: str | None = None
     select: str | None = None
 
+    often = True
+
     @property
     def holdable(self) -> bool:
         return self.user_id is not None
+
+    def are_large(self, rows: Rows) -> bool:
+        """Say whether values that were loaded are: as blobs, in the checkpoint, or written."""
+        size = 0
+        for row in rows:
+            if checkpoint := row.get("checkpoint"):
+                values = checkpoint["channel_values"].values()
+                size += sum([len(value) for value in values if isinstance(value, str)])
+            for column, at in (("channel_values", 2), ("pending_writes", 3)):
+                size += sum([len(entry[at] or b"") for entry in row.get(column) or ()])
+        return size > LARGE
 
     @property
     def _user(self) -> str:

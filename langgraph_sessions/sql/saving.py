@@ -3,6 +3,8 @@
 As a rule all of it is one statement, and so one transaction of one round trip: LangGraph's INSERTs
 become parts of it, see `Beside`. Many rows are sent as a batch behind a lock, see `fits`. It raises
 where the thread is not the user's, and where another run has saved meanwhile, which undoes all.
+
+What each save makes is not frozen, though never changed: that takes as long as all else of it.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ class Guard(Statement):
         """The parameters, in order."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class GuardPlainThread(Guard):
     """Refuse a save of a run without a user to a user's thread."""
 
@@ -64,7 +66,7 @@ SELECT user_sessions_plain(jsonb_build_object('thread_id', %s::text))"""
         return (self.thread_id,)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class GuardThread(Guard):
     """Refuse a save if the thread is not the user's, or another run saved to it.
 
@@ -117,7 +119,7 @@ def _thread(names: bool, checks: bool) -> str:
     return f"thread AS (UPDATE session_threads SET last_save = %s {where} RETURNING 1)"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class PutSession(Guard):
     """Make a session, or update it, as `user_sessions_put` says; returns its row.
 
@@ -229,7 +231,7 @@ SELECT s.* FROM given, jsonb_to_record(user_sessions_put(p)) AS s ({record(IN_RU
 WHERE NOT EXISTS (SELECT 1 FROM session)"""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Beside(Statement):
     """LangGraph's statements as parts of a guard's, which decides whether all of them are made.
 
@@ -248,8 +250,10 @@ class Beside(Statement):
 
     @property
     def sql(self) -> str:
-        saved = tuple([(part.sql, _rows(part)) for part in self.saved])
-        return _combined(self.guard.part, self.guard.sql, saved)
+        guard, saved = self.guard, []
+        for part in self.saved:
+            saved.append((part.sql, len(part.rows) if isinstance(part, ExecuteMany) else 1))
+        return _combined(guard.part, guard.sql, tuple(saved))
 
     @property
     def params(self) -> Params:
@@ -269,14 +273,10 @@ _VALUES: Final = re.compile(r"VALUES\s*(\([^()]*\))")
 def fits(saved: Iterable[Statement]) -> bool:
     """Say whether these statements can be parts of one: few rows, none of them changed twice."""
     for part in saved:
-        rows = _rows(part)
+        rows = len(part.rows) if isinstance(part, ExecuteMany) else 1
         if rows > 1 and (rows > MOST_ROWS or "DO UPDATE" in part.sql):
             return False
     return True
-
-
-def _rows(part: Statement) -> int:
-    return len(part.rows) if isinstance(part, ExecuteMany) else 1
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
@@ -11,4 +13,9 @@ def may_title(auto_title: bool | None, serde: SerializerProtocol) -> bool:
 
     `None`: yes, unless *serde* encrypts; then nobody else is to read it.
     """
-    return not isinstance(serde, EncryptedSerializer) if auto_title is None else auto_title
+    return not _encrypts(type(serde)) if auto_title is None else auto_title
+
+
+@cache  # It is asked at each run's start, and to ask a protocol's subclass takes long.
+def _encrypts(kind: type[SerializerProtocol]) -> bool:
+    return issubclass(kind, EncryptedSerializer)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, TypedDict
 
 import psycopg
 import pytest
+from langgraph.graph import START, StateGraph
 
+from langgraph_sessions import AsyncSessionSaver, SessionSaver
 from langgraph_sessions.database.aio_database import _rest
 from langgraph_sessions.database.cursors import MOST, cursor
 from langgraph_sessions.plans import Fetch, Statement
+from langgraph_sessions.sql.opening import LARGE, OpenCurrent
 from tests.support import PATIENCE
 
 SQL = "SELECT %s::int AS number"
@@ -74,6 +77,65 @@ def test_a_connection_keeps_a_few(conn: psycopg.Connection[Any]) -> None:
     for text in map(str, range(3 * MOST)):
         cursor(conn, Often(text), text)
     assert len(vars(conn)["_langgraph_sessions_cursors"]) <= MOST
+
+
+VALUE: Final = "x" * (LARGE + 1)
+STATES = [
+    pytest.param({"words": ["short"]}, True, id="small"),
+    pytest.param({"words": [VALUE]}, False, id="a large value"),
+    pytest.param({"text": VALUE}, False, id="a large text in the checkpoint itself"),
+]
+
+
+def keeps(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Say whether *conn* keeps what it loaded when a user's second run began."""
+    sql = OpenCurrent(user_id="bob", select=SessionSaver.SELECT_SQL).sql
+    return not vars(conn)["_langgraph_sessions_cursors"][sql].closed
+
+
+class State(TypedDict, total=False):
+    """Something short, and something long."""
+
+    words: list[str]
+    text: str
+
+
+def graph() -> StateGraph[State]:
+    """Return a graph that does nothing."""
+    return StateGraph(State).add_node("rest", lambda _: {}).add_edge(START, "rest")
+
+
+@pytest.mark.parametrize(("state", "is_kept"), STATES)
+def test_what_a_run_loads_is_kept_if_it_is_small(
+    conn: psycopg.Connection[Any], state: State, is_kept: bool
+) -> None:
+    """No connection holds a large checkpoint until it loads another one."""
+    saver = SessionSaver(conn)
+    chat = graph().compile(saver)
+    for given in (state, State()):
+        chat.invoke(given, {"configurable": {"user_id": "bob"}})
+    assert keeps(conn) is is_kept
+
+
+@pytest.mark.parametrize(("state", "is_kept"), STATES)
+async def test_what_an_async_run_loads_is_kept_if_it_is_small(
+    url: str, state: State, is_kept: bool
+) -> None:
+    """As that of a sync one."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as conn:
+        saver = AsyncSessionSaver(conn)
+        chat = graph().compile(saver)
+        for given in (state, State()):
+            await chat.ainvoke(given, {"configurable": {"user_id": "bob"}})
+        assert keeps(conn) is is_kept
+
+
+def test_what_tasks_wrote_counts_too() -> None:
+    """What waits to be part of a checkpoint is loaded with it."""
+    rows = [{"checkpoint": None, "pending_writes": [[b"t", b"words", b"msgpack", VALUE.encode()]]}]
+    opens = OpenCurrent(user_id="alice")
+    assert opens.are_large(rows)
+    assert not opens.are_large([{"session_id": 1}])
 
 
 async def test_a_coroutine_that_has_begun_goes_on_in_a_task() -> None:

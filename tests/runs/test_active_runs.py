@@ -109,13 +109,6 @@ def test_what_the_row_says_of_titles_is_what_the_run_knows() -> None:
     assert (run.words.untitled, run.words.may_ask) == (False, False)
 
 
-def test_a_save_that_left_the_session_alone_says_nothing_of_it() -> None:
-    """There is no row: what the run knows stays, and there is no session to keep."""
-    run = on({"status": "interrupted", "title_source": "default"})
-    assert run.note_saved(None) is None
-    assert (run.status, run.words.untitled) == ("interrupted", True)
-
-
 def test_the_status_is_that_of_the_row_touched_last() -> None:
     """As it was when the run was opened, then as its saves leave it; a new session is idle."""
     run = on({"status": "interrupted"})

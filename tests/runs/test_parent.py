@@ -187,9 +187,9 @@ def test_a_saved_checkpoint_is_the_parents_own_statements() -> None:
     values = {"topic": "x", "words": ["a"], "old": ["b"]}
     saved: Checkpoint = {**empty_checkpoint(), "id": "c1", "channel_values": values}
     place = config(**PLACE["configurable"], checkpoint_id="c0")
-    blobs, checkpoint = parent.saving(
-        SERDE, lambda saver: saver.put(place, saved, METADATA, {"topic": "1", "words": "1"})
-    )
+    saver = parent.Parent(SERDE)
+    saver.put(place, saved, METADATA, {"topic": "1", "words": "1"})
+    blobs, checkpoint = saver.executed
     kind, blob = SERDE.dumps_typed(["a"])
     assert blobs == ExecuteMany(
         PostgresSaver.UPSERT_CHECKPOINT_BLOBS_SQL, [("t", "", "words", "1", kind, blob)]
@@ -212,9 +212,9 @@ def test_a_saved_checkpoint_is_the_parents_own_statements() -> None:
 def test_saved_writes_are_the_parents_own_statement(channel: str, sql: str) -> None:
     """One statement, executed for each write."""
     place = config(**PLACE["configurable"], checkpoint_id="c1")
-    (writes,) = parent.saving(
-        SERDE, lambda saver: saver.put_writes(place, [(channel, "x")], "task", "path")
-    )
+    saver = parent.Parent(SERDE)
+    saver.put_writes(place, [(channel, "x")], "task", "path")
+    (writes,) = saver.executed
     assert isinstance(writes, ExecuteMany)
     assert writes.sql == sql
     ((*key, _, _),) = writes.rows
@@ -225,4 +225,6 @@ def test_saved_writes_are_the_parents_own_statement(channel: str, sql: str) -> N
 def test_no_writes_are_no_statement() -> None:
     """A task that wrote nothing sends nothing of the parent's."""
     place = config(**PLACE["configurable"], checkpoint_id="c1")
-    assert parent.saving(SERDE, lambda saver: saver.put_writes(place, [], "task")) == []
+    saver = parent.Parent(SERDE)
+    saver.put_writes(place, [], "task")
+    assert saver.executed == []

@@ -109,7 +109,8 @@ def test_a_graph_that_says_something_new_of_the_session_is_part_of_the_run() -> 
     again = within(given, title="Trip")
     play(saver._get_tuple(again), [opened(session_row())])
     assert active_run(again) is run
-    run.heed()
+    assert run.instructed is not None
+    run.heed(run.instructed)
     assert (run.title, run.saved) == ("Trip", False)
 
 
