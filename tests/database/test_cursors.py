@@ -16,7 +16,8 @@ from langgraph_sessions.database.aio_database import _rest
 from langgraph_sessions.database.cursors import MOST, cursor
 from langgraph_sessions.plans import Fetch, Statement
 from langgraph_sessions.sql.opening import LARGE, OpenCurrent
-from tests.support import PATIENCE
+from tests.citus import waits
+from tests.support import PATIENCE, until
 
 SQL = "SELECT %s::int AS number"
 
@@ -128,6 +129,29 @@ async def test_what_an_async_run_loads_is_kept_if_it_is_small(
         for given in (state, State()):
             await chat.ainvoke(given, {"configurable": {"user_id": "bob"}})
         assert keeps(conn) is is_kept
+
+
+async def test_a_load_that_was_cancelled_leaves_nothing_behind(
+    url: str, db: psycopg.Connection[Any]
+) -> None:
+    """The next one, by the same connection and cursor, loads what it asks for."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as conn:
+        saver = AsyncSessionSaver(conn)
+        chat = graph().compile(saver)
+        for user in ("alice", "bob"):
+            for _ in range(2):
+                await chat.ainvoke({"words": [user]}, {"configurable": {"user_id": user}})
+        with db.transaction():
+            db.execute("LOCK TABLE checkpoints IN ACCESS EXCLUSIVE MODE")
+            load = asyncio.ensure_future(chat.ainvoke({}, {"configurable": {"user_id": "alice"}}))
+            await asyncio.to_thread(until, lambda: waits(db))
+            load.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await load
+        found = await saver.aget_tuple({"configurable": {"user_id": "bob"}})
+        assert found is not None
+        assert found.checkpoint["channel_values"]["words"] == ["bob"]
+        assert keeps(conn)
 
 
 def test_what_tasks_wrote_counts_too() -> None:
