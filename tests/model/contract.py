@@ -169,6 +169,10 @@ class Contract:
         """
         if run.session not in self.sessions and run.session.thread is not None:
             agent = None if run.saved else run.asked.agent
+            if all(session.thread != run.session.thread for session in self.sessions):
+                # One that it may yet make is its user's.
+                run.session = Session(run.asked.user, run.session.thread, run.asked.agent)
+                return
             with suppress(SessionNotFoundError):
                 run.session = self.get(run.asked.user, run.session.thread, agent)
 

@@ -82,6 +82,18 @@ def test_what_a_late_run_saves_goes_by_when_it_was_made(product: Product, said: 
     lived.teardown()
 
 
+def test_a_session_that_was_another_users_at_its_end_is_made_anew(product: Product) -> None:
+    """By a run of the user's that began before there was one, and saves when it is deleted."""
+    Machine.product = product
+    lived = Machine()
+    lived.begin(1, "sync", None, "hello", "exit", title=None)
+    lived.say(1, "async", None, "hello", "async")
+    lived.transfer(1, 2, "sync", 0)
+    lived.delete("sync", 0)
+    lived.end(0)
+    lived.teardown()
+
+
 def test_histories_are_what_the_contract_says(product: Product) -> None:
     """In 50 histories of 30 steps, both savers show what the model says, after each step."""
     histories(product, 50, first=0)
