@@ -32,6 +32,11 @@ TABLES = (
     "checkpoint_blobs",
     "checkpoint_writes",
 )
+# Of the database's connections, but for the one that asks, and those of Citus' own nodes.
+CLIENTS = """
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend'
+AND pid <> pg_backend_pid() AND application_name NOT LIKE 'citus%'"""
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from langgraph_sessions import AsyncSessionSaver
 from langgraph_sessions.database import pools
-from tests.support import PATIENCE, config, graph_builder
+from tests.support import CLIENTS, PATIENCE, config, graph_builder
 
 POOL = 10
 TURNS = 30  # Of each conversation.
@@ -68,14 +68,9 @@ async def converse(load: Load, graph: Any, number: int) -> None:
 
 async def watch(load: Load, url: str) -> None:
     """Look at the memory and the connections, until cancelled."""
-    sql = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
-    )
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as looker:
         while True:
-            (count,) = await (await looker.execute(sql)).fetchone() or (0,)
-            load.connections.append(count)
+            load.connections.append((await looker.execute(CLIENTS)).rowcount)
             gc.collect()
             load.memory.append((load.turns.total(), rss()))
             await asyncio.sleep(0.2)

@@ -14,7 +14,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from langgraph_sessions import SessionSaver
-from tests.support import psycopg_pool_options, python
+from tests.support import CLIENTS, psycopg_pool_options, python, until
 
 OPTIONS = psycopg_pool_options()
 
@@ -81,19 +81,14 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.one_server("it counts connections, and Citus has its own")
 @pytest.mark.parametrize("program", [UNCLOSED, UNCLOSED_ASYNC], ids=["sync", "async"])
 def test_a_saver_that_nobody_closed_ends_with_the_program(
-    program: str, url: str, db: Connection[Any]
+    program: str, direct_url: str, db: Connection[Any]
 ) -> None:
     """No warning, no hang, no connection left."""
-    ended = python(program, url, cwd=os.getcwd())
+    ended = python(program, direct_url, cwd=os.getcwd())
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done\n", "")
-    left = db.execute(
-        "SELECT * FROM pg_stat_activity WHERE datname = current_database() "
-        "AND pid <> pg_backend_pid() AND application_name <> '' "
-    ).fetchall()
-    assert left == []
+    until(lambda: not db.execute(CLIENTS).fetchall())
 
 
 def test_a_saver_that_is_dropped_goes(url: str) -> None:
