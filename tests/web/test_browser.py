@@ -213,5 +213,5 @@ def test_the_doctor_is_one_click_away(chromium: Any, served: Served) -> None:
     with window(chromium, served) as page:
         page.locator(".doctor summary").click()
         page.locator(".sheet").get_by_role("button", name="Look again").click()
-        page.get_by_text("Nothing to mend").last.wait_for()
-        assert page.url == f"{served.url}/doctor"
+        page.wait_for_url(f"{served.url}/doctor")
+        page.get_by_text("Looked").last.wait_for()
