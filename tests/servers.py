@@ -115,6 +115,11 @@ class Server:
         subprocess.run(words, check=True, capture_output=True, **self._options)
 
     @property
+    def is_running(self) -> bool:
+        """Whether it runs."""
+        return self.process is not None
+
+    @property
     def conninfo(self) -> str:
         """The conninfo of its first database."""
         return make_conninfo(
@@ -194,7 +199,7 @@ class Server:
         try:
             yield make_conninfo(self.conninfo, dbname=name)
         finally:
-            if self.process is not None:
+            if self.is_running:
                 self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Iterator
 
+import psycopg
 import pytest
 
 from langgraph_sessions import SessionSaver
+from tests import citus
+from tests.gate import Gate
 from tests.outage.talking import chatting
 from tests.servers import Server
 from tests.support import TABLES, Chat
 
 
 @pytest.fixture(scope="package")
-def own() -> Iterator[Server]:
+def own() -> Iterator[Server | Gate]:
     """A server that tests stop; its first database has the tables."""
+    if citus.url() is not None:
+        yield from _before_citus(citus.url())
+        return
     server = Server()
     with server.running() as conninfo:
         with SessionSaver(conninfo) as saver:
@@ -22,10 +29,21 @@ def own() -> Iterator[Server]:
         yield server
 
 
+def _before_citus(server: str) -> Iterator[Gate]:
+    """Make a database whose tables are distributed, and a gate that tests shut."""
+    with citus.cloned(server, f"t_{uuid.uuid4().hex[:12]}", "template0") as url:
+        citus.prepare(server, psycopg.conninfo.conninfo_to_dict(url)["dbname"])
+        with SessionSaver(url) as saver:
+            saver.setup(citus=True)
+        gate = Gate(url)
+        with gate.running():
+            yield gate
+
+
 @pytest.fixture
-def server(own: Server) -> Iterator[Server]:
+def server(own: Server | Gate) -> Iterator[Server | Gate]:
     """The same, which runs when a test begins."""
-    if own.process is None:
+    if not own.is_running:
         own.start()
     yield own
     own.stop()

@@ -9,7 +9,6 @@ import pytest
 from langchain_core.messages import AIMessage
 from langgraph.graph import MessagesState
 from langgraph.types import Command, interrupt
-from psycopg.conninfo import make_conninfo
 
 from langgraph_sessions import SessionsUnavailableError
 from tests.outage.talking import DURABILITIES, chatting, conversations, returned
@@ -135,7 +134,7 @@ async def test_a_conversation_of_an_outage_moves_as_a_whole(
         alice = config(user_id="alice")
 
         def answer(state: MessagesState) -> dict[str, Any]:
-            if server.process is not None:
+            if server.is_running:
                 server.stop()  # Before the first save: only the thread's id is in the database.
             return {"messages": ["ok"]}
 
@@ -152,7 +151,7 @@ async def test_a_conversation_of_an_outage_moves_as_a_whole(
         said = texts(await chat.call(graph, "invoke", {"messages": ["three"]}, alice))
         if reserved:
             server.start(hidden=True)
-            async with chatting("sync", make_conninfo(place, port=5433)) as other:
+            async with chatting("sync", server.elsewhere) as other:
                 await other.say("theirs", user_id="alice")
             server.stop()
         server.start()

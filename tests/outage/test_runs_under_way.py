@@ -11,7 +11,6 @@ import psycopg
 import pytest
 from langchain_core.messages import AIMessage
 from langgraph.graph import START, MessagesState, StateGraph
-from psycopg.conninfo import make_conninfo
 
 from langgraph_sessions import ConcurrentRunError, SessionSaver, SessionsUnavailableError
 from langgraph_sessions.runs.saving import SaveCheckpoint
@@ -155,7 +154,7 @@ async def test_a_thread_that_another_process_went_on_with_becomes_two_sessions(
         await steps.reaches("c")
         await until(is_held)
     server.start(hidden=True)  # Another process reaches it, but the chat's saver does not.
-    async with chatting("sync", make_conninfo(place, port=5433)) as other:
+    async with chatting("sync", server.elsewhere) as other:
         await other.say("meanwhile", user_id="alice", thread_id=thread_id)
     server.stop()
     if first == "other":
@@ -202,9 +201,9 @@ async def test_what_cannot_have_a_session_of_its_own_is_told_and_the_rest_writte
     server.stop()
     await chat.say("hi", user_id="bob")
     server.start(hidden=True)
-    async with chatting("sync", make_conninfo(place, port=5433)) as other:
+    async with chatting("sync", server.elsewhere) as other:
         theirs = await other.say("meanwhile", user_id="alice", thread_id=thread_id)
-    with psycopg.connect(make_conninfo(place, port=5433), autocommit=True) as conn:
+    with psycopg.connect(server.elsewhere, autocommit=True) as conn:
         conn.execute(REFUSAL)
     server.stop()
     for step in ("b", "c"):
