@@ -27,6 +27,7 @@ WANTED = (
 )
 _NODES = """
 SELECT nodename AS host, nodeport AS port FROM pg_dist_node WHERE groupid > 0 ORDER BY nodeid"""
+_PREPARING = 5433  # The key of a lock.
 
 
 def url() -> str | None:
@@ -36,10 +37,10 @@ def url() -> str | None:
 
 @contextmanager
 def everywhere(server: str) -> Iterator[list[psycopg.Connection[Any]]]:
-    """Lend connections to all nodes, the coordinator first."""
+    """Lend connections to all nodes, the coordinator first; without Citus, to the server."""
     with ExitStack() as stack:
         first = stack.enter_context(psycopg.connect(server, autocommit=True))
-        nodes = first.execute(_NODES).fetchall()
+        nodes = first.execute(_NODES).fetchall() if url() is not None else []
         others = [
             stack.enter_context(
                 psycopg.connect(make_conninfo(server, host=host, port=port), autocommit=True)
@@ -47,6 +48,17 @@ def everywhere(server: str) -> Iterator[list[psycopg.Connection[Any]]]:
             for host, port in nodes
         ]
         yield [first, *others]
+
+
+def on_each_node(server: str, statement: str) -> list[Any]:
+    """Execute a statement on each node by itself; return the rows of those that give some."""
+    rows: list[Any] = []
+    with everywhere(server) as nodes:
+        for node in nodes:
+            node.execute("SET citus.enable_ddl_propagation = off")
+            cursor = node.execute(statement.encode())
+            rows += cursor.fetchall() if cursor.description else []
+    return rows
 
 
 def create(server: str, name: str, template: str = "template0") -> str:
@@ -80,6 +92,12 @@ def prepare(server: str, name: str, shards: int = 4) -> None:
     """Make Citus of the databases called *name*, and let its tables have few shards."""
     with everywhere(server) as nodes:
         ports = [(node.info.host, node.info.port) for node in nodes]
+        # Two at once would change the roles of a node, which are there for all its databases.
+        nodes[0].execute("SELECT pg_advisory_lock(%s)", [_PREPARING])
+        _prepare(server, name, ports, shards)
+
+
+def _prepare(server: str, name: str, ports: list[tuple[str, int]], shards: int) -> None:
     for host, port in ports:
         where = make_conninfo(server, dbname=name, host=host, port=port)
         with psycopg.connect(where, autocommit=True) as node:

@@ -265,14 +265,14 @@ def test_columns(distributed_url: str) -> None:
 def test_a_node_that_does_not_answer(distributed_url: str) -> None:
     """It is named; what would want it is not asked."""
     host, port = "127.0.0.1", 1
-    execute(
-        distributed_url,
-        "SET citus.enable_metadata_sync = off",
-        "UPDATE pg_dist_node SET nodeport = 1 WHERE groupid = 1",
-    )
+    by_itself = "SET citus.enable_metadata_sync = off"
+    away = "UPDATE pg_dist_node SET nodeport = 1, noderack = nodeport WHERE groupid = 1"
+    back = "UPDATE pg_dist_node SET nodeport = noderack::int WHERE groupid = 1"
+    execute(distributed_url, by_itself, away)
     finding, *notes = visit.visit(distributed_url, LANGGRAPH)
     assert (finding.check, finding.which) == ("citus-node", [f"{host}:{port}"])
     assert [note.check for note in notes] == ["citus"]
+    execute(distributed_url, by_itself, back)
 
 
 def test_missing_rights(distributed_url: str) -> None:

@@ -54,7 +54,7 @@ def place(server: Server) -> str:
     """The conninfo of a database of that server's with the tables made, and nothing in them."""
     # Emptied, not made anew: a server's files that are not synced are slow to be removed.
     server.execute(f"TRUNCATE {', '.join(TABLES)}")
-    server.execute("DROP SEQUENCE IF EXISTS inserts")
+    citus.on_each_node(server.conninfo, "DROP SEQUENCE IF EXISTS inserts")
     server.execute("DROP FUNCTION IF EXISTS crash CASCADE")
     return server.conninfo
 

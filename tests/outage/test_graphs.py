@@ -121,7 +121,7 @@ async def test_values_are_stored_as_they_would_be_without_an_outage(
     builder = StateGraph(Plans).add_node("plan", lambda _: {"trip": Trip("Rome")})
     builder.add_edge(START, "plan")
     stored = (
-        "SELECT channel, type, blob FROM checkpoint_{} AS s JOIN user_sessions USING (thread_id) "
+        "SELECT channel, type, blob FROM checkpoint_{} AS s JOIN session_threads USING (thread_id) "
         "WHERE channel = 'trip' AND user_id = '{}' ORDER BY blob"
     )
     async with chatting(

@@ -174,6 +174,7 @@ async def test_what_lets_nobody_in_is_no_outage(
     assert warnings_in(caplog) == []
 
 
+@pytest.mark.one_server("the rules of who may connect are a server's own")
 async def test_a_server_that_is_back_but_refuses_is_told_and_waited_for(
     kind: str, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:

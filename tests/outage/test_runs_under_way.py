@@ -180,13 +180,15 @@ async def test_a_thread_that_another_process_went_on_with_becomes_two_sessions(
     assert forked_from[0] == thread_id
 
 
-REFUSAL = """
+REFUSAL = (
+    """
 CREATE FUNCTION crash() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     RAISE EXCEPTION 'no more sessions';
-END $$;
+END $$""",
+    """
 CREATE TRIGGER crash BEFORE INSERT ON user_sessions
-    FOR EACH ROW WHEN (NEW.user_id = 'alice') EXECUTE FUNCTION crash()
-"""
+    FOR EACH ROW WHEN (NEW.user_id = 'alice') EXECUTE FUNCTION crash()""",
+)
 
 
 async def test_what_cannot_have_a_session_of_its_own_is_told_and_the_rest_written(
@@ -204,7 +206,8 @@ async def test_what_cannot_have_a_session_of_its_own_is_told_and_the_rest_writte
     async with chatting("sync", server.elsewhere) as other:
         theirs = await other.say("meanwhile", user_id="alice", thread_id=thread_id)
     with psycopg.connect(server.elsewhere, autocommit=True) as conn:
-        conn.execute(REFUSAL)
+        for statement in REFUSAL:
+            conn.execute(statement)
     server.stop()
     for step in ("b", "c"):
         steps.let_go(step)

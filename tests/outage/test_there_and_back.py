@@ -7,11 +7,11 @@ import signal
 import threading
 from typing import Any
 
-import psycopg
 import pytest
 from langgraph.types import Command
 
 from langgraph_sessions import SessionSaver
+from tests.citus import on_each_node
 from tests.outage.talking import STOPS, chatting, conversations, returned, warnings_in
 from tests.servers import Server, until
 from tests.support import Chat, asking, config, python, texts
@@ -96,18 +96,22 @@ async def test_a_server_that_comes_and_goes_loses_nothing(
 
 
 CRASH = """
-CREATE SEQUENCE inserts;
 CREATE FUNCTION crash() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     IF nextval('inserts') = 3 THEN {} END IF; RETURN NEW;
-END $$;
-CREATE TRIGGER crash BEFORE INSERT ON checkpoints FOR EACH ROW EXECUTE FUNCTION crash()
-"""
+END $$"""
+TRIGGER = "CREATE TRIGGER crash BEFORE INSERT ON checkpoints FOR EACH ROW EXECUTE FUNCTION crash()"
+
+
+def is_third_inserted(place: str) -> bool:
+    """Say whether it begins to be, on whichever node."""
+    return (True,) in on_each_node(place, "SELECT last_value >= 3 FROM inserts")
 
 
 async def said_before_recovery(chat: Chat, server: Server, place: str, what: str) -> Any:
     """Talk in an outage, and end it: *what* happens when the third checkpoint is written."""
-    with psycopg.connect(place, autocommit=True) as conn:
-        conn.execute(CRASH.format(what).encode())
+    on_each_node(place, "CREATE SEQUENCE inserts")
+    for statement in (CRASH.format(what), TRIGGER):
+        server.execute(statement)
     server.stop()
     await chat.say("one", user_id="alice")
     said = await chat.say("two", user_id="alice")
@@ -130,9 +134,7 @@ async def test_a_recovery_whose_server_is_killed_goes_on_where_it_was(
 ) -> None:
     """A server killed while the third checkpoint is being written: it is still one outage."""
     said = await said_before_recovery(chat, server, place, "PERFORM pg_sleep(60);")
-    with psycopg.connect(place, autocommit=True) as conn:
-        is_there = "SELECT last_value >= 3 FROM inserts"
-        await until(lambda: conn.execute(is_there).fetchone() == (True,))
+    await until(lambda: is_third_inserted(place))
     server.stop(signal.SIGKILL)
     # As soon as it is known to be away again; until then what is being written cannot be used.
     await until(lambda: chat.saver._database._outage.state == "away")
@@ -165,12 +167,10 @@ async def test_who_speaks_while_what_was_held_is_written_comes_after_it(
     """A turn waits for the way back; if that takes long it is held, and written in its place."""
     waits = "WHILE (SELECT last_value < 100 FROM inserts) LOOP PERFORM pg_sleep(0.01); END LOOP;"
     await said_before_recovery(chat, server, place, waits)
-    with psycopg.connect(place, autocommit=True) as conn:
-        is_there = "SELECT last_value >= 3 FROM inserts"
-        await until(lambda: conn.execute(is_there).fetchone() == (True,))
-        said = await chat.say("three", user_id="alice")
-        assert not chat.saver.durable
-        conn.execute("SELECT setval('inserts', 100)")
+    await until(lambda: is_third_inserted(place))
+    said = await chat.say("three", user_id="alice")
+    assert not chat.saver.durable
+    on_each_node(place, "SELECT setval('inserts', 100)")
     await returned(chat)
     assert texts(said)[::2] == ["one", "two", "three"]
     assert await conversations(place) == [texts(said)]

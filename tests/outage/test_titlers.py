@@ -45,7 +45,7 @@ async def test_a_title_that_came_in_an_outage_is_asked_for_again(
         await returned(chat)
         sessions = await chat.sessions()
         assert {session.title for session in sessions} <= {"one", "two"}
-        age = "UPDATE user_sessions SET titler_called = titler_called - interval '1 hour'"
+        age = "UPDATE user_sessions SET titler_called = now() - interval '1 hour'"
         await asyncio.to_thread(server.execute, age)
         first = min(sessions, key=lambda session: session.id)
         await chat.say("three", user_id="alice", thread_id=first.thread_id)

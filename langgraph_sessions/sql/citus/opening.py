@@ -87,12 +87,15 @@ LEFT JOIN {threads} AS t ON t.thread_id = %(thread_id)s
 LEFT JOIN LATERAL ({newest}) AS newest ON TRUE{head}"""
 
 
-def _asked(question: opening._Open, thread_id: str, *, alone: bool = False) -> Plan[dict[str, Any]]:
+def _asked(
+    question: opening._Open, thread_id: str, *, alone: bool = False
+) -> Plan[tuple[str | None, dict[str, Any]]]:
+    """Ask the thread's shard; return whose its row says that it is, and what one asks for."""
     kind: Any = type(question)
     sql = _thread(kind, question.select, question.checkpoint_id is not None, alone)
     rows = yield ask(sql, params(question, thread_id=thread_id))
     found: dict[str, Any] = rows[0]
-    return found
+    return found.pop("thread_user_id"), found
 
 
 def _open_current(question: opening.OpenCurrent) -> Plan[list[Row]]:
@@ -104,8 +107,8 @@ def _open_current(question: opening.OpenCurrent) -> Plan[list[Row]]:
             return []
         session = rows[0]
         thread_id = session["session_thread_id"]
-        thread = yield from _asked(question, thread_id)
-        if thread["thread_user_id"] == question.user_id:
+        owner, thread = yield from _asked(question, thread_id)
+        if owner == question.user_id:
             return [{**thread, **session, "newest_thread_id": None, "newest_user_id": None}]
         yield from _settle(question.user_id, thread_id)
     return [{**thread, **session, "newest_thread_id": None, "newest_user_id": None}]
@@ -123,8 +126,7 @@ def _open_thread(question: opening._OpenCertain) -> Plan[list[Row]]:
 def _opened(question: opening._Open, thread_id: str) -> Plan[list[Row]]:
     """The thread says whose it is; the session is that user's."""
     for _ in range(_TRIES):
-        thread = yield from _asked(question, thread_id)
-        owner = thread["thread_user_id"]
+        owner, thread = yield from _asked(question, thread_id)
         if owner is None:
             break
         given = {"user_id": owner, "thread_id": thread_id}
@@ -134,7 +136,7 @@ def _opened(question: opening._Open, thread_id: str) -> Plan[list[Row]]:
             return [{"asked_thread_id": thread_id, **thread, **session}]
         (row,) = yield ask(EXISTS, given)
         if not row["found"]:
-            thread = yield from _asked(question, thread_id, alone=True)
+            _, thread = yield from _asked(question, thread_id, alone=True)
             break
     is_trusted = isinstance(question, opening.OpenTrusted)
     user_id = thread["newest_user_id"] if is_trusted else question.user_id
