@@ -41,7 +41,7 @@ if citus.url():
 
 # The fixtures that start a server or a process. A test that uses one, be it by way of another
 # fixture, is marked `server`; one that starts something without them says `pytest.mark.server`.
-STARTING = {"server", "own", "own_server", "guarded", "pair", "gemini", "cluster"}
+STARTING = {"server", "unused_url", "own", "own_server", "guarded", "pair", "gemini", "cluster"}
 
 
 # First, so that -m finds the marker.
@@ -172,6 +172,13 @@ def empty_url(server: str, through: Callable[[str], str]) -> Iterator[str]:
     """The conninfo of an empty database."""
     for database in _database(server, "template0"):
         yield through(database)
+
+
+@pytest.fixture
+def unused_url(request: pytest.FixtureRequest) -> str:
+    """The conninfo of an empty database; on Citus, of one whose tables are distributed."""
+    conninfo: str = request.getfixturevalue("distributed_url" if citus.url() else "empty_url")
+    return conninfo
 
 
 @pytest.fixture

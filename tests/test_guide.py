@@ -22,14 +22,16 @@ ALL = "\n".join(document.read_text() for document in DOCUMENTS)
 COMMAND_LINE = GUIDE["command-line"].read_text()
 PAGES = "\n".join(page.read_text() for page in GUIDE.values())
 RUNNING = [name for name, page in GUIDE.items() if program(page).strip()]
+# LangGraph's own saver reads no distributed tables, and an older tool makes none.
+ON_ONE_SERVER = {"operating", "storage"}
 
 
 @pytest.mark.parametrize("name", RUNNING)
 def test_a_pages_blocks_run_in_order(
-    name: str, empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, unused_url: str, empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In one namespace and a fresh database, with no warning; comments say what is printed."""
-    monkeypatch.setenv("DATABASE_URL", empty_url)
+    monkeypatch.setenv("DATABASE_URL", empty_url if name in ON_ONE_SERVER else unused_url)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     ended = python(program(GUIDE[name]), cwd=str(tmp_path))
     assert (ended.stderr, ended.returncode) == ("", 0)

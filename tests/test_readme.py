@@ -44,7 +44,7 @@ def kept_of(user: str, folder: Path, url: str | None) -> list[str]:
 @pytest.fixture(params=["DATABASE_URL", "embedded"])
 def database(request: pytest.FixtureRequest) -> str | None:
     """Where the README's blocks go by default: to a URL, or without one to the embedded server."""
-    return request.getfixturevalue("empty_url") if request.param == "DATABASE_URL" else None
+    return request.getfixturevalue("unused_url") if request.param == "DATABASE_URL" else None
 
 
 @pytest.mark.server

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from langgraph.checkpoint.base import empty_checkpoint
-from langgraph.checkpoint.postgres.base import SELECT_SQL
+from langgraph.checkpoint.postgres.base import SELECT_SQL as SELECT
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from langgraph_sessions.runs.active import ActiveRun, active_run
@@ -15,7 +15,6 @@ from langgraph_sessions.sessions.base_manager import BaseManager
 from tests.plans import Row, opened, play, session_row
 from tests.support import config
 
-SELECT = SELECT_SQL
 METADATA: Any = {"source": "loop", "step": 1}
 
 
