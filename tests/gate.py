@@ -13,7 +13,9 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from langgraph_sessions import SessionSaver
 from tests import citus
+from tests.servers import Server
 
 _END = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE client_port = ANY (%s)"
 
@@ -109,6 +111,29 @@ class Gate:
                 thread = Thread(target=_carry, args=[client, server], daemon=True)
                 thread.start()
                 self._ways.append((client, port, thread))
+
+
+@contextmanager
+def stoppable() -> Iterator[Server | Gate]:
+    """Give a server that can be stopped, or what stands before Citus; its database has the tables.
+
+    It runs, and need not at the end.
+    """
+    if (cluster := citus.url()) is None:
+        server = Server()
+        with server.running() as conninfo:
+            with SessionSaver(conninfo) as saver:
+                saver.setup()
+            yield server
+        return
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    with citus.cloned(cluster, name, "template0") as url:
+        citus.prepare(cluster, name)
+        with SessionSaver(url) as saver:
+            saver.setup(citus=True)
+        gate = Gate(url)
+        with gate.running():
+            yield gate
 
 
 def _listener(port: int) -> socket.socket:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator, Iterator
 
-import psycopg
 import pytest
 
-from langgraph_sessions import SessionSaver
 from tests import citus
-from tests.gate import Gate
+from tests.gate import Gate, stoppable
 from tests.outage.talking import chatting
 from tests.servers import Server
 from tests.support import TABLES, Chat
@@ -19,25 +16,8 @@ from tests.support import TABLES, Chat
 @pytest.fixture(scope="package")
 def own() -> Iterator[Server | Gate]:
     """A server that tests stop; its first database has the tables."""
-    if citus.url() is not None:
-        yield from _before_citus(citus.url())
-        return
-    server = Server()
-    with server.running() as conninfo:
-        with SessionSaver(conninfo) as saver:
-            saver.setup()
+    with stoppable() as server:
         yield server
-
-
-def _before_citus(server: str) -> Iterator[Gate]:
-    """Make a database whose tables are distributed, and a gate that tests shut."""
-    with citus.cloned(server, f"t_{uuid.uuid4().hex[:12]}", "template0") as url:
-        citus.prepare(server, psycopg.conninfo.conninfo_to_dict(url)["dbname"])
-        with SessionSaver(url) as saver:
-            saver.setup(citus=True)
-        gate = Gate(url)
-        with gate.running():
-            yield gate
 
 
 @pytest.fixture

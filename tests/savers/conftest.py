@@ -6,15 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.gate import Gate, stoppable
 from tests.servers import Server
 
 
 @pytest.fixture
-def own_server() -> Iterator[Server]:
+def own_server() -> Iterator[Server | Gate]:
     """A server that may be stopped."""
-    server = Server()
-    try:
-        server.start()
+    with stoppable() as server:
         yield server
-    finally:
-        server.remove()

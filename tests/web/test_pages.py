@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from langgraph_sessions import SessionSaver
 from langgraph_sessions.web import reading, stretches
+from tests.gate import Gate, stoppable
 from tests.servers import Server
 from tests.support import config, graph_builder, until
 from tests.web.visiting import Visitor, link, named, serving_pages, talk, text
@@ -231,16 +232,13 @@ def test_a_thread_that_cannot_be_read_is_named(
 
 
 @pytest.fixture
-def own() -> Iterator[Server]:
+def own() -> Iterator[Server | Gate]:
     """A server that the test stops."""
-    server = Server()
-    with server.running() as conninfo:
-        with SessionSaver(conninfo) as saver:
-            saver.setup()
+    with stoppable() as server:
         yield server
 
 
-def test_a_database_that_is_away_is_503_until_it_is_back(own: Server) -> None:
+def test_a_database_that_is_away_is_503_until_it_is_back(own: Server | Gate) -> None:
     """Every page says so; the next one after its return is as always."""
     with serving_pages(own.conninfo) as served, served.client() as http:
         visitor = Visitor(served, http)
