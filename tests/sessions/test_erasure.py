@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from langgraph_sessions import SessionNotFoundError
 from langgraph_sessions.sql.deletion import DeleteStrays
+from tests import citus
 from tests.graphs import ask, chain, says
 from tests.sessions.at_work import under_way
 from tests.sessions.contents import HISTORY, Connection, count, everything, mentioning, stored
@@ -131,20 +133,35 @@ async def test_a_users_first_run_under_way_brings_nothing_back(chat: Chat, db: C
     assert everything(db) == {table: [] for table in TABLES}
 
 
-def hold(db: Connection, table: str, key: int) -> None:
+def hold(nodes: list[Connection], table: str, key: int) -> None:
     """Have whoever inserts into *table* wait until *key* is unlocked."""
-    create: Any = f"""
+    function: Any = f"""
         CREATE FUNCTION hold_{table}() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN PERFORM pg_advisory_xact_lock_shared({key}); RETURN NEW; END $$;
+        $$ BEGIN PERFORM pg_advisory_xact_lock_shared({key}); RETURN NEW; END $$"""
+    trigger: Any = f"""
         CREATE TRIGGER hold BEFORE INSERT ON {table}
         FOR EACH ROW EXECUTE FUNCTION hold_{table}()"""
-    db.execute(create)
-    db.execute("SELECT pg_advisory_lock(%s)", [key])
+    nodes[0].execute(function)
+    nodes[0].execute(trigger)
+    for node in nodes:
+        node.execute("SELECT pg_advisory_lock(%s)", [key])
 
 
-@pytest.mark.one_server("what is to wait does so on another node")
+def let_go(nodes: list[Connection], key: int) -> None:
+    """Unlock *key*."""
+    for node in nodes:
+        node.execute("SELECT pg_advisory_unlock(%s)", [key])
+
+
+@pytest.fixture
+def nodes(direct_url: str) -> Iterator[list[Connection]]:
+    """Connections to all of Citus' nodes, or to the one server."""
+    with citus.everywhere(direct_url) as nodes:
+        yield nodes
+
+
 async def test_what_is_written_while_a_session_is_made_goes_with_it(
-    chat: Chat, db: Connection, monkeypatch: pytest.MonkeyPatch
+    chat: Chat, db: Connection, nodes: list[Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A deletion waits for writes that are being saved, and takes them with it."""
     begun = threading.Event()
@@ -157,20 +174,20 @@ async def test_what_is_written_while_a_session_is_made_goes_with_it(
         return put_writes(*args)
 
     monkeypatch.setattr(chat.saver, name, beginning)
-    hold(db, "user_sessions", 1)
-    hold(db, "checkpoint_writes", 2)
+    hold(nodes, "user_sessions", 1)
+    hold(nodes, "checkpoint_writes", 2)
     run = asyncio.create_task(chat.say("at work", user_id="alice"))
     assert await asyncio.to_thread(begun.wait, PATIENCE)
-    db.execute("SELECT pg_advisory_unlock(1)")
+    let_go(nodes, 1)
     made = "SELECT FROM user_sessions WHERE user_id = 'alice'"
     await asyncio.to_thread(until, lambda: db.execute(made).fetchall())
     deletion = asyncio.create_task(chat.session("delete_user", "alice"))
-    waiting = (
+    waiting: Any = (
         "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        " AND query LIKE '%session_threads%FOR UPDATE'"
+        " AND query LIKE '%session_threads%FOR UPDATE%'"
     )
-    await asyncio.to_thread(until, lambda: db.execute(waiting).fetchall())
-    db.execute("SELECT pg_advisory_unlock(2)")
+    await asyncio.to_thread(until, lambda: any(node.execute(waiting).rowcount for node in nodes))
+    let_go(nodes, 2)
     assert (await deletion)["sessions"] == 1
     with suppress(SessionNotFoundError):  # Unless the rest was saved together with the writes.
         await run
