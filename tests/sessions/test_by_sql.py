@@ -38,7 +38,6 @@ async def test_a_session_that_was_deleted_is_made_again(chat: Chat, db: Connecti
     assert db.execute(PAIRS).fetchall() == [{"thread_id": "t", "user_id": "alice"}]
 
 
-@pytest.mark.one_server("there, who makes a session by SQL makes its thread's row, too")
 async def test_a_session_that_was_made_is_purged(chat: Chat, db: Connection) -> None:
     """Nothing is being saved to a thread whose row is not there."""
     db.execute("INSERT INTO user_sessions (user_id, thread_id, title) VALUES ('alice', 't', 'T')")
