@@ -15,9 +15,7 @@ import pytest
 from langgraph_sessions import AsyncSessionSaver, SessionSaver, SessionsUnavailableError
 from langgraph_sessions.database import failures
 from tests.servers import until
-from tests.support import Chat, texts
-
-pytestmark = pytest.mark.one_server("triggers stand for nodes that are away")
+from tests.support import CLIENTS, Chat, texts
 
 SAID = [
     ("08006", "connection to the remote node postgres@10.0.0.5:5432 failed"),
@@ -40,14 +38,15 @@ def saving(kind: str, url: str, **options: Any) -> AbstractContextManager[Any]:
 
 def away(db: psycopg.Connection[Any], code: str, message: str, user_id: str = "bob") -> None:
     """Have whatever is written for *user_id* fail as if its node were away."""
-    db.execute(
-        f"""
-        CREATE OR REPLACE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    function = f"""
+        CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             RAISE EXCEPTION '{message}' USING ERRCODE = '{code}';
-        END $$;
-        CREATE OR REPLACE TRIGGER away BEFORE INSERT OR UPDATE ON session_threads
-        FOR EACH ROW WHEN (NEW.user_id = '{user_id}') EXECUTE FUNCTION away()""".encode()
-    )
+        END $$"""
+    trigger = f"""
+        CREATE TRIGGER away BEFORE INSERT OR UPDATE ON session_threads
+        FOR EACH ROW WHEN (NEW.user_id = '{user_id}') EXECUTE FUNCTION away()"""
+    for statement in (function, trigger):
+        db.execute(statement.encode())
 
 
 def back(db: psycopg.Connection[Any]) -> None:
@@ -56,10 +55,7 @@ def back(db: psycopg.Connection[Any]) -> None:
 
 def backends(db: psycopg.Connection[Any]) -> set[int]:
     """Return the processes that serve connections."""
-    sql = """
-SELECT pid FROM pg_stat_activity
-WHERE datname = current_database() AND backend_type = 'client backend'"""
-    return {row["pid"] for row in db.execute(sql)}
+    return {row["pid"] for row in db.execute(CLIENTS)}
 
 
 @pytest.mark.parametrize(("code", "message"), SAID)
@@ -111,7 +107,7 @@ def test_the_last_word_of_a_server_that_ends_a_connection_is_of_no_other_node(
 ) -> None:
     """Our own backend that is terminated says 57P01, too: that one is a broken connection."""
     with psycopg.connect(url) as conn:
-        db.execute("SELECT pg_terminate_backend(%s)", [conn.info.backend_pid])
+        db.execute("SELECT pg_terminate_backend(%s::int)", [conn.info.backend_pid])
         with pytest.raises(psycopg.OperationalError) as told:
             conn.execute("SELECT 1")
     assert failures.is_broken(told.value)

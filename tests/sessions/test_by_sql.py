@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
-import pytest
 
 from tests.sessions.contents import everything
 from tests.support import TABLES, Chat, texts
