@@ -12,10 +12,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from langgraph_sessions import SessionNotFoundError
+from langgraph_sessions import SessionNotFoundError, SessionSaver
 from langgraph_sessions.sql.deletion import DeleteStrays
 from tests import citus
 from tests.graphs import ask, chain, says
+from tests.outage.backends import of_database
 from tests.sessions.at_work import under_way
 from tests.sessions.contents import HISTORY, Connection, count, everything, mentioning, stored
 from tests.support import PATIENCE, TABLES, Chat, pair, until
@@ -61,13 +62,14 @@ async def test_an_unknown_strategy_is_refused(chat: Chat, db: Connection) -> Non
     assert everything(db) == before
 
 
-@pytest.mark.one_server("the statement is another one there")
-async def test_a_session_made_beside_an_erasure_is_whole(chat: Chat, db: Connection) -> None:
+async def test_a_session_made_beside_an_erasure_is_whole(
+    chat: Chat, db: Connection, saver: SessionSaver
+) -> None:
     """What is deleted as left of no session is not the thread of one that was made meanwhile."""
     await chat.say("one", user_id="alice", thread_id="made")
     db.execute("INSERT INTO session_threads (thread_id, user_id) VALUES ('left', 'alice')")
-    found = db.execute(DeleteStrays.sql.encode(), {"user_id": "alice"}).fetchall()
-    assert found == [{"thread_id": "left"}]
+    ask = of_database(saver._database)
+    assert await asyncio.to_thread(ask, DeleteStrays("alice")) == [{"thread_id": "left"}]
     assert await chat.history(await chat.current()) == ["one", "1 so far"]
 
 
