@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
+import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from threading import Thread
 from typing import Any
 
@@ -21,7 +23,7 @@ _END = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE clie
 
 
 class Gate:
-    """The way to a database, to be used in place of a `tests.servers.Server`.
+    """The way to a database, on a Unix socket, to be used in place of a `tests.servers.Server`.
 
     Who comes through it finds a coordinator that is there or not; it runs all the while.
     """
@@ -31,21 +33,19 @@ class Gate:
         self._behind = url
         with psycopg.connect(url) as conn:
             self._address = conn.info.host, conn.info.port
-        with ExitStack() as stack:
-            taken = [stack.enter_context(_listener(0)) for _ in range(2)]
-            self._port, self._other_port = (each.getsockname()[1] for each in taken)
+        self._folder = tempfile.mkdtemp(prefix="lgs-")
         self._open: tuple[socket.socket, Thread] | None = None
         self._ways: list[tuple[socket.socket, int, Thread]] = []
 
     @property
     def conninfo(self) -> str:
         """The way through it."""
-        return make_conninfo(self._behind, host="127.0.0.1", port=self._port)
+        return make_conninfo(self._behind, host=self._folder, port=5432)
 
     @property
     def elsewhere(self) -> str:
         """The way through it when it is opened with `hidden`."""
-        return make_conninfo(self.conninfo, port=self._other_port)
+        return make_conninfo(self.conninfo, port=5433)
 
     @property
     def is_running(self) -> bool:
@@ -55,7 +55,9 @@ class Gate:
     def start(self, *, hidden: bool = False) -> None:
         """Open it; *hidden*: where `conninfo` does not find it."""
         assert not self.is_running
-        listener = _listener(self._other_port if hidden else self._port)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(f"{self._folder}/.s.PGSQL.{5433 if hidden else 5432}")
+        listener.listen(100)
         thread = Thread(target=self._let_in, args=[listener], daemon=True)
         thread.start()
         self._open = listener, thread
@@ -66,6 +68,7 @@ class Gate:
             return
         (listener, thread), self._open = self._open, None
         with listener:
+            os.unlink(listener.getsockname())
             listener.shutdown(socket.SHUT_RDWR)
             thread.join()
         ways, self._ways = [way for way in self._ways if way[2].is_alive()], []
@@ -85,12 +88,13 @@ class Gate:
 
     @contextmanager
     def running(self) -> Iterator[str]:
-        """Open it for the block, and give the way through it."""
+        """Open it for the block, give the way through it, and remove it."""
         try:
             self.start()
             yield self.conninfo
         finally:
             self.stop()
+            os.rmdir(self._folder)
 
     @contextmanager
     def database(self) -> Iterator[str]:
@@ -134,10 +138,6 @@ def stoppable() -> Iterator[Server | Gate]:
         gate = Gate(url)
         with gate.running():
             yield gate
-
-
-def _listener(port: int) -> socket.socket:
-    return socket.create_server(("127.0.0.1", port))
 
 
 def _carry(client: socket.socket, server: socket.socket) -> None:
