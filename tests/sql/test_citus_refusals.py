@@ -73,18 +73,19 @@ def test_what_is_no_boolean(wrong: Any, empty_url: str) -> None:
         saver.setup(citus=wrong)
 
 
-def test_without_nodes_for_shards(citus_url: str) -> None:
-    """A coordinator without workers has nowhere to put shards."""
-    host, port = "127.0.0.1", psycopg.conninfo.conninfo_to_dict(citus_url)["port"]
-    for node in clusters.addresses(citus_url)[1:]:
-        worker = psycopg.conninfo.conninfo_to_dict(node)
-        execute(citus_url, f"SELECT citus_remove_node('{worker['host']}', {worker['port']})")
-    refused(citus_url, r"finds no node for shards: call citus_add_node\(\) for each worker")
+def test_without_nodes_for_shards(cluster: str, empty_url: str) -> None:
+    """A coordinator without workers has nowhere to put shards, but on itself if that is wanted."""
+    node = psycopg.conninfo.conninfo_to_dict(cluster)
+    host, port = node["host"], node["port"]
     execute(
-        citus_url,
+        empty_url, "CREATE EXTENSION citus", f"SELECT citus_set_coordinator_host('{host}', {port})"
+    )
+    refused(empty_url, r"finds no node for shards: call citus_add_node\(\) for each worker")
+    execute(
+        empty_url,
         f"SELECT citus_set_node_property('{host}', {port}, 'shouldhaveshards', TRUE)",
     )
-    with SessionSaver(citus_url) as saver:
+    with SessionSaver(empty_url) as saver:
         saver.setup(citus=True)
         talk(saver, "alice", "Hi")
 
