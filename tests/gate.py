@@ -79,6 +79,8 @@ class Gate:
         ports = [port for _, port, _ in ways]
         with psycopg.connect(self._behind, autocommit=True) as conn:
             conn.execute(_END, [ports])
+            # As a coordinator does that begins again: what was half committed holds its locks.
+            conn.execute("SELECT recover_prepared_transactions()")
 
     def execute(self, statement: str) -> list[Any]:
         """As `tests.servers.Server.execute`."""

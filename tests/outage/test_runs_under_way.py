@@ -42,7 +42,7 @@ class Steps:
         def say(state: MessagesState) -> dict[str, Any]:
             if name in self.entered:
                 self.entered[name].set()
-                assert self.may_go[name].wait(30)
+                assert self.may_go[name].wait(PATIENCE)
             return {"messages": [AIMessage(name)]}
 
         return say

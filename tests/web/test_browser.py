@@ -211,6 +211,9 @@ PAGES = ("session", "checkpoints", "delete")
 def test_the_doctor_is_one_click_away(chromium: Any, served: Served) -> None:
     """On each page, what it found folds out, and it can be asked to look again."""
     with window(chromium, served) as page:
+        page.goto(f"{served.url}/doctor")
+        page.get_by_text("Looked").last.wait_for()  # This page comes again by itself.
+        page.goto(served.url)
         page.locator(".doctor summary").click()
         page.locator(".sheet").get_by_role("button", name="Look again").click()
         page.wait_for_url(f"{served.url}/doctor")
