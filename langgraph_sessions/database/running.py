@@ -115,6 +115,8 @@ class Running(Connections[ConnT, PipeT]):
                     raise
                 failure = error
         if question.once:
+            if failure is not None and self.is_broken(failure):
+                self._reached = False  # Whoever asks next sees to it, and does not wait for a pool.
             raise failure or psycopg.OperationalError("the database may be away")
         return (yield from _told(_unwrapped(self._ask(question, failure))))
 

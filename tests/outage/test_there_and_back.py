@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 import pytest
 from langgraph.types import Command
 
 from langgraph_sessions import SessionSaver
+from langgraph_sessions.database import pools
+from langgraph_sessions.plans import Fetch, Plan
 from tests.citus import on_each_node
 from tests.outage.talking import STOPS, chatting, conversations, returned, warnings_in
 from tests.servers import Server, until
-from tests.support import Chat, asking, config, python, texts
+from tests.support import PATIENCE, Chat, asking, config, python, texts
 
 GO_ON = """
 import sys
 from langgraph_sessions import SessionSaver
+from langgraph_sessions.database import pools
+from langgraph_sessions.plans import Fetch, Plan
 from tests.support import graph_builder, texts
 with SessionSaver(sys.argv[1]) as saver:
     graph = graph_builder().compile(checkpointer=saver)
@@ -117,6 +123,49 @@ async def said_before_recovery(chat: Chat, server: Server, place: str, what: str
     said = await chat.say("two", user_id="alice")
     server.start()
     return said
+
+
+@dataclass(frozen=True)
+class SleepOnce(Fetch):
+    """What is tried once, and is under way until the server is stopped."""
+
+    sql: str = "SELECT pg_sleep(600)"
+
+    once = True
+
+
+SLEEPING = """
+SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(600)'"""
+
+
+async def run(chat: Chat, plan: Plan[Any]) -> Any:
+    """Have the saver's database run *plan*."""
+    found = chat.saver._database.run
+    return await (found(plan) if chat.is_async else asyncio.to_thread(found, plan))
+
+
+async def test_what_is_tried_once_tells_others_that_the_server_is_away(
+    kind: str, server: Server, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks next talks on in memory: they wait for no connection of the pool's."""
+    monkeypatch.setattr(pools, "WAIT", 10 * PATIENCE)
+
+    def once() -> Plan[Any]:
+        return (yield SleepOnce())
+
+    async with chatting(kind, place) as chat:
+        await chat.say("before", user_id="alice")
+        asked = asyncio.ensure_future(run(chat, once()))
+        await until(lambda: server.execute(SLEEPING))
+        server.stop()
+        with pytest.raises(psycopg.OperationalError):
+            await asked
+        async with asyncio.timeout(PATIENCE):
+            said = await chat.say("hello", user_id="bob")
+        assert texts(said) == ["hello", "1 so far"]
+        assert not chat.saver.durable
+        server.start()
+        await returned(chat)
 
 
 async def test_a_recovery_whose_backend_dies_goes_on_where_it_was(
