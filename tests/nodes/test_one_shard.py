@@ -222,6 +222,16 @@ def test_a_fork_goes_to_the_shards_of_its_user_and_of_both_threads(alice: Alice,
     assert alice.conn.shards <= own(db, USERS, "alice") | threads
 
 
+def test_a_session_without_a_threads_row_is_waited_for_once(alice: Alice, db: Db) -> None:
+    """Somebody made it by SQL, and its thread's row does not come: each turn asks again."""
+    db.execute("INSERT INTO user_sessions (user_id, thread_id, title) VALUES ('bob', 't', 'SQL')")
+    db.execute("UPDATE user_sessions SET current_at = now() WHERE user_id = 'bob'")
+    alice.conn.sent.clear()
+    found = alice.saver.get_tuple(config(user_id="bob"))
+    assert found is None
+    assert sum("user_sessions_settle" in each.sql for each in alice.conn.sent) == 1
+
+
 def test_what_asks_all_shards_would_be_noticed(alice: Alice, db: Db) -> None:
     """By EXPLAIN, and by what is told of it: everybody's sessions are one task for each shard."""
     with alice.conn.during():

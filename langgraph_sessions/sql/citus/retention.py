@@ -7,6 +7,7 @@ from typing import Any, Final
 from langgraph_sessions.plans import Plan, Question
 from langgraph_sessions.sql import retention
 from langgraph_sessions.sql.citus.asking import ask, params, steps
+from langgraph_sessions.sql.citus.upkeep import lock
 
 Rows = list[dict[str, Any]]
 
@@ -42,7 +43,10 @@ AND user_sessions_try_lock(thread_id)"""
     if len(locked) < len(found):  # Held by somebody else, or not there.
         sql = "SELECT thread_id FROM session_threads WHERE thread_id = ANY (%(thread_ids)s)"
         there = {row["thread_id"] for row in (yield ask(sql, given))}
-        locked |= set(threads) - there
+        loose = set(threads) - there
+        if loose:  # As a rule made by SQL; else they are shown in a moment, and are used then.
+            yield lock(loose)
+        locked |= loose
     sql = """
 SELECT thread_id FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)
 AND user_id = ANY (%(users)s) AND user_sessions_try_lock_session(user_id, thread_id)"""
