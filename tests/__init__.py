@@ -28,9 +28,10 @@ LANGGRAPH_SESSIONS_TEST_PGBOUNCER sends connections through a PgBouncer, and
 LANGGRAPH_SESSIONS_TEST_ISOLATION=serializable makes all databases so strict by default.
 With LANGGRAPH_SESSIONS_TEST_PARTITIONS=4, LangGraph's tables have so many partitions.
 With LANGGRAPH_SESSIONS_CITUS_URL, the address of a Citus coordinator (version 13; a PostgreSQL with
-the extension, and workers added by citus_add_node; max_worker_processes=100, of which each database
-takes one), they are distributed over its nodes; what is marked `one_server` is left out, and says
-why. Where a server is stopped, a gate before the coordinator is shut: `gate.py`.
+the extension, and workers added by citus_add_node; wal_level=logical, and max_worker_processes=100,
+of which each database takes one), they are distributed over its nodes; what is marked `one_server`
+is left out, and says why. Where a server is stopped, a gate before the coordinator is shut:
+`gate.py`.
 `.ci/run` runs all that a change must pass; `.ci/rows`, which it calls, the core's on PostgreSQL 15
 to 17, on other Pythons and on the lowest versions of what is depended on.
 """

@@ -55,6 +55,15 @@ def test_many_sessions_are_as_many_as_are_asked_for(server: str, tmp_path: Path)
     assert [name for name, *_ in table["rows"]] == ["parent", "ours"]
 
 
+def test_citus_is_measured_beside_one_server(cluster: str, tmp_path: Path) -> None:
+    """With `--citus`, turns are timed on one PostgreSQL, and on tables over few and many shards."""
+    options = ("--citus", cluster, "--sessions", "10", "--seconds", "0.1")
+    _, found = measured(cluster, tmp_path / "found.json", *options)
+    (table,) = found["tables"]
+    names = ["one PostgreSQL", "Citus, 32 shards", "Citus, 128 shards"]
+    assert [name for name, *_ in table["rows"]] == [*names, "Citus, 32 shards, 10 sessions"]
+
+
 def test_entrants_take_turns() -> None:
     """Each round measures everybody once, and each second one the other way round."""
     measured: list[str] = []

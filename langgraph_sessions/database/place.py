@@ -55,15 +55,16 @@ class Place:
         vars(conn)[_KNOWN] = self._by_its_path(conn)
 
     def look_again(self) -> Plan[bool]:
-        """See whether Citus has distributed the tables since they were found, and note that.
+        """Say whether Citus has distributed the tables since they were found, and note that.
+
+        Another thread may have noted it already.
 
         Raises:
             SessionError: Some are, or otherwise than they are to be.
         """
         if not self.are_distributed:
             self.are_distributed = yield from is_distributed((yield from place.look()))
-            return self.are_distributed
-        return False
+        return self.are_distributed
 
     def _by_its_path(self, conn: Any) -> tuple[str | None, bytes | None]:
         """Return the place, with the search path that *conn*'s server has told of, if it tells."""

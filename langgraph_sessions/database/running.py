@@ -155,11 +155,14 @@ class Running(Connections[ConnT, PipeT]):
 
     def _answer_here(self, question: Question, conn: Any) -> Deed[Any]:
         """Answer on *conn*; if Citus has distributed the tables since they were found, anew."""
+        were_distributed = self.place.are_distributed
         try:
             return (yield from self._answer_on(question, conn))
         except psycopg.errors.FeatureNotSupported:
             # A pipeline is of no use after an error.
-            if self.pipe or not (yield from self.drive_deed(conn, self.place.look_again())):
+            if self.pipe or were_distributed:
+                raise
+            if not (yield from self.drive_deed(conn, self.place.look_again())):
                 raise
             if isinstance(question, Composite) and not (question.atomic or question.repeatable):
                 raise

@@ -11,6 +11,7 @@ from langgraph_sessions.models import CheckpointInfo, CheckpointList
 from langgraph_sessions.plans import Plan
 from langgraph_sessions.sessions import operations, reading
 from langgraph_sessions.sql.checkpoints import HasCheckpoint, ListCheckpoints
+from langgraph_sessions.sql.sessions import GetConversation
 
 
 def messages(
@@ -33,11 +34,11 @@ def _messages(
     agent: str | None,
     serde: SerializerProtocol,
 ) -> Plan[list[BaseMessage]]:
-    session = yield from operations.get(user_id, thread_id, agent)
+    session = yield from operations.get(user_id, thread_id, agent, GetConversation)
     found = yield from reading.messages(thread_id, serde, checkpoint_id)
     # A thread is read by its id alone: what was read was the user's if their session, by its
     # number, is the one of before.
-    again = yield from operations.get(user_id, thread_id, agent)
+    again = yield from operations.get(user_id, thread_id, agent, GetConversation)
     if again.id != session.id:
         raise SessionNotFoundError(user_id, thread_id)
     return found
@@ -53,7 +54,7 @@ def checkpoints(
 
 
 def _checkpoints(asked: ListCheckpoints, agent: str | None) -> Plan[list[CheckpointInfo]]:
-    yield from operations.get(asked.user_id, asked.thread_id, agent)
+    yield from operations.get(asked.user_id, asked.thread_id, agent, GetConversation)
     if asked.before is not None and not (yield HasCheckpoint(asked.thread_id, asked.before)):
         raise ValueError(f"before {quoted(asked.before)} is not a checkpoint of the session")
     return CheckpointList(CheckpointInfo.from_row(row) for row in (yield asked))

@@ -14,6 +14,7 @@ from langgraph_sessions.plans import Give, Plan
 from langgraph_sessions.sessions import reading, upkeep
 from langgraph_sessions.sessions.listing import Listing
 from langgraph_sessions.sessions.plain import Plain
+from langgraph_sessions.sql.listing import ListConversations
 
 REPLACED: Final = (
     "null stands for NaN and infinity, U+FFFD for NUL characters and halves of surrogate pairs, "
@@ -44,7 +45,7 @@ class Export:
             record = {"user_id": self._user_id, "preferences": preferences}
             yield Give(Plain()({"record": "preferences", **record}))
         # All at once: page by page, one that is used meanwhile would be missed.
-        for session in (yield from Listing(self._user_id).all()):
+        for session in (yield from Listing(self._user_id).all(ListConversations)):
             yield Give(Plain()({"record": "session", **session}))
             yield from self._thread(session.thread_id)
         for thread_id in (yield from upkeep.plain_threads(self._user_id)):

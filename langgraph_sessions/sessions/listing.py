@@ -119,9 +119,9 @@ class Listing:
             conditions = [*self.conditions, FILTERS["after"]]
             params = {**self.params, **_after(row.get("place") or row["updated_at"], row["id"])}
 
-    def all(self) -> Plan[list[Session]]:
+    def all(self, kind: type[ListSessions] = ListSessions) -> Plan[list[Session]]:
         """Return every session."""
-        rows = yield ListSessions(self.conditions, self.params)
+        rows = yield kind(self.conditions, self.params)
         return SessionList(Session.from_row(row, listed=True) for row in rows)
 
     def count(self) -> Plan[int]:

@@ -121,10 +121,12 @@ def get_current(user_id: object, agent: str | None) -> Plan[Session]:
     return _one(GetCurrent(user, agent), user)
 
 
-def get(user_id: object, thread_id: object, agent: str | None) -> Plan[Session]:
+def get(
+    user_id: object, thread_id: object, agent: str | None, kind: type[GetSession] = GetSession
+) -> Plan[Session]:
     """Return a certain session."""
     user, thread = checks.user_id(user_id), checks.thread_id(thread_id)
-    return _one(GetSession(user, thread, agent), user, thread)
+    return _one(kind(user, thread, agent), user, thread)
 
 
 def switch(user_id: object, thread_id: object, agent: str | None) -> Plan[Session]:

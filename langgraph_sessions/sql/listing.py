@@ -65,6 +65,11 @@ class ListSessions(Statement):
 
 
 @dataclass(frozen=True)
+class ListConversations(ListSessions):
+    """List sessions whose threads are read next."""
+
+
+@dataclass(frozen=True)
 class CountSessions(Statement):
     """Count sessions; takes what `ListSessions` does."""
 

@@ -85,6 +85,11 @@ SELECT {SESSION} FROM user_sessions
 WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s AND {OF_AGENT}"""
 
 
+@dataclass(frozen=True)
+class GetConversation(GetSession):
+    """Return a certain session of the user's, whose thread is read next."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class UpdateSession(Statement):
     """Change a session; without a thread id, the current one. Keys of metadata may be removed."""

@@ -2,6 +2,7 @@
 
     python -m tests.benchmark [--quick] [--only NAME]… [--json FILE] [--database URL]
     python -m tests.benchmark --only scale --sessions 1000000 --limit 900
+    python -m tests.benchmark --citus URL
 
 Everything in ten minutes, or with `--quick` the main rows in one. Each value is a median of
 rounds in which all take turns; a ratio is of the same rounds, and ± says how far from it the
@@ -19,6 +20,9 @@ be made. What plans SQL anew each time costs more on an older one, so see 15, to
     as pg_ctl start -D "$folder/data" -l "$folder/log" -o "$options"
     python -m tests.benchmark --database "host=$folder user=postgres dbname=postgres"
     as pg_ctl stop -D "$folder/data" && rm -r "$folder"
+
+With `--citus`, a coordinator whose workers are added, turns are timed there on tables over 32 and
+over 128 shards, and among many sessions; the same server, without Citus, stands beside them.
 
 `entrants` says who is compared, and `lanes` how their savers are opened and have turns; `work` is
 what a turn does. `rounds` has the entrants take turns, and `meters` reads what a round cost. The

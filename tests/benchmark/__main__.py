@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn
 import tests.benchmark as package
 from tests.benchmark.bench import Bench
 from tests.benchmark.databases import Databases, server
-from tests.benchmark.measures import MEASURES, QUICK
+from tests.benchmark.measures import ELSEWHERE, MEASURES, QUICK
 from tests.benchmark.meters import Meter
 from tests.benchmark.tables import Table, environment
 
@@ -34,14 +34,20 @@ def arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--quick", action="store_true", help="the main rows, in a minute")
-    parser.add_argument(
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
         "--only", action="append", choices=MEASURES, metavar="NAME", help=", ".join(MEASURES)
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables there, too")
     parser.add_argument("--database", metavar="URL", help="a server, by default one of its own")
+    which.add_argument(
+        "--citus", metavar="URL", help="a coordinator of Citus: what turns take there, and no more"
+    )
     parser.add_argument("--seconds", type=float, help="for the rounds of a row")
     parser.add_argument(
-        "--sessions", type=int, help="for `scale`, which else has what is made in 45 seconds"
+        "--sessions",
+        type=int,
+        help="for `scale`, which else has what is made in 45 seconds, and Citus",
     )
     parser.add_argument("--limit", type=float, metavar="SECONDS", help="for all of it")
     return parser.parse_args()
@@ -53,7 +59,7 @@ def main() -> None:
     asked = arguments()
     signal.signal(signal.SIGTERM, _stop)  # So that the server is stopped, too.
     gc.freeze()  # So that collecting garbage before each round is soon done.
-    with server(asked.database) as conninfo:
+    with server(asked.database or asked.citus) as conninfo:
         about = environment(conninfo)
         for key, value in about.items():
             print(f"{key + ':':12}{_text(value)}")
@@ -66,9 +72,10 @@ def main() -> None:
                 quick=asked.quick,
                 seconds=asked.seconds or SECONDS[asked.quick],
                 sessions=asked.sessions,
+                citus=asked.citus,
                 deadline=began + (asked.limit or LIMITS[asked.quick]),
             )
-            tables = measure(bench, asked.only or (QUICK if asked.quick else MEASURES))
+            tables = measure(bench, _names(asked))
     print(f"\n{time.monotonic() - began:.0f} s")
     for name in bench.skipped:
         print(f"No time was left for {name}")
@@ -79,11 +86,17 @@ def main() -> None:
         asked.json.write_text(json.dumps(content, indent=1, ensure_ascii=False))
 
 
+def _names(asked: argparse.Namespace) -> Any:
+    if asked.citus:
+        return ELSEWHERE
+    return asked.only or (QUICK if asked.quick else MEASURES)
+
+
 def measure(bench: Bench, names: Any) -> list[Table]:
     """Run the measures of these *names*; print each table as it is done."""
     tables = []
     for name in names:
-        table = MEASURES[name](bench)
+        table = {**MEASURES, **ELSEWHERE}[name](bench)
         print(f"\n{table}", flush=True)
         tables.append(table)
     return tables

@@ -29,6 +29,7 @@ class Bench:
         quick: Whether to measure the main rows only.
         seconds: How long a row's rounds last.
         sessions: How many are many; `None`: as many as are soon made.
+        citus: The coordinator of a Citus, if one is named.
         deadline: When all must be done, by `time.monotonic`.
         skipped: The rows for which no time was left.
     """
@@ -39,6 +40,7 @@ class Bench:
     quick: bool
     seconds: float
     sessions: int | None
+    citus: str | None
     deadline: float
     skipped: list[str] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=count)

@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 from langgraph_sessions import SessionSaver
 from langgraph_sessions.doctor import visit
 from langgraph_sessions.doctor.findings import Finding
-from langgraph_sessions.sql.citus import distributing
+from langgraph_sessions.sql.citus import distributing, functions
 from tests import clusters
 from tests.operating import Operate, leave_behind, psql, talk
 
@@ -227,7 +227,7 @@ def test_functions_of_one_postgresql(distributed_url: str, operate: Operate) -> 
     finding = diagnose(distributed_url)[0]
     assert (finding.check, finding.which) == (
         "function",
-        ["user_sessions_exists", "user_sessions_free", "user_sessions_plain"],
+        [f"user_sessions_{name}" for name in sorted(functions.OTHERS)],
     )
     psql(distributed_url, operate("ddl", "--functions", "--citus").out)
     assert [each.check for each in diagnose(distributed_url)] == ["citus"]

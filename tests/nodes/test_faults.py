@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Any
@@ -22,12 +21,11 @@ from langgraph_sessions import (
 )
 from tests import citus
 from tests.nodes.cluster import down, halves, loose, may_stop, node_of, nodes, port_of
+from tests.nodes.talking import USERS, Talk
 from tests.servers import until
 from tests.support import Chat, asking
 
 pytestmark = may_stop
-
-USERS = [f"user-{number}" for number in range(8)]
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -38,59 +36,6 @@ async def chat(request: pytest.FixtureRequest, url: str) -> AsyncIterator[Chat]:
             yield Chat(stack.enter_context(SessionSaver(url, retry_for=0.5)))
         else:
             yield Chat(await stack.enter_async_context(AsyncSessionSaver(url, retry_for=0.5)))
-
-
-class Talk:
-    """Users who talk on and on.
-
-    Attributes:
-        acknowledged: What each of them said, and was answered.
-        errors: What they got instead.
-    """
-
-    def __init__(self, chat: Chat) -> None:
-        self.chat = chat
-        self.acknowledged: dict[str, list[str]] = defaultdict(list)
-        self.errors: dict[str, list[Exception]] = defaultdict(list)
-        self._over = False
-
-    async def __aenter__(self) -> Talk:
-        self._talks = [asyncio.create_task(self._talk(user)) for user in USERS]
-        await self.some_turns_of(USERS)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._over = True
-        await asyncio.gather(*self._talks)
-
-    async def _talk(self, user: str) -> None:
-        for number in itertools.count():
-            if self._over:
-                return
-            try:
-                await self.chat.say(f"{user}: {number}", user_id=user)
-            except Exception as error:
-                self.errors[user].append(error)
-            else:
-                self.acknowledged[user].append(f"{user}: {number}")
-
-    async def some_turns_of(self, users: list[str]) -> None:
-        """Wait until each of *users* has had three more answers."""
-        before = {user: len(self.acknowledged[user]) for user in users}
-        await until(lambda: all(len(self.acknowledged[each]) > before[each] + 2 for each in users))
-
-    async def some_errors_of(self, users: list[str]) -> None:
-        """Wait until each of *users* has had an error."""
-        await until(lambda: all(self.errors[each] for each in users))
-
-    async def lost(self) -> list[str]:
-        """Return what was acknowledged and is not there once."""
-        lost = []
-        for user in USERS:
-            sessions = await self.chat.sessions(user)
-            said = [text for each in sessions for text in await self.chat.history(each)]
-            lost += [text for text in self.acknowledged[user] if said.count(text) != 1]
-        return lost
 
 
 async def test_with_a_worker_killed_the_users_of_others_go_on_and_its_own_are_told(

@@ -20,6 +20,7 @@ from langgraph_sessions.sql.sessions import (
     CreateGivenSession,
     CreateSession,
     DeactivateSessions,
+    GetConversation,
     GetCurrent,
     GetSession,
     HasSession,
@@ -59,6 +60,7 @@ def a_session_is_made_once() -> Sequence[Step]:
         Step(create(), NONE),
         Step(create("bob"), NONE),
         Step(GetSession("alice", "t"), [titled]),
+        Step(GetConversation("alice", "t"), [titled]),
     ]
 
 

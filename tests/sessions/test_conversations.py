@@ -9,7 +9,7 @@ import pytest
 
 from langgraph_sessions import CheckpointInfo, SessionNotFoundError
 from langgraph_sessions.sql.checkpoints import ListCheckpoints
-from langgraph_sessions.sql.sessions import GetSession
+from langgraph_sessions.sql.sessions import GetConversation
 from tests.graphs import ask, chain, delta_graph, says
 from tests.sessions.contents import Connection, checkpoint_id, everything, states
 from tests.sessions.methods import ROW, call
@@ -184,4 +184,4 @@ def test_every_method_that_reads_has_no_way_around_the_session() -> None:
         with pytest.raises(SessionNotFoundError):
             call(lambda it, name=method: getattr(it, name)("alice", "t"), [], agent="writer")
     _, asked = call(lambda it: it.list_checkpoints("alice", "t"), [FOUND], [], agent="writer")
-    assert asked == [GetSession("alice", "t", "writer"), ListCheckpoints("alice", "t", 20)]
+    assert asked == [GetConversation("alice", "t", "writer"), ListCheckpoints("alice", "t", 20)]

@@ -19,7 +19,7 @@ from langgraph_sessions.sessions.manager_upkeep import ManagerUpkeep
 from langgraph_sessions.sessions.retention import PurgeBatch
 from langgraph_sessions.sessions.transfer import TransferSessions
 from langgraph_sessions.sessions.upkeep import AdoptSession
-from langgraph_sessions.sql.listing import ListSessions
+from langgraph_sessions.sql.listing import ListConversations
 from langgraph_sessions.sql.sessions import ClaimTitle, GetSession, ReleaseTitle, SetModelTitle
 from langgraph_sessions.sql.upkeep import (
     FirstInputs,
@@ -98,7 +98,7 @@ DOES = [
         ],
         [
             *(GetPreferences("alice"), Give(PREFERENCES)),
-            *(ListSessions(*HERS), Give(HER_SESSION), read("t"), read("t")),
+            *(ListConversations(*HERS), Give(HER_SESSION), read("t"), read("t")),
             *(PlainThreads("alice"), Give(HER_THREAD), read("p"), read("p")),
         ],
         [PREFERENCES, HER_SESSION, HER_THREAD],
@@ -107,7 +107,7 @@ DOES = [
         "export_user: nothing",
         lambda sessions: sessions.export_user("alice"),
         [[], [], []],
-        [GetPreferences("alice"), ListSessions(*HERS), PlainThreads("alice")],
+        [GetPreferences("alice"), ListConversations(*HERS), PlainThreads("alice")],
         [],
     ),
     case(

@@ -14,7 +14,9 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import scalar_row
 
 from langgraph_sessions import SessionSaver
+from langgraph_sessions.database.deeds import do
 from langgraph_sessions.sql.citus import distributing
+from langgraph_sessions.sql.opening import OpenCurrent
 from tests import clusters
 from tests.operating import talk
 from tests.support import PATIENCE, Chat, config, graph_builder, texts
@@ -130,3 +132,27 @@ def test_turns_at_the_same_time_wait_and_lose_nothing(citus_url: str) -> None:
         assert failed == []
         for user in users:
             assert said(saver, user)[::2] == [str(turn) for turn in range(turns)]
+
+
+def test_who_learns_of_it_second_asks_again_too(
+    citus_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two questions that fail by it at once, the second finds it noted already."""
+    with SessionSaver(citus_url) as saver:
+        talk(saver, "alice", "one")
+        distribute(citus_url)
+        database = saver._database
+        execute, failed = database._execute, []
+
+        def meanwhile(conn: Any, statement: Any) -> Any:
+            try:
+                return execute(conn, statement)
+            except psycopg.errors.FeatureNotSupported as error:
+                failed.append(error)
+                database.place.are_distributed = True  # By another thread.
+                raise
+
+        monkeypatch.setattr(database, "_execute", meanwhile)
+        opened = do(database.answer_deed(OpenCurrent(user_id="alice", select=saver.SELECT_SQL)))
+        assert len(failed) == 1
+        assert [row["session_user_id"] for row in opened] == ["alice"]

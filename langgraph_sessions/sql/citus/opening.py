@@ -26,7 +26,7 @@ WHERE s.user_id = %(user_id)s AND s.thread_id = %(thread_id)s"""
 _NO_SESSION: Final = {f"session_{name}": None for name in IN_RUNS}
 CORRELATED: Final = re.compile(r"\b(\w+)\.thread_id = checkpoints\.thread_id\b")
 _NO_THREAD: Final = "(SELECT '' AS thread_id, '' AS user_id, NULL AS last_save WHERE FALSE)"
-_TRIES: Final = 3
+TRIES: Final = 3
 EXISTS: Final = "SELECT user_sessions_exists(%(user_id)s, %(thread_id)s) AS found"
 
 # Whose a thread without a session is: as in `sql.opening`, but for what calls a function that
@@ -101,22 +101,28 @@ def _asked(
 def _open_current(question: opening.OpenCurrent) -> Plan[list[Row]]:
     """The session is found first; its thread must have the same to say."""
     sql = f"SELECT {_COLUMNS}, {_PREFERENCES} FROM ({current(question.agent)}) AS s"
-    for _ in range(_TRIES):
+    alone: str | None = None
+    for _ in range(TRIES):
         rows = yield ask(sql, question.params)
         if not rows:
             return []
         session = rows[0]
         thread_id = session["session_thread_id"]
         owner, thread = yield from _asked(question, thread_id)
-        if owner == question.user_id:
-            return [{**thread, **session, "newest_thread_id": None, "newest_user_id": None}]
-        yield from _settle(question.user_id, thread_id)
+        if owner == question.user_id or alone == thread_id:
+            break
+        alone = None if (yield from settled(question.user_id, thread_id)) else thread_id
     return [{**thread, **session, "newest_thread_id": None, "newest_user_id": None}]
 
 
-def _settle(user_id: str | None, thread_id: str) -> Plan[None]:
+def settled(user_id: str | None, thread_id: str) -> Plan[bool]:
+    """Wait until both nodes show the same of a session; say whether its thread's row was there.
+
+    Without one it was made by SQL, and stands alone.
+    """
     given = {"user_id": user_id, "thread_id": thread_id}
-    yield ask("SELECT user_sessions_settle(%(user_id)s, %(thread_id)s)::text", given)
+    (row,) = yield ask("SELECT user_sessions_settle(%(user_id)s, %(thread_id)s) AS settled", given)
+    return bool(row["settled"])
 
 
 def _open_thread(question: opening._OpenCertain) -> Plan[list[Row]]:
@@ -125,7 +131,7 @@ def _open_thread(question: opening._OpenCertain) -> Plan[list[Row]]:
 
 def _opened(question: opening._Open, thread_id: str) -> Plan[list[Row]]:
     """The thread says whose it is; the session is that user's."""
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         owner, thread = yield from _asked(question, thread_id)
         if owner is None:
             break

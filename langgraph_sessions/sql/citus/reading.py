@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from langgraph.checkpoint.postgres.base import PRUNE_DELTA_THREADS_SQL, SELECT_SQL
 
-from langgraph_sessions.plans import Fetch, Question
-from langgraph_sessions.sql.citus.asking import ask
-from langgraph_sessions.sql.citus.opening import CORRELATED
+from langgraph_sessions.plans import Fetch, Plan, Question, Rows
+from langgraph_sessions.sql.citus.asking import ask, steps
+from langgraph_sessions.sql.citus.opening import CORRELATED, settled
+from langgraph_sessions.sql.listing import ListConversations, ListSessions
 
 _FUNCTION: Final = "from jsonb_each_text(checkpoint -> 'channel_versions')"
 _SUBSELECT: Final = (
@@ -69,4 +70,19 @@ def _for_citus(sql: str) -> str:
     return _LIMIT.sub("", sql) if sql == PRUNE_DELTA_THREADS_SQL else sql
 
 
-TRANSLATIONS: Final[dict[type, Any]] = {Fetch: _fetch}
+def _list_conversations(question: ListConversations) -> Plan[Rows]:
+    """Threads that had yet to become visible are so afterwards."""
+    rows: Rows = yield ListSessions(**vars(question))
+    sql = "SELECT thread_id FROM session_threads WHERE thread_id = ANY (%(thread_ids)s)"
+    seen = yield ask(sql, {"thread_ids": [row["thread_id"] for row in rows]})
+    there = {row["thread_id"] for row in seen}
+    for row in rows:
+        if row["thread_id"] not in there:
+            yield from settled(row["user_id"], row["thread_id"])
+    return rows
+
+
+TRANSLATIONS: Final[dict[type, Any]] = {
+    Fetch: _fetch,
+    ListConversations: steps(_list_conversations),
+}

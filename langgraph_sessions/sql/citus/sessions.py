@@ -7,6 +7,7 @@ from typing import Any, Final
 from langgraph_sessions.plans import Execute, Plan, Question
 from langgraph_sessions.sql import sessions
 from langgraph_sessions.sql.citus.asking import ask, params, steps
+from langgraph_sessions.sql.citus.opening import TRIES, settled
 from langgraph_sessions.sql.rows import SESSION
 
 Rows = list[dict[str, Any]]
@@ -51,6 +52,19 @@ def _switch(question: sessions.SwitchSession) -> Plan[Rows]:
     return switched
 
 
+def _get_conversation(question: sessions.GetConversation) -> Plan[Rows]:
+    """Its thread must have the same to say: nothing of it is missing, or another user's."""
+    sql = "SELECT user_id FROM session_threads WHERE thread_id = %(thread_id)s"
+    is_alone = False
+    for _ in range(TRIES):
+        rows: Rows = yield sessions.GetSession(**vars(question))
+        owners = (yield ask(sql, question.params)) if rows else []
+        if not rows or owners == [{"user_id": question.user_id}] or is_alone:
+            break
+        is_alone = not (yield from settled(question.user_id, question.thread_id))
+    return rows
+
+
 def _of_owner(question: Any) -> Plan[Rows]:
     """Add whose the thread is, as its row says, so that one shard alone is asked."""
     sql = "SELECT user_id FROM session_threads WHERE thread_id = %(thread_id)s"
@@ -83,6 +97,7 @@ def _lock(question: sessions.LockSession) -> Question:
 TRANSLATIONS: Final[dict[type, Any]] = {
     sessions.CreateSession: steps(_create, atomic=True),
     sessions.CreateGivenSession: steps(_create, atomic=True),
+    sessions.GetConversation: steps(_get_conversation),
     sessions.SwitchSession: steps(_switch),
     sessions.ClaimTitle: steps(_of_owner),
     sessions.ReleaseTitle: steps(_of_owner),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any, Final
 
 from psycopg.types.json import Jsonb
@@ -23,10 +23,11 @@ Rows = list[dict[str, Any]]
 
 def _lock_threads(question: deletion.LockThreads) -> Question:
     """One after another, in order: no SELECT locks rows of several shards."""
-    return _locked(question.thread_ids)
+    return lock(question.thread_ids)
 
 
-def _locked(thread_ids: Sequence[str]) -> Question:
+def lock(thread_ids: Collection[str]) -> Question:
+    """Lock the rows of threads, those, too, that had yet to become visible."""
     sql = "SELECT thread_id FROM user_sessions_lock(%(thread_ids)s) AS thread_id"
     return ask(sql, {"thread_ids": sorted(thread_ids)})
 
@@ -43,11 +44,19 @@ def _delete_sessions(question: deletion.DeleteSessions) -> Plan[Rows]:
         owned = set()
     sql = "DELETE FROM user_sessions WHERE thread_id = ANY (%(thread_ids)s)"
     by_user = " AND user_id = ANY (%(users)s)" if owned else ""
-    rows: Rows = yield ask(
-        f"{sql}{by_user} RETURNING thread_id, user_id",
-        {"thread_ids": question.thread_ids, "users": sorted(owned)},
-    )
+    sql = f"{sql}{by_user} RETURNING thread_id, user_id"
+    given = {"thread_ids": question.thread_ids, "users": sorted(owned)}
+    rows: Rows = yield ask(sql, given)
+    for row in deleted:
+        if row not in rows and (yield from _shows_up(row)):
+            rows += yield ask(sql, given)
     return rows
+
+
+def _shows_up(thread: dict[str, Any]) -> Plan[bool]:
+    """Say whether a locked thread has a session, which may have yet to become visible."""
+    (row,) = yield ask(EXISTS, thread)
+    return bool(row["found"])
 
 
 def _delete_strays(question: deletion.DeleteStrays) -> Plan[Rows]:
@@ -57,10 +66,9 @@ def _delete_strays(question: deletion.DeleteStrays) -> Plan[Rows]:
     sql = "SELECT thread_id FROM user_sessions WHERE user_id = %(user_id)s"
     threads -= {row["thread_id"] for row in (yield ask(sql, question.params))}
     strays: Rows = []
-    for row in (yield _locked([*threads])) if threads else ():
+    for row in (yield lock([*threads])) if threads else ():
         given = {"user_id": question.user_id, **row}
-        (found,) = yield ask(EXISTS, given)
-        if not found["found"]:
+        if not (yield from _shows_up(given)):
             sql = """
 DELETE FROM session_threads WHERE thread_id = %(thread_id)s AND user_id = %(user_id)s
 RETURNING thread_id"""
@@ -96,7 +104,7 @@ def _unreferenced(question: deletion.DeleteUnreferencedBlobs) -> Plan[Rows]:
 
 def _set_statuses(question: deletion.SetStatuses) -> Plan[Rows]:
     for thread_id in question.thread_ids:
-        given = {"thread_id": thread_id}
+        given: dict[str, Any] = {"thread_id": thread_id}
         owners = yield ask(
             "SELECT user_id FROM session_threads WHERE thread_id = %(thread_id)s", given
         )
@@ -105,7 +113,9 @@ def _set_statuses(question: deletion.SetStatuses) -> Plan[Rows]:
             sql = """
 UPDATE user_sessions SET status = %(status)s WHERE user_id = %(user_id)s
 AND thread_id = %(thread_id)s RETURNING 1 AS changed"""
-            yield ask(sql, {**given, **owner, **row})
+            given |= {**owner, **row}
+            if not (yield ask(sql, given)) and (yield from _shows_up(given)):
+                yield ask(sql, given)
     return []
 
 

@@ -38,6 +38,7 @@ FILES: Final = (
     "plain",
     "free",
     "exists",
+    "hold",
     "check",
     "status_after",
     "status",

@@ -37,12 +37,14 @@ BEGIN
         ELSE  -- One that somebody made by SQL, if there is one.
             SELECT * INTO s FROM user_sessions WHERE thread_id::text = p_source;
         END IF;
-        IF (p_user_id IS NOT NULL AND s.user_id::text IS DISTINCT FROM p_user_id)
+        IF look = 1 AND s.id IS NULL AND t.user_id::text = coalesce(p_user_id, t.user_id::text) THEN
+            NULL;  -- It may have yet to become visible.
+        ELSIF (p_user_id IS NOT NULL AND s.user_id::text IS DISTINCT FROM p_user_id)
         OR (p_agent IS NOT NULL AND s.agent::text IS DISTINCT FROM p_agent) THEN
             RAISE EXCEPTION 'no session % of this user', p_source USING ERRCODE = 'LGS01';
         END IF;
         IF look = 1 THEN
-            PERFORM FROM session_threads WHERE thread_id = p_source FOR NO KEY UPDATE;
+            PERFORM user_sessions_hold(s.user_id::text, p_source);
         END IF;
     END LOOP;
     is_free := user_sessions_free(p_target);

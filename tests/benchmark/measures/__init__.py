@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.benchmark.bench import Bench
-from tests.benchmark.measures import ages, cold, cpu, distance, footprint, locks, starts
+from tests.benchmark.measures import ages, citus, cold, cpu, distance, footprint, locks, starts
 from tests.benchmark.tables import Table
 
 MEASURES: Final[dict[str, Callable[[Bench], Table]]] = {
@@ -25,4 +25,6 @@ MEASURES: Final[dict[str, Callable[[Bench], Table]]] = {
     "history": ages.history,
     "scale": ages.scale,
 }
+# Those that want a server of their own.
+ELSEWHERE: Final[dict[str, Callable[[Bench], Table]]] = {"citus": citus.citus}
 QUICK: Final = ("calls", "turns", "readme", "no-user", "wal", "trips", "distance", "reads")

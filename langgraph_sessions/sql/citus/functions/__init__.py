@@ -9,8 +9,17 @@ from typing import Final
 from langgraph_sessions.sql import functions
 from langgraph_sessions.sql.functions import Function
 
-OTHERS: Final = ("free", "plain", "exists")
-MORE: Final = ("settle", "reserved", "lock", "try_lock", "try_lock_session", "starts", "move")
+OTHERS: Final = ("free", "plain", "exists", "hold")
+MORE: Final = (
+    "has_thread",
+    "settle",
+    "reserved",
+    "lock",
+    "try_lock",
+    "try_lock_session",
+    "starts",
+    "move",
+)
 
 
 @cache
