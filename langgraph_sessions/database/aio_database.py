@@ -256,7 +256,7 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
             return []
         rows = await cursor.fetchall()
         if statement.often and statement.are_large(rows):
-            await cursor.close()
+            cursors.forget(conn, statement)
         return rows
 
     async def _execute_batch(self, conn: AsyncConnection[Any], batch: Batch) -> list[Any]:

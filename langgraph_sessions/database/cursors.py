@@ -37,6 +37,14 @@ def cursor(conn: Any, statement: Statement, sql: str) -> Any:
     return found
 
 
+def forget(conn: Any, statement: Statement) -> None:
+    """Keep *statement*'s cursor no more: its rows would be there until it is executed again.
+
+    To close it is not enough: what it loads with refers to them, too.
+    """
+    vars(conn).get(_KEPT, {}).pop(statement.sql, None)
+
+
 @lru_cache(maxsize=512)
 def text(sql: str) -> LiteralString | bytes:
     """Return *sql* as psycopg need not encode it anew, nor read it to find what it knows of it."""

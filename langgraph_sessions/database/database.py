@@ -208,7 +208,7 @@ class Database(Running[Conn, Pipeline]):
             return []
         rows = cursor.fetchall()
         if statement.often and statement.are_large(rows):
-            cursor.close()  # Else they would be there until it is executed again.
+            cursors.forget(conn, statement)
         return rows
 
     def _execute_batch(self, conn: Connection[Any], batch: Batch) -> list[Any]:

@@ -72,7 +72,8 @@ class _Open(Statement):
         size = 0
         for row in rows:
             if checkpoint := row.get("checkpoint"):
-                values = checkpoint["channel_values"].values()
+                # An older LangGraph's checkpoint has none in it.
+                values = (checkpoint.get("channel_values") or {}).values()
                 size += sum([len(value) for value in values if isinstance(value, str)])
             for column, at in (("channel_values", 2), ("pending_writes", 3)):
                 size += sum([len(entry[at] or b"") for entry in row.get(column) or ()])

@@ -92,7 +92,7 @@ STATES = [
 def keeps(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
     """Say whether *conn* keeps what it loaded when a user's second run began."""
     sql = OpenCurrent(user_id="bob", select=SessionSaver.SELECT_SQL).sql
-    return not vars(conn)["_langgraph_sessions_cursors"][sql].closed
+    return sql in vars(conn)["_langgraph_sessions_cursors"]
 
 
 class State(TypedDict, total=False):
@@ -163,6 +163,15 @@ def test_what_tasks_wrote_counts_too() -> None:
     opens = OpenCurrent(user_id="alice")
     assert opens.are_large(rows)
     assert not opens.are_large([{"session_id": 1}])
+
+
+@pytest.mark.parametrize("older", [{}, {"channel_values": None}], ids=["absent", "null"])
+def test_a_checkpoint_of_an_older_langgraph_has_its_values_beside_it(older: Any) -> None:
+    """Its saver kept none of them in the checkpoint itself; all were blobs."""
+    row = {"checkpoint": {"v": 1, **older}, "channel_values": [[b"words", b"msgpack", b"x"]]}
+    opens = OpenCurrent(user_id="alice")
+    assert not opens.are_large([row])
+    assert opens.are_large([{**row, "channel_values": [[b"words", b"msgpack", VALUE.encode()]]}])
 
 
 async def test_a_coroutine_that_has_begun_goes_on_in_a_task() -> None:
