@@ -150,6 +150,7 @@ class Lending(ABC, Generic[ConnT, PipeT]):
         """
         found = pools.endpoint(self.conn)
         if found is None:
+            self._reached = True  # As far as can be known.
             return True
         asked = time.monotonic()
         yield self._probing.acquire

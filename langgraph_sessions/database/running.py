@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final, cast
 
 import psycopg
+from psycopg_pool import PoolTimeout
 
 from langgraph_sessions.database import failures
 from langgraph_sessions.database.connections import Connections
@@ -115,14 +116,22 @@ class Running(Connections[ConnT, PipeT]):
                     raise
                 failure = error
         if question.once:
-            if failure is not None and self.is_broken(failure):
-                self._reached = False  # Whoever asks next sees to it, and does not wait for a pool.
+            self._note(failure)
             raise failure or psycopg.OperationalError("the database may be away")
         return (yield from _told(_unwrapped(self._ask(question, failure))))
 
     def _may_go_again(self, error: psycopg.Error) -> bool:
         """Say whether what failed by *error* may succeed in another try."""
         return failures.is_passing_here(error) or self.is_broken(error)
+
+    def _note(self, failure: psycopg.Error | None) -> None:
+        """Have whoever asks next see to a broken connection, and not wait for a pool.
+
+        A pool that is only busy is to keep its connections, which would be replaced.
+        """
+        is_busy = isinstance(failure, PoolTimeout)
+        if failure is not None and not is_busy and self.is_broken(failure):
+            self._reached = False
 
     @property
     def _is_there(self) -> bool:

@@ -23,8 +23,6 @@ from tests.support import PATIENCE, Chat, asking, config, python, texts
 GO_ON = """
 import sys
 from langgraph_sessions import SessionSaver
-from langgraph_sessions.database import pools
-from langgraph_sessions.plans import Fetch, Plan
 from tests.support import graph_builder, texts
 with SessionSaver(sys.argv[1]) as saver:
     graph = graph_builder().compile(checkpointer=saver)
