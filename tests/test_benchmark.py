@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import psycopg
 
+from tests import citus
 from tests.benchmark.rounds import Ratio, interleave, ratio
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +27,7 @@ def measured(server: str, file: Path, *options: str) -> tuple[str, dict[str, Any
         capture_output=True,
         text=True,
         cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != citus.VARIABLE},
         timeout=300,
     )
     return done.stdout, json.loads(file.read_text())

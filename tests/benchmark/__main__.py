@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import signal
 import sys
 import time
@@ -14,6 +15,7 @@ from types import FrameType
 from typing import Any, Final, NoReturn
 
 import tests.benchmark as package
+from tests import citus
 from tests.benchmark.bench import Bench
 from tests.benchmark.databases import Databases, server
 from tests.benchmark.measures import ELSEWHERE, MEASURES, QUICK
@@ -58,6 +60,8 @@ def main() -> None:
     began = time.monotonic()
     asked = arguments()
     signal.signal(signal.SIGTERM, _stop)  # So that the server is stopped, too.
+    if asked.citus:
+        os.environ[citus.VARIABLE] = asked.citus  # By which all nodes are found.
     gc.freeze()  # So that collecting garbage before each round is soon done.
     with server(asked.database or asked.citus) as conninfo:
         about = environment(conninfo)
