@@ -16,12 +16,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, LiteralString, NamedTuple, TypeVar
+from typing import Any, ClassVar, Final, LiteralString, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 Params = Mapping[str, Any] | Sequence[Any] | None
 Rows = list[dict[str, Any]]
+LARGE: Final = 32 * 1024  # Bytes of parameters, or rows, that no connection is to keep.
 
 
 def _name(asked: object) -> str:
@@ -53,12 +54,12 @@ class Asked:
 
 
 class Statement(Asked):
-    """An SQL statement: subclasses are frozen dataclasses whose fields are its parameters.
+    """An SQL statement: subclasses are dataclasses, never changed; the fields are its parameters.
 
     Attributes:
         returns_rows: Whether it gives rows that are wanted.
-        often: Whether each turn executes it, so that a connection keeps its cursor, with the rows
-            that it gave last, unless they are large.
+        often: Whether each turn executes it, so that a connection keeps its cursor, with the
+            parameters and rows that it had last, unless they are large.
     """
 
     returns_rows: ClassVar[bool] = True

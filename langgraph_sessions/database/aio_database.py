@@ -97,7 +97,7 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
         finally:
             await self._give_back(pool, conn)
 
-    async def _answered(self, conn: Any, question: Any) -> Any:
+    async def _answered(self, conn: Any, question: Question) -> Any:
         """Async version of `Database._answered`."""
         if isinstance(question, Statement):
             return await self._execute(conn, question)
@@ -256,7 +256,7 @@ class AsyncDatabase(Running[AsyncConn, AsyncPipeline]):
             return []
         rows = await cursor.fetchall()
         if statement.often and statement.are_large(rows):
-            cursors.forget(conn, statement)
+            cursors.forget(conn, statement.sql)
         return rows
 
     async def _execute_batch(self, conn: AsyncConnection[Any], batch: Batch) -> list[Any]:
@@ -288,6 +288,9 @@ async def _executed(conn: AsyncConnection[Any], statement: Statement) -> psycopg
     cursor: psycopg.AsyncCursor[Any] = cursors.cursor(conn, statement, sql)
     if isinstance(statement, ExecuteMany):
         await cursor.executemany(cursors.text(sql), statement.rows)
-    else:
-        await cursor.execute(cursors.text(sql), statement.params)
+        return cursor
+    params = statement.params
+    if statement.often and cursors.are_large(params):
+        cursors.forget(conn, sql)
+    await cursor.execute(cursors.text(sql), params)
     return cursor

@@ -12,12 +12,12 @@ from typing import Any, Final, LiteralString
 from psycopg.pq import PipelineStatus
 from psycopg.rows import dict_row, tuple_row
 
-from langgraph_sessions.plans import Statement, vouched
+from langgraph_sessions.plans import LARGE, Params, Statement, vouched
 
 # On the connection itself: a cursor refers to its connection, which no dictionary of ours is to
 # keep alive.
 _KEPT: Final = "_langgraph_sessions_cursors"
-MOST: Final = 32  # Of a connection. A turn has five, and another for each number of rows.
+MOST: Final = 32  # Of a connection. A turn has six, and another for each number of rows.
 _OFF: Final = PipelineStatus.OFF
 
 
@@ -37,12 +37,19 @@ def cursor(conn: Any, statement: Statement, sql: str) -> Any:
     return found
 
 
-def forget(conn: Any, statement: Statement) -> None:
-    """Keep *statement*'s cursor no more: its rows would be there until it is executed again.
+def forget(conn: Any, sql: str) -> None:
+    """Keep the cursor of *sql* no more: its rows would be there until it is executed again.
 
     To close it is not enough: what it loads with refers to them, too.
     """
-    vars(conn).get(_KEPT, {}).pop(statement.sql, None)
+    vars(conn).get(_KEPT, {}).pop(sql, None)
+
+
+def are_large(params: Params) -> bool:
+    """Say whether *params*, which a cursor keeps as well, have large values among them."""
+    if not isinstance(params, list):
+        return False
+    return sum([len(value) for value in params if isinstance(value, bytes)]) > LARGE
 
 
 @lru_cache(maxsize=512)

@@ -105,7 +105,7 @@ class Database(Running[Conn, Pipeline]):
         finally:
             pool.putconn(conn)
 
-    def _answered(self, conn: Any, question: Any) -> Any:
+    def _answered(self, conn: Any, question: Question) -> Any:
         """Answer *question* on *conn*."""
         if isinstance(question, Statement):
             return self._execute(conn, question)
@@ -208,7 +208,7 @@ class Database(Running[Conn, Pipeline]):
             return []
         rows = cursor.fetchall()
         if statement.often and statement.are_large(rows):
-            cursors.forget(conn, statement)
+            cursors.forget(conn, statement.sql)
         return rows
 
     def _execute_batch(self, conn: Connection[Any], batch: Batch) -> list[Any]:
@@ -229,8 +229,11 @@ def _executed(conn: Connection[Any], statement: Statement) -> psycopg.Cursor[Any
     cursor: psycopg.Cursor[Any] = cursors.cursor(conn, statement, sql)
     if isinstance(statement, ExecuteMany):
         cursor.executemany(cursors.text(sql), statement.rows)
-    else:
-        cursor.execute(cursors.text(sql), statement.params)
+        return cursor
+    params = statement.params
+    if statement.often and cursors.are_large(params):
+        cursors.forget(conn, sql)
+    cursor.execute(cursors.text(sql), params)
     return cursor
 
 

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from langgraph_sessions.plans import Params, Rows, Statement
+from langgraph_sessions.plans import LARGE, Params, Rows, Statement
 from langgraph_sessions.sql.columns import IN_RUNS, shown
 from langgraph_sessions.sql.rows import current
 
@@ -39,7 +39,6 @@ ON CONFLICT (user_id, agent) DO UPDATE SET thread_id = CASE
 RETURNING thread_id"""
 
 
-LARGE: Final = 32 * 1024  # Bytes of a checkpoint's values.
 _SQL: Final[dict[tuple[type, str | None, bool, bool], str]] = {}
 
 

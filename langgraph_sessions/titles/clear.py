@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
@@ -13,9 +13,10 @@ def may_title(auto_title: bool | None, serde: SerializerProtocol) -> bool:
 
     `None`: yes, unless *serde* encrypts; then nobody else is to read it.
     """
-    return not _encrypts(type(serde)) if auto_title is None else auto_title
+    return not _encrypts(serde.__class__) if auto_title is None else auto_title
 
 
-@cache  # It is asked at each run's start, and to ask a protocol's subclass takes long.
+# It is asked at each run's start, and to ask a protocol's subclass takes long.
+@lru_cache(maxsize=16)
 def _encrypts(kind: type[SerializerProtocol]) -> bool:
     return issubclass(kind, EncryptedSerializer)

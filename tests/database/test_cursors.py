@@ -9,13 +9,14 @@ from typing import Any, Final, TypedDict
 
 import psycopg
 import pytest
+from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, StateGraph
 
 from langgraph_sessions import AsyncSessionSaver, SessionSaver
 from langgraph_sessions.database.aio_database import _rest
 from langgraph_sessions.database.cursors import MOST, cursor
-from langgraph_sessions.plans import Fetch, Statement
-from langgraph_sessions.sql.opening import LARGE, OpenCurrent
+from langgraph_sessions.plans import LARGE, Fetch, Statement
+from langgraph_sessions.sql.opening import OpenCurrent
 from tests import citus
 from tests.citus import waits
 from tests.support import PATIENCE, until
@@ -155,6 +156,26 @@ async def test_a_load_that_was_cancelled_leaves_nothing_behind(
         assert found is not None
         assert found.checkpoint["channel_values"]["words"] == ["bob"]
         assert citus.url() or keeps(conn)
+
+
+def saves(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> int:
+    """Count the cursors that *conn* keeps of what saves values."""
+    kept = vars(conn)["_langgraph_sessions_cursors"]
+    return sum("INSERT INTO checkpoint_blobs" in sql for sql in kept)
+
+
+@pytest.mark.parametrize(("word", "number"), [("short", 1), (VALUE, 0)], ids=["small", "large"])
+async def test_what_a_run_saves_is_kept_if_it_is_small(url: str, word: str, number: int) -> None:
+    """A cursor has the parameters that it had last."""
+    given: State = {"words": [word]}
+    alice: RunnableConfig = {"configurable": {"user_id": "alice"}}
+    with psycopg.connect(url, autocommit=True) as conn:
+        graph().compile(SessionSaver(conn)).invoke(given, alice, durability="exit")
+        assert saves(conn) == number
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as aconn:
+        chat = graph().compile(AsyncSessionSaver(aconn))
+        await chat.ainvoke(given, alice, durability="exit")
+        assert saves(aconn) == number
 
 
 def test_what_tasks_wrote_counts_too() -> None:
