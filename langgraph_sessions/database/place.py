@@ -40,9 +40,7 @@ class Place:
 
     def knows(self, conn: Any) -> bool:
         """Say whether *conn* need not be asked."""
-        # As `_by_its_path`, without a call: this is asked before each question.
-        here = self.schema, conn.pgconn.parameter_status(b"search_path")
-        return vars(conn).get(_KNOWN) == here or self.schema is None
+        return self.schema is None or vars(conn).get(_KNOWN) == self._by_its_path(conn)
 
     def ask(self, conn: Any) -> Plan[None]:
         """See that *conn* leads here.

@@ -8,6 +8,7 @@ What a save checks stands with the thread, on its shard; what people see stands 
     coordinator    session_locks, which is empty: where locks are held for long
 
 So every statement of a run, and every list of a user's, goes to one shard. A transaction on both
-shards is not visible at one moment: `functions/settle.sql`, `exists.sql` and `lock.sql` wait for
-it. Of the statements, most are the same as on one PostgreSQL; `translating` has the others.
+shards is not visible at one moment: `functions/exists.sql` waits for a session, `has_thread.sql`
+for a thread, and what calls them for either. Of the statements, most are the same as on one
+PostgreSQL; `translating` has the others.
 """
