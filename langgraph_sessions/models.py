@@ -143,6 +143,12 @@ class Session(Mapping[str, Any]):
             metadata={},
         ).in_run(preferences)
 
+    def at(self, used_at: datetime) -> Session:
+        """For this package: return it as it is when it was used again."""
+        session = object.__new__(type(self))
+        vars(session).update(vars(self), updated_at=used_at.astimezone(UTC))
+        return session
+
     def in_run(self, preferences: dict[str, Any] | None) -> Session:
         """For this package: return it, newly made, as a run's whose user has *preferences*.
 

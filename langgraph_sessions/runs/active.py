@@ -177,13 +177,13 @@ class ActiveRun(Run):
             named=named,
         )
 
-    def note_saved(self, row: Mapping[str, Any]) -> Session:
-        """Note a save that touched the session's *row*; return the session."""
+    def note_saved(self, row: Mapping[str, Any]) -> None:
+        """Note a save that touched the session: its *row*, or what alone of that has changed."""
         self.known = True
         self.unsaved.clear()
         self.status = row["status"]
-        self.words.note(row["title_source"], row["titler_tries"])
-        return Session.from_row(row)
+        if "title_source" in row:
+            self.words.note(row["title_source"], row["titler_tries"])
 
 
 def active_run(config: RunnableConfig) -> ActiveRun | None:

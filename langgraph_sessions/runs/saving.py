@@ -17,7 +17,6 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 
 from langgraph_sessions.errors import ConcurrentRunError
-from langgraph_sessions.models import Session
 from langgraph_sessions.plans import Composite, Plan, Statement
 from langgraph_sessions.runs import parent
 from langgraph_sessions.runs.active import IDLE, ActiveRun, for_storage, pin
@@ -35,7 +34,7 @@ STOPPED: Final = (asyncio.CancelledError, concurrent.futures.CancelledError)
 
 @dataclass(eq=False)  # Never changed; to freeze one takes as long as all else of it.
 class Save(Composite):
-    """What a user's run saves to its thread; the answer is the session's row, if it was touched.
+    """What a user's run saves to its thread; the answer is `PutSession`'s, if that was sent.
 
     Attributes:
         run: The run.
@@ -205,11 +204,12 @@ class SaveCheckpoint(Save):
         thread_id = self.config["configurable"]["thread_id"]
         return FindSaved(self.run.user_id, thread_id, self.checkpoint_ns, self.checkpoint["id"])
 
-    def done(self, row: Row | None) -> Session | None:
-        """Note that it is saved; return the session if its *row* was touched."""
+    def done(self, row: Row | None) -> None:
+        """Note that it is saved, and what its session's *row* says."""
         self.run.claim.saved(self.name, self._own)
         self.run.saved = True
-        return None if row is None else self.run.note_saved(row)
+        if row is not None:
+            self.run.note_saved(row)
 
     @property
     def saved_config(self) -> RunnableConfig:
@@ -334,13 +334,14 @@ class SaveWrites(Save):
         return
         yield  # Nothing is asked.
 
-    def done(self, row: Row | None) -> Session | None:
+    def done(self, row: Row | None) -> None:
         """Note that they are saved, and look for a model's answer in them; as `SaveCheckpoint`."""
         if row is not None:
             self.run.claim.saved(self.name, None)
         if not self.checkpoint_ns:
             self.run.words.in_saved_writes(self.writes, self.checkpoint_id)
-        return None if row is None else self.run.note_saved(row)
+        if row is not None:
+            self.run.note_saved(row)
 
 
 def _is_stop(writes: Sequence[tuple[str, Any]]) -> bool:

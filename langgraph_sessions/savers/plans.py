@@ -247,8 +247,9 @@ class SaverPlans:
         if progress := progress_of(config["configurable"]):
             progress.note_checkpoint(config["configurable"], checkpoint["id"])
         save = SaveCheckpoint.of(run, config, checkpoint, metadata, new_versions, self.serde)
-        if (session := save.done((yield save))) is not None:
-            self._note(session, began)
+        row = yield save
+        save.done(row)
+        self._note(run, row, began)
         titler = None if save.checkpoint_ns else self._titler
         if titler is not None and run.words.wants_titler(checkpoint["id"]):
             self._start_titler(titler, run.thread_id)
@@ -274,16 +275,23 @@ class SaverPlans:
         wrote = SaveWrites.of(run, config, writes, task_id, task_path, self.serde)
         if wrote.is_stop:
             self._under_way.stop(run)
-        if (session := wrote.done((yield wrote))) is not None:
-            self._note(session, began)
+        row = yield wrote
+        wrote.done(row)
+        self._note(run, row, began)
 
-    def _note(self, session: Session, began: float) -> None:
-        """Keep a *session* that a save touched in the cache, unless it is another agent's.
+    def _note(self, run: ActiveRun, row: Mapping[str, Any] | None, began: float) -> None:
+        """Bring the cache up to date with the *row* that a save begun at *began* returned.
 
-        A graph that is called inside another agent's run, on its thread, saves to that session.
+        Not with another agent's session: a graph that is called inside another agent's run, on its
+        thread, saves to that.
         """
-        if self._agent in (None, session.agent):
-            self._manager.cache.wrote(session, began)
+        if row is None:
+            return
+        if "id" not in row:
+            used_at = row["updated_at"]
+            self._manager.cache.touched(run.user_id, run.thread_id, used_at, began)
+        elif self._agent in (None, row["agent"]):
+            self._manager.cache.wrote(Session.from_row(row), began)
 
     def _under_way_in(self, config: RunnableConfig) -> ActiveRun | None:
         """Return the run of this saver's that saves by *config*, if nothing is to be asked."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import datetime
 from typing import Final
 
 from cachetools import TLRUCache
@@ -80,6 +81,22 @@ class SessionCache:
                 self._entries[session.user_id, session.thread_id] = (began, session)
             else:
                 self._entries.pop((session.user_id, session.thread_id), None)
+
+    def touched(self, user_id: str, thread_id: str, used_at: datetime, began: float) -> None:
+        """Note that a write begun at *began* changed nothing of a session but when it was used.
+
+        What is kept of it stays as old as it is, and nothing is kept for that: a server may touch
+        many sessions at which nobody looks.
+        """
+        key, stripe = (user_id, thread_id), _stripe(user_id)
+        with self._lock:
+            overlapped = began <= self._written[stripe]
+            self._written[stripe] = time.monotonic()
+            self._entries.pop((user_id, None), None)
+            if overlapped:
+                self._entries.pop(key, None)
+            elif (entry := self._entries.get(key)) is not None:
+                self._entries[key] = (entry[0], entry[1].at(used_at))
 
     def forget_user(self, user_id: str) -> None:
         """Drop all of a user's sessions."""

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Final
 from psycopg.types.json import Jsonb
 
 from langgraph_sessions.plans import ExecuteMany, Params, Statement
-from langgraph_sessions.sql.columns import IN_RUNS, record
+from langgraph_sessions.sql.columns import IN_RUNS, record, shown
 from langgraph_sessions.sql.rows import SESSION_ROW
 
 _dumps: Final = json.JSONEncoder(default=datetime.isoformat).encode
@@ -123,6 +123,9 @@ def _thread(names: bool, checks: bool) -> str:
 class PutSession(Guard):
     """Make a session, or update it, as `user_sessions_put` says; returns its row.
 
+    Where it `touches` the session, all that it changes is when that was used, and what it waits
+    for: it returns that alone.
+
     Attributes:
         user_id: Whose it is.
         thread_id: The thread to which the run saves.
@@ -170,7 +173,7 @@ class PutSession(Guard):
     returns_rows = True
 
     @property
-    def _touches(self) -> bool:
+    def touches(self) -> bool:
         """Whether it is the first save of a run like most: it tells the session that it goes on."""
         given = (self.title, self.message_title, self.is_active, self.task, self.at)
         named = self.save is not None and self.own is not None
@@ -179,15 +182,22 @@ class PutSession(Guard):
 
     @property
     def part(self) -> str:
-        return _TOUCHED if self._touches else ""
+        return _TOUCHED if self.touches else ""
 
     @property
     def sql(self) -> str:
-        return _TOUCH if self._touches else _PUT
+        return _TOUCH if self.touches else _PUT
 
     @property
     def params(self) -> Sequence[Any]:
-        """One argument, so that the function never gets another; defaults are left out."""
+        """One argument, so that the function never gets another; defaults are left out.
+
+        What touches the session, as a rule without the function, has them one by one.
+        """
+        if self.touches:
+            makes_current = self.make_current is not False
+            place = (self.user_id, self.thread_id, self.agent)
+            return (*place, self.save, self.seen, self.base, self.own, makes_current)
         given = {key: value for key, value in vars(self).items() if value not in (None, ())}
         return (Jsonb(given, dumps=_dumps),)
 
@@ -199,19 +209,21 @@ FROM jsonb_to_record(user_sessions_put(%s::jsonb)) AS s ({record(IN_RUNS)})"""
 # What user_sessions_put, with user_sessions_check and user_sessions_latest, does for a run's first
 # save, as a rule; where this finds nothing to change, the function does what is to be done, or
 # says why not. That takes three times as long: each transaction prepares its expressions anew.
-_TOUCHED: Final = f"""given AS MATERIALIZED (SELECT %s::jsonb AS p),
+_TOUCHED: Final = f"""given AS NOT MATERIALIZED (
+    SELECT %s::text AS user_id, %s::text AS thread_id, %s::text AS agent, %s::text AS save,
+        %s::text AS seen, %s::text AS base, %s::text AS own, %s::boolean AS makes_current
+),
 thread AS (
-    UPDATE session_threads AS t SET last_save = p ->> 'save' FROM given
-    WHERE t.thread_id = p ->> 'thread_id' AND t.user_id = p ->> 'user_id'
-    AND t.last_save IS NOT DISTINCT FROM p ->> 'seen' AND (
+    UPDATE session_threads AS t SET last_save = save FROM given AS g
+    WHERE t.thread_id = g.thread_id AND t.user_id = g.user_id
+    AND t.last_save IS NOT DISTINCT FROM seen AND (
         SELECT checkpoint_id FROM checkpoints AS c
         WHERE c.thread_id = t.thread_id AND c.checkpoint_ns = ''
-        AND c.checkpoint_id > p ->> 'base' AND c.checkpoint_id <> p ->> 'own'
+        AND c.checkpoint_id > base AND c.checkpoint_id <> own
         AND coalesce(c.metadata ->> 'source', '') NOT IN ('update', 'fork')
         ORDER BY c.checkpoint_id DESC LIMIT 1
     ) IS NULL
-    RETURNING t.thread_id, t.user_id, p ->> 'agent' AS agent,
-        coalesce((p ->> 'make_current')::boolean, TRUE) AS makes_current,
+    RETURNING t.thread_id, t.user_id, agent, makes_current,
         greatest(clock_timestamp(), (
             SELECT updated_at + interval '1 microsecond' FROM user_sessions AS s
             WHERE s.user_id = t.user_id AND updated_at < '9999-12-30Z'::timestamptz
@@ -223,11 +235,15 @@ session AS (
     FROM thread AS t WHERE s.thread_id = t.thread_id
     AND s.user_id IS NOT DISTINCT FROM t.user_id  -- So that no index of the user's is read.
     AND (t.agent IS NULL OR s.agent = t.agent)
-    RETURNING {", ".join(f"s.{column}" for column in IN_RUNS)}
+    RETURNING s.status, {shown("updated_at", "s")} AS updated_at
 )"""
 _TOUCH: Final = f"""
 SELECT * FROM session UNION ALL
-SELECT s.* FROM given, jsonb_to_record(user_sessions_put(p)) AS s ({record(IN_RUNS)})
+SELECT s.status, {shown("updated_at", "s")}
+FROM given AS g, jsonb_to_record(user_sessions_put(jsonb_build_object(
+    'user_id', g.user_id, 'thread_id', g.thread_id, 'agent', agent, 'known', TRUE,
+    'checked', TRUE, 'save', save, 'seen', seen, 'base', base, 'first', TRUE,
+    'make_current', makes_current, 'own', own))) AS s ({record(("status", "updated_at"))})
 WHERE NOT EXISTS (SELECT 1 FROM session)"""
 
 

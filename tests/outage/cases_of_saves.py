@@ -27,6 +27,7 @@ from tests.outage.backends import (
 from tests.support import config
 
 NEW = {"user_id": "alice", "thread_id": "t", "title": "New Chat", "is_active": True}
+TOUCHED = {"status": "idle"}  # What a run's first save says of a session that goes on.
 
 
 def last(name: str, thread_id: str = "t") -> Step:
@@ -168,7 +169,7 @@ def what_a_run_writes_first_is_noticed_and_makes_nothing_current() -> Sequence[S
         Step(writes(again, "c1", ("x", 1)), NEW),
         last("c.0"),
         Step(GetCurrent("alice"), [{"thread_id": "u"}]),
-        Step(saves(again, checkpoint("c2", 2, topic="y"), "c1"), NEW),
+        Step(saves(again, checkpoint("c2", 2, topic="y"), "c1"), TOUCHED),
         Step(GetCurrent("alice"), [{"thread_id": "t"}]),
     ]
 
@@ -215,7 +216,7 @@ def a_run_makes_its_session_current() -> Sequence[Step]:
         Step(saves(first, checkpoint("c1", topic="x")), {"thread_id": "t"}),
         Step(saves(other, checkpoint("c1", topic="x")), {"thread_id": "u"}),
         Step(GetCurrent("alice"), [{"thread_id": "u"}]),
-        Step(saves(again, checkpoint("c2", 2, topic="y"), "c1"), {"thread_id": "t"}),
+        Step(saves(again, checkpoint("c2", 2, topic="y"), "c1"), TOUCHED),
         Step(GetCurrent("alice"), [{"thread_id": "t"}]),
     ]
 
@@ -242,7 +243,7 @@ def a_run_that_was_overtaken_is_refused() -> Sequence[Step]:
         Step(writes(first, "c1", ("x", 1)), NEW),
         Step(writes(second, "c1", ("x", 2)), ConcurrentRunError),
         Step(saves(second, checkpoint("c2", 2, topic="y"), "c1"), ConcurrentRunError),
-        Step(saves(first, checkpoint("c3", 2, topic="z"), "c1"), NEW),
+        Step(saves(first, checkpoint("c3", 2, topic="z"), "c1"), TOUCHED),
         last("b.1"),
         Step(saves(first, checkpoint("c4", 3, topic="z"), "c3"), None),
         last("b.2"),

@@ -23,7 +23,7 @@ from langgraph_sessions.sql.saving import (
     LockNewThread,
     LockThread,
 )
-from tests.plans import Refused, play, session, session_row
+from tests.plans import Refused, play, session_row
 from tests.runs.saves import METADATA, SERDE, checkpoint, made, place, running, save, wrote
 from tests.support import config
 
@@ -166,13 +166,11 @@ def test_what_is_saved_is_what_the_run_goes_on_from() -> None:
     run = running()
     root, below = save(run, checkpoint()), save(run, checkpoint("s1"), checkpoint_ns="sub:1")
     writes = wrote(run, (INTERRUPT, "x"))
-    kept = root.done(session_row(title="New"))
-    assert kept is not None
-    assert kept.title == "New"
+    root.done(session_row())
     assert (run.claim.base, run.claim.seen) == ("c1", root.name)
-    assert below.done(None) is None
+    below.done(None)
     assert (run.claim.base, run.claim.seen) == ("c1", below.name)
-    assert writes.done(session_row()) == session()
+    writes.done(session_row())
     assert (run.claim.base, run.claim.seen) == ("c1", writes.name)
     assert len({root.name, below.name, writes.name}) == 3
 

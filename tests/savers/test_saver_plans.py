@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -204,6 +205,20 @@ def test_a_save_that_left_the_session_alone_leaves_the_cache_alone() -> None:
     ):
         assert play(plan, None).error is None
         assert saver.manager.cache.get("alice", "t") == session(title="New")
+
+
+def test_a_save_that_tells_only_when_the_session_was_used_fills_no_cache() -> None:
+    """What the manager knows of it is brought up to date, and what it does not, is left."""
+    saver = Saver()
+    given, _ = begin(saver, HERE)
+    touched = {"status": "idle", "updated_at": datetime.now(UTC)}
+    play(saver._put(given, checkpoint(), METADATA, {}), touched)
+    assert saver.manager.cache.get("alice", "t") is None
+    saver.manager.cache.keep(session(title="New"), saver.manager.cache.now())
+    play(saver._put(given, checkpoint("c3"), METADATA, {}), touched)
+    kept = saver.manager.cache.get("alice", "t")
+    assert kept is not None
+    assert (kept.title, kept.updated_at) == ("New", touched["updated_at"])
 
 
 def test_a_stop_is_noted_as_it_is_saved() -> None:

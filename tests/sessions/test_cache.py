@@ -79,6 +79,28 @@ def test_overlapping_writes_are_not_kept() -> None:
     assert cache.get("alice", "t1") is None
 
 
+def test_a_session_that_was_used_is_kept_as_long_as_before() -> None:
+    """It is told when it was used, and gets no older by that; which is current is forgotten."""
+    cache = SessionCache(10, 3600)
+    cache.keep(session(1), began := cache.now(), current=True)
+    cache.touched("alice", "t1", used_at := datetime.now(UTC), cache.now())
+    kept = cache.get("alice", "t1")
+    assert kept is not None
+    assert (kept.title, kept.updated_at) == ("T", used_at)
+    assert cache.get("alice") is None
+    assert cache._entries["alice", "t1"][0] == began
+
+
+def test_a_session_at_which_nobody_looked_is_not_kept_when_it_is_used() -> None:
+    """Nor is one that another write overlapped."""
+    cache = SessionCache(10, 3600)
+    cache.touched("alice", "t1", datetime.now(UTC), began := cache.now())
+    assert len(cache) == 0
+    cache.keep(session(1), cache.now())
+    cache.touched("alice", "t1", datetime.now(UTC), began)
+    assert len(cache) == 0
+
+
 @pytest.mark.parametrize(("size", "ttl"), [(0, 5.0), (10, 0)])
 def test_it_can_be_turned_off(size: int, ttl: float) -> None:
     """No size or no time to live: nothing is held."""

@@ -89,6 +89,20 @@ async def test_no_time_in_a_row_ends_a_listing_or_a_purge(chat: Chat, db: Connec
     assert counts == {"purged": 4, "kept": 0}
 
 
+@pytest.mark.parametrize("time", TIMES)
+async def test_no_time_in_a_row_ends_a_run(chat: Chat, db: Connection, time: str) -> None:
+    """Its session goes on, and is used last at the last time that there can be."""
+    await chat.say("Hello", user_id="alice")
+    thread_id = (await chat.current()).thread_id
+    columns = ("created_at", "updated_at", "current_at")
+    times = ", ".join(f"{column} = %(time)s" for column in columns)
+    db.execute(f"UPDATE user_sessions SET {times}".encode(), {"time": time})
+    await chat.say("Again", user_id="alice")
+    await chat.say("And again", user_id="alice", thread_id=thread_id)
+    assert (await chat.current()).thread_id == thread_id
+    assert len(await chat.session("get_messages", "alice", thread_id)) == 6
+
+
 @pytest.mark.parametrize("time", ["", "soon", "2024-13-01", *TIMES])
 async def test_no_time_in_a_checkpoint_ends_a_purge_or_an_adoption(
     chat: Chat, db: Connection, time: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -14,6 +15,7 @@ from tests.answering import answering
 from tests.support import config
 
 Connection = psycopg.Connection[Any]
+LAST = datetime(9999, 12, 30, tzinfo=UTC)  # That Python can hold in whatever time zone.
 
 # What happened meanwhile, in SQL; and how the save differs from a usual one.
 CASES = [
@@ -59,7 +61,7 @@ CASES = [
 def test_it_does_what_the_function_does(
     url: str, db: Connection, meanwhile: str, given: dict[str, Any]
 ) -> None:
-    """The same rows, or the same refusal."""
+    """The same rows, or the same refusal; it returns what alone it changes."""
     with SessionSaver(url) as saver:
         graph = answering().compile(checkpointer=saver)
         graph.invoke({"messages": ["Hello"]}, config(user_id="alice", thread_id="t"))
@@ -75,21 +77,24 @@ def test_it_does_what_the_function_does(
 
 def outcome(db: Connection, meanwhile: str, put: PutSession) -> Any:
     """Return what *put* returns, or raises, and leaves; undo it."""
-    beside = Beside(put, ())
+    beside, shown = Beside(put, ()), ("status", "updated_at")
     with db.transaction(force_rollback=True):
         if meanwhile:
             db.execute(meanwhile.encode())
         try:
             with db.transaction():
-                returned = told(db.execute(beside.sql.encode(), beside.params).fetchall())
+                (row,) = db.execute(beside.sql.encode(), beside.params)
         except psycopg.Error as error:
             return error.sqlstate
         rows = db.execute("SELECT * FROM user_sessions ORDER BY id").fetchall()
-        return returned, told(rows), db.execute("SELECT * FROM session_threads").fetchall()
+        saved = next(each for each in rows if each["thread_id"] == put.thread_id)
+        saved["updated_at"] = min(saved["updated_at"], LAST)
+        assert {key: row[key] for key in shown} == {key: saved[key] for key in shown}
+        return told(rows), db.execute("SELECT * FROM session_threads").fetchall()
 
 
 def told(rows: list[dict[str, Any]]) -> list[Any]:
-    """Return sessions, and instead of their times the order of these."""
+    """Return the rows of sessions, and instead of their times the order of these."""
     times = sorted({row[key] for row in rows for key in ("updated_at", "current_at") if row[key]})
     return [
         {key: times.index(value) if value in times else value for key, value in row.items()}

@@ -16,11 +16,10 @@ _LOCKING: Final = re.compile(r"SELECT 1 FROM session_threads (WHERE .*) FOR KEY 
 class Put(saving.PutSession):
     """`PutSession` by its function, which runs where the statement came in.
 
-    The statement that does a first save without it finds its row by an expression.
+    The statement that touches a session without it finds its row by another one's.
     """
 
-    part = ""
-    sql = saving._PUT
+    touches = False
 
 
 class Guard(saving.GuardThread):
