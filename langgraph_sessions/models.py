@@ -143,10 +143,10 @@ class Session(Mapping[str, Any]):
             metadata={},
         ).in_run(preferences)
 
-    def at(self, used_at: datetime) -> Session:
-        """For this package: return it as it is when it was used again."""
+    def used(self, at: datetime) -> Session:
+        """For this package: return it as it is when it was used at *at*, or later, as it says."""
         session = object.__new__(type(self))
-        vars(session).update(vars(self), updated_at=used_at.astimezone(UTC))
+        vars(session).update(vars(self), updated_at=max(self.updated_at, at.astimezone(UTC)))
         return session
 
     def in_run(self, preferences: dict[str, Any] | None) -> Session:

@@ -36,6 +36,7 @@ from langgraph_sessions.runs.surroundings import (
 )
 from langgraph_sessions.runs.turns import Turns
 from langgraph_sessions.runs.words import Words
+from langgraph_sessions.sql.rows import is_whole
 from langgraph_sessions.sql.saving import GuardThread, PutSession
 
 IDLE: Final = "idle"
@@ -182,7 +183,7 @@ class ActiveRun(Run):
         self.known = True
         self.unsaved.clear()
         self.status = row["status"]
-        if "title_source" in row:
+        if is_whole(row):
             self.words.note(row["title_source"], row["titler_tries"])
 
 

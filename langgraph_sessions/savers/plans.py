@@ -35,6 +35,7 @@ from langgraph_sessions.runs.thread_ids import ThreadIdFactory
 from langgraph_sessions.runs.underway import TRIES, UnderWay
 from langgraph_sessions.sessions import reading
 from langgraph_sessions.sessions.base_manager import BaseManager
+from langgraph_sessions.sql.rows import is_whole
 from langgraph_sessions.titles.by_model import Titler
 from langgraph_sessions.titles.clear import may_title
 from langgraph_sessions.types import ConcurrentRuns
@@ -282,14 +283,13 @@ class SaverPlans:
     def _note(self, run: ActiveRun, row: Mapping[str, Any] | None, began: float) -> None:
         """Bring the cache up to date with the *row* that a save begun at *began* returned.
 
-        Not with another agent's session: a graph that is called inside another agent's run, on its
-        thread, saves to that.
+        A whole one is kept unless the session is another agent's: a graph that is called inside
+        another agent's run, on its thread, saves to that.
         """
         if row is None:
             return
-        if "id" not in row:
-            used_at = row["updated_at"]
-            self._manager.cache.touched(run.user_id, run.thread_id, used_at, began)
+        if not is_whole(row):
+            self._manager.cache.touched(run.user_id, run.thread_id, row["updated_at"], began)
         elif self._agent in (None, row["agent"]):
             self._manager.cache.wrote(Session.from_row(row), began)
 

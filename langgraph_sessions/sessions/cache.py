@@ -82,8 +82,8 @@ class SessionCache:
             else:
                 self._entries.pop((session.user_id, session.thread_id), None)
 
-    def touched(self, user_id: str, thread_id: str, used_at: datetime, began: float) -> None:
-        """Note that a write begun at *began* changed nothing of a session but when it was used.
+    def touched(self, user_id: str, thread_id: str, at: datetime, began: float) -> None:
+        """Note that a write begun at *began* told a session that it was used, and nothing else.
 
         What is kept of it stays as old as it is, and nothing is kept for that: a server may touch
         many sessions at which nobody looks.
@@ -96,7 +96,7 @@ class SessionCache:
             if overlapped:
                 self._entries.pop(key, None)
             elif (entry := self._entries.get(key)) is not None:
-                self._entries[key] = (entry[0], entry[1].at(used_at))
+                self._entries[key] = (entry[0], entry[1].used(at))
 
     def forget_user(self, user_id: str) -> None:
         """Drop all of a user's sessions."""

@@ -50,9 +50,10 @@ def _make(run: ActiveRun) -> Plan[None]:
     """Make the session of *run*, or make it current, and carry out what its config says of it."""
     put = run.put(None, first=True)
     try:
-        yield put
+        (row,) = yield put
     except psycopg.Error as error:
         raise refusal(error, put) from None
     # What comes next is not undone by the first save, nor is what was deleted brought back.
     run.title = run.is_active = None
     run.made = True
+    run.words.note(row["title_source"], row["titler_tries"])

@@ -25,7 +25,7 @@ class Column:
             that leaves it out makes it NULL, or fails.
         seen: Whether users see it: in the order of the table, these are `models.COLUMNS`.
         in_runs: Whether a run knows it: it is in the row with which a run opens a session and
-            which its saves return. All that users see is.
+            which saves return that change more of it than when it was used. All that users see is.
     """
 
     name: str

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from langgraph_sessions.sql.columns import IN_RUNS, SEEN, shown
 
 SESSION: Final = ", ".join(f"{shown(name)} AS {name}" for name in SEEN)
 # With the columns that are hidden from users.
 SESSION_ROW: Final = ", ".join(f"{shown(name)} AS {name}" for name in IN_RUNS)
+
+
+def is_whole(row: Mapping[str, Any]) -> bool:
+    """Say whether *row* is a session's, not only what a save has changed of it."""
+    return "id" in row
+
 
 # Of an agent's sessions alone, if one is given; for what is found by its key, or read whole.
 OF_AGENT: Final = "(%(agent)s::text IS NULL OR agent = %(agent)s::text)"

@@ -123,8 +123,8 @@ def _thread(names: bool, checks: bool) -> str:
 class PutSession(Guard):
     """Make a session, or update it, as `user_sessions_put` says; returns its row.
 
-    Where it `touches` the session, all that it changes is when that was used, and what it waits
-    for: it returns that alone.
+    Where it `touches` the session, that was used, becomes current, and waits for nothing: when,
+    and the status, is all that it returns.
 
     Attributes:
         user_id: Whose it is.
@@ -214,16 +214,16 @@ _TOUCHED: Final = f"""given AS NOT MATERIALIZED (
         %s::text AS seen, %s::text AS base, %s::text AS own, %s::boolean AS makes_current
 ),
 thread AS (
-    UPDATE session_threads AS t SET last_save = save FROM given AS g
+    UPDATE session_threads AS t SET last_save = g.save FROM given AS g
     WHERE t.thread_id = g.thread_id AND t.user_id = g.user_id
-    AND t.last_save IS NOT DISTINCT FROM seen AND (
+    AND t.last_save IS NOT DISTINCT FROM g.seen AND (
         SELECT checkpoint_id FROM checkpoints AS c
         WHERE c.thread_id = t.thread_id AND c.checkpoint_ns = ''
-        AND c.checkpoint_id > base AND c.checkpoint_id <> own
+        AND c.checkpoint_id > g.base AND c.checkpoint_id <> g.own
         AND coalesce(c.metadata ->> 'source', '') NOT IN ('update', 'fork')
         ORDER BY c.checkpoint_id DESC LIMIT 1
     ) IS NULL
-    RETURNING t.thread_id, t.user_id, agent, makes_current,
+    RETURNING t.thread_id, t.user_id, g.agent, g.makes_current,
         greatest(clock_timestamp(), (
             SELECT updated_at + interval '1 microsecond' FROM user_sessions AS s
             WHERE s.user_id = t.user_id AND updated_at < '9999-12-30Z'::timestamptz
@@ -241,9 +241,9 @@ _TOUCH: Final = f"""
 SELECT * FROM session UNION ALL
 SELECT s.status, {shown("updated_at", "s")}
 FROM given AS g, jsonb_to_record(user_sessions_put(jsonb_build_object(
-    'user_id', g.user_id, 'thread_id', g.thread_id, 'agent', agent, 'known', TRUE,
-    'checked', TRUE, 'save', save, 'seen', seen, 'base', base, 'first', TRUE,
-    'make_current', makes_current, 'own', own))) AS s ({record(("status", "updated_at"))})
+    'user_id', g.user_id, 'thread_id', g.thread_id, 'agent', g.agent, 'known', TRUE,
+    'checked', TRUE, 'save', g.save, 'seen', g.seen, 'base', g.base, 'first', TRUE,
+    'make_current', g.makes_current, 'own', g.own))) AS s ({record(("status", "updated_at"))})
 WHERE NOT EXISTS (SELECT 1 FROM session)"""
 
 

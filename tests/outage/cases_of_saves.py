@@ -170,7 +170,7 @@ def what_a_run_writes_first_is_noticed_and_makes_nothing_current() -> Sequence[S
         last("c.0"),
         Step(GetCurrent("alice"), [{"thread_id": "u"}]),
         Step(saves(again, checkpoint("c2", 2, topic="y"), "c1"), TOUCHED),
-        Step(GetCurrent("alice"), [{"thread_id": "t"}]),
+        Step(GetCurrent("alice"), [NEW]),
     ]
 
 
@@ -217,7 +217,7 @@ def a_run_makes_its_session_current() -> Sequence[Step]:
         Step(saves(other, checkpoint("c1", topic="x")), {"thread_id": "u"}),
         Step(GetCurrent("alice"), [{"thread_id": "u"}]),
         Step(saves(again, checkpoint("c2", 2, topic="y"), "c1"), TOUCHED),
-        Step(GetCurrent("alice"), [{"thread_id": "t"}]),
+        Step(GetCurrent("alice"), [NEW]),
     ]
 
 
@@ -245,6 +245,7 @@ def a_run_that_was_overtaken_is_refused() -> Sequence[Step]:
         Step(saves(second, checkpoint("c2", 2, topic="y"), "c1"), ConcurrentRunError),
         Step(saves(first, checkpoint("c3", 2, topic="z"), "c1"), TOUCHED),
         last("b.1"),
+        Step(GetSession("alice", "t"), [NEW]),
         Step(saves(first, checkpoint("c4", 3, topic="z"), "c3"), None),
         last("b.2"),
     ]

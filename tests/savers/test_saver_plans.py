@@ -182,9 +182,9 @@ def checkpoint(checkpoint_id: str = "c2", *messages: Any) -> Checkpoint:
 
 
 def test_a_runs_save_is_one_question_and_held_in_the_cache() -> None:
-    """It returns the config that goes on from it, and the manager knows the session."""
+    """It returns the config that goes on from it, and the manager knows the session it made."""
     saver = Saver()
-    given, run = begin(saver, HERE)
+    given, run = begin(saver, opened(asked_thread_id="t"), thread_id="t")
     row = session_row(title="New")
     played = play(saver._put(given, checkpoint(), METADATA, {}), row)
     (asked,) = played.asked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -11,6 +11,7 @@ from langgraph_sessions import AgentSessionManager, Session
 from langgraph_sessions.sessions.cache import SessionCache
 from tests.support import python
 
+NOW = datetime.now(UTC)
 RENAME = (
     "import sys; from langgraph_sessions import AgentSessionManager as M;"
     "m = M(sys.argv[1]); m.update_session('alice', {'title': 'After'}); m.close()"
@@ -97,8 +98,27 @@ def test_a_session_at_which_nobody_looked_is_not_kept_when_it_is_used() -> None:
     cache.touched("alice", "t1", datetime.now(UTC), began := cache.now())
     assert len(cache) == 0
     cache.keep(session(1), cache.now())
+    assert len(cache) == 1
     cache.touched("alice", "t1", datetime.now(UTC), began)
     assert len(cache) == 0
+
+
+def test_a_session_that_was_used_later_stays_so() -> None:
+    """A read that came between a save and its note may have seen another's use of it."""
+    cache = SessionCache(10, 3600)
+    began, before = cache.now(), datetime.now(UTC)
+    cache.keep(read := session(1), cache.now())
+    cache.touched("alice", "t1", before, began)
+    assert cache.get("alice", "t1") == read
+
+
+def test_a_session_that_was_used_is_like_any_other() -> None:
+    """Its time is in UTC, wherever the database is, and its metadata are copies."""
+    somewhere = datetime(2030, 1, 1, 9, tzinfo=timezone(timedelta(hours=9)))
+    used = Session(1, "alice", "t", "T", NOW, NOW, True, {"a": {"b": 1}}).used(somewhere)
+    assert used["updated_at"] == "2030-01-01T00:00:00+00:00"
+    used.metadata["a"]["b"] = 2
+    assert used.metadata == {"a": {"b": 1}}
 
 
 @pytest.mark.parametrize(("size", "ttl"), [(0, 5.0), (10, 0)])

@@ -346,6 +346,22 @@ async def test_the_cache_is_counted_and_written_through(chat: Chat) -> None:
         await chat.session("get_session", "alice", session.thread_id)
 
 
+@pytest.mark.one_server("there the whole row is answered, and kept")
+async def test_runs_fill_the_cache_with_no_sessions_at_which_nobody_looks(chat: Chat) -> None:
+    """A run that goes on tells a session that is in it when it was used, and adds none."""
+    await chat.say("Hello", user_id="alice", thread_id="t")
+    await chat.session("clear_memory_cache")
+    await chat.say("Again", user_id="alice", thread_id="t")
+    assert await chat.session("get_session_count") == 0
+    before = await chat.session("get_session", "alice", "t")
+    await chat.say("And again", user_id="alice", thread_id="t")
+    assert await chat.session("get_session_count") == 1
+    kept = await chat.session("get_session", "alice", "t")
+    await chat.session("clear_memory_cache")
+    assert kept == await chat.session("get_session", "alice", "t")
+    assert kept.updated_at > before.updated_at
+
+
 async def test_a_session_is_immutable_and_json_ready(chat: Chat) -> None:
     """What is handed out cannot change what is cached, and is ready for JSON."""
     session = await chat.session("create_user_session", "alice", metadata={"list": [1]})

@@ -91,7 +91,7 @@ async def test_no_time_in_a_row_ends_a_listing_or_a_purge(chat: Chat, db: Connec
 
 @pytest.mark.parametrize("time", TIMES)
 async def test_no_time_in_a_row_ends_a_run(chat: Chat, db: Connection, time: str) -> None:
-    """Its session goes on, and is used last at the last time that there can be."""
+    """Its session goes on, as the user's current one and by its thread."""
     await chat.say("Hello", user_id="alice")
     thread_id = (await chat.current()).thread_id
     columns = ("created_at", "updated_at", "current_at")

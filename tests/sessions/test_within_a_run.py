@@ -13,6 +13,9 @@ from langgraph_sessions import (
     SessionNotFoundError,
     SessionSaver,
 )
+from langgraph_sessions.sessions import within
+from tests.plans import play, session_row
+from tests.runs.saves import new
 from tests.support import Chat, config, graph_builder
 
 # Until it ends, such a run has saved nothing.
@@ -143,6 +146,16 @@ async def test_a_manager_of_its_own_makes_no_session_of_a_run(chat: Chat, url: s
     closed = manager.close()
     if closed is not None:
         await closed
+
+
+def test_a_session_that_a_node_had_made_has_the_title_of_its_row() -> None:
+    """The run knows that it is titled: its first save does not say so."""
+    run = new()
+    run.title = "Given"
+    titled = session_row(title="Given", title_source="user")
+    assert play(within._make(run), [titled]).error is None
+    assert run.put("mine.0", first=True, own="c1", idle=True).title is None
+    assert (run.words.untitled, run.words.may_ask) == (False, False)
 
 
 @pytest.mark.server

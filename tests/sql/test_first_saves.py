@@ -53,6 +53,13 @@ CASES = [
     pytest.param(
         "UPDATE user_sessions SET updated_at = '9999-12-31Z'", {}, id="the last time there is"
     ),
+    pytest.param("UPDATE user_sessions SET status = 'interrupted'", {}, id="it waited"),
+    pytest.param(
+        """UPDATE user_sessions SET status = 'error';
+        UPDATE session_threads SET last_save = 'mine.0'""",
+        {},
+        id="it failed, and is sent again",
+    ),
 ]
 
 
@@ -90,6 +97,7 @@ def outcome(db: Connection, meanwhile: str, put: PutSession) -> Any:
         saved = next(each for each in rows if each["thread_id"] == put.thread_id)
         saved["updated_at"] = min(saved["updated_at"], LAST)
         assert {key: row[key] for key in shown} == {key: saved[key] for key in shown}
+        assert (set(row) == set(shown)) == put.touches
         return told(rows), db.execute("SELECT * FROM session_threads").fetchall()
 
 

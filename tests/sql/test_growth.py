@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from langgraph_sessions import SessionSaver
-from langgraph_sessions.sql.saving import PutSession
+from langgraph_sessions.sql.saving import Beside, PutSession
 from tests.answering import answering
 from tests.support import config
 
@@ -28,7 +28,8 @@ OLDER = (
 
 
 @pytest.mark.one_server("a generic plan cannot be forced there")
-def test_a_runs_first_save_reads_no_older_turns(url: str, db: Connection) -> None:
+@pytest.mark.parametrize("touches", [False, True])
+def test_a_runs_first_save_reads_no_older_turns(url: str, db: Connection, touches: bool) -> None:
     """Also of the only thread in the database, for which a whole table looks cheap to read."""
     with SessionSaver(url) as saver:
         graph = answering().compile(checkpointer=saver)
@@ -47,13 +48,16 @@ def test_a_runs_first_save_reads_no_older_turns(url: str, db: Connection) -> Non
         save="next.1",
         first=True,
         own="9",
+        idle=touches,
         **found,
     )
-    # The plan that PostgreSQL keeps for a function, whatever it is called with.
+    assert put.touches == touches
+    beside = Beside(put, ())
+    # The plan that PostgreSQL keeps, for a function too, whatever it is called with.
     db.execute("SET plan_cache_mode = force_generic_plan")
     with db.transaction():
         before = rows_read(db)
-        db.execute(put.sql.encode(), put.params)
+        db.execute(beside.sql.encode(), beside.params, prepare=True)
         assert rows_read(db) - before <= 3
 
 

@@ -23,6 +23,7 @@ from langgraph_sessions.sql.saving import (
 CHECKPOINT = Execute(PostgresSaver.UPSERT_CHECKPOINTS_SQL, tuple("tcidpm"))
 PLACE: dict[str, Any] = {"user_id": "alice", "thread_id": "t"}
 PUT = PutSession(**PLACE)
+FIRST = PutSession(**PLACE, known=True, checked=True, save="r.0", own="9", first=True, idle=True)
 OURS = GuardThread(**PLACE, checked=True, save="r.1")
 
 
@@ -44,6 +45,7 @@ def flat(*parts: ExecuteMany) -> list[Any]:
 GUARDS = [
     pytest.param(GuardPlainThread("t"), id="nobody's"),
     pytest.param(PUT, id="with the session"),
+    pytest.param(FIRST, id="a touch of the session"),
     pytest.param(OURS, id="without it"),
     pytest.param(GuardThread(**PLACE, checked=True, save="r.1", named=False), id="unnamed"),
     pytest.param(GuardThread(**PLACE, save="r.1"), id="unchecked"),
@@ -128,11 +130,11 @@ def test_few_rows_fit_that_cannot_meet(saved: list[Statement], said: bool) -> No
 def test_there_are_few_statements_to_prepare() -> None:
     """As many as there are guards, statements of LangGraph's, and numbers of rows."""
     _combined.cache_clear()
-    for guard in (PUT, OURS):
+    for guard in (PUT, FIRST, OURS):
         for number in range(1, MOST_ROWS + 1):
             for thread in range(5):
                 assert Beside(guard, [rows(number)]).sql, thread
-    assert _combined.cache_info().currsize == 2 * MOST_ROWS
+    assert _combined.cache_info().currsize == 3 * MOST_ROWS
 
 
 # --- The guards ---------------------------------------------------------------------------------

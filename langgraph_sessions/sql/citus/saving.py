@@ -16,7 +16,7 @@ _LOCKING: Final = re.compile(r"SELECT 1 FROM session_threads (WHERE .*) FOR KEY 
 class Put(saving.PutSession):
     """`PutSession` by its function, which runs where the statement came in.
 
-    The statement that touches a session without it finds its row by another one's.
+    The statement that touches a session without it finds that by its thread's row.
     """
 
     touches = False
