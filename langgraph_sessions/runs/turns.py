@@ -153,6 +153,19 @@ class Turns:
                     raise
         return cast(T, await run(mine.rest()))
 
+    def hold(self) -> Callable[[], None]:
+        """Wait, in a thread, for the save under way, and let none begin until the result is called.
+
+        What is done meanwhile is no save.
+        """
+        self._threads.acquire()
+        return self._threads.release
+
+    async def ahold(self) -> Callable[[], None]:
+        """Async version of `hold`, in a task."""
+        await self._tasks.acquire()
+        return self._tasks.release
+
     async def _company(self, mine: Turn[Any]) -> None:
         """Let what *mine* may go together with begin: LangGraph saves the next checkpoint then.
 

@@ -19,6 +19,7 @@ from langgraph_sessions.models import DEFAULT_TITLE, Session
 from langgraph_sessions.outage import bridge
 from langgraph_sessions.outage.state import OUTAGE_LIMIT
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory, default_thread_id
+from langgraph_sessions.runs.turns import Turns
 from langgraph_sessions.sessions import deletion, operations, upkeep
 from langgraph_sessions.sessions.aio_manager_reading import AsyncManagerReading
 from langgraph_sessions.sessions.aio_manager_upkeep import AsyncManagerUpkeep
@@ -31,6 +32,8 @@ class AsyncAgentSessionManager(AsyncManagerReading, AsyncManagerUpkeep):
     It belongs to the event loop in which it was first used: those that ask the database raise
     `RuntimeError` in another one.
     """
+
+    _hold = staticmethod(Turns.ahold)
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from langgraph_sessions.log import logger
 from langgraph_sessions.models import DEFAULT_TITLE, Session
 from langgraph_sessions.plans import Call, Plan, T
 from langgraph_sessions.runs.thread_ids import ThreadIdFactory
+from langgraph_sessions.runs.turns import Turns
 from langgraph_sessions.sessions import operations, reading, upkeep, within
 from langgraph_sessions.sessions.cache import SessionCache
 from langgraph_sessions.sessions.exclusive import Turn
@@ -43,6 +44,7 @@ class BaseManager:
 
     _database: Running[Any, Any]
     _home: str | None = None  # The saver whose manager it is, if it was not built alone.
+    _hold: within.Hold = staticmethod(Turns.hold)
 
     def __init__(
         self,
@@ -113,11 +115,11 @@ class BaseManager:
     def _made(self, plan: Plan[T], user_id: object, thread_id: object = None) -> Plan[T]:
         """Do *plan*, in a node whose run is yet to make the session after making that."""
         thread = None if thread_id is None else checks.thread_id(thread_id)
-        return within.made(plan, checks.user_id(user_id), thread, self._home)
+        return within.made(plan, checks.user_id(user_id), thread, self._home, self._hold)
 
     def _left(self, plan: Plan[Session], user_id: object) -> Plan[Session]:
         """Do *plan*, as `_made`, by which a session becomes current, in a node for good."""
-        return within.left(plan, checks.user_id(user_id), self._home)
+        return within.left(plan, checks.user_id(user_id), self._home, self._hold)
 
     def _turn(self, user_id: object, thread_id: object, timeout: object) -> Turn:
         """Return a wait for a session's lock."""

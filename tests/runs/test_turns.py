@@ -63,6 +63,51 @@ async def test_tasks_go_one_at_a_time() -> None:
     assert done == ["a begins", "a ends", "b begins", "b ends"]
 
 
+def test_no_save_begins_while_their_turns_are_held() -> None:
+    """What is no save waits for the one under way, and the next ones wait for it."""
+    turns, begun, end = Turns(), threading.Event(), threading.Event()
+    done = list[str]()
+
+    def save() -> None:
+        begun.set()
+        assert end.wait(PATIENCE)
+        done.append("save")
+
+    def hold() -> None:
+        release = turns.hold()
+        done.append("held")
+        later.append(pool.submit(turn, turns, lambda: done.append("later")))
+        done.append("released")
+        release()
+
+    with ThreadPoolExecutor(3) as pool:
+        later: list[Future[None]] = []
+        saving = pool.submit(turn, turns, save)
+        assert begun.wait(PATIENCE)
+        holding = pool.submit(hold)
+        end.set()
+        for each in (saving, holding):
+            each.result(PATIENCE)
+        later[0].result(PATIENCE)
+    assert done == ["save", "held", "released", "later"]
+
+
+async def test_no_task_saves_while_their_turns_are_held() -> None:
+    """So it is with tasks."""
+    turns, done = Turns(), list[str]()
+
+    async def save() -> None:
+        done.append("save")
+
+    release = await turns.ahold()
+    saving = asyncio.create_task(aturn(turns, save))
+    await asyncio.sleep(0)
+    done.append("released")
+    release()
+    await saving
+    assert done == ["released", "save"]
+
+
 def test_saves_that_wait_go_side_by_side_once_one_has_failed() -> None:
     """While the database is away each is given up in its own time, not after all before it."""
     turns, both = Turns(), threading.Barrier(2, timeout=PATIENCE)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import nullcontext, suppress
 from typing import Any
 
+import psycopg
 import pytest
 from langchain_core.messages import AIMessage
 
@@ -16,21 +19,44 @@ from langgraph_sessions import (
 from langgraph_sessions.sessions import within
 from tests.plans import play, session_row
 from tests.runs.saves import new
-from tests.support import Chat, config, graph_builder
+from tests.support import PATIENCE, Chat, config, graph_builder
 
 # Until it ends, such a run has saved nothing.
 LATE = {"durability": "exit"}
 
 
-def doing(chat: Chat, method: str, *args: Any, of: Any = None, **kwargs: Any) -> Any:
-    """Return a graph whose node calls *method* of the saver's manager, or of another one."""
+def doing(
+    chat: Chat,
+    method: str,
+    *args: Any,
+    of: Any = None,
+    began: asyncio.Event | None = None,
+    did: asyncio.Event | None = None,
+    **kwargs: Any,
+) -> Any:
+    """Return a graph whose node calls *method* of the saver's manager, or of another one.
+
+    It tells *began* before it does, and *did* afterwards.
+    """
+    loop = asyncio.get_running_loop()
+
+    def tell(event: asyncio.Event | None) -> None:
+        if event is not None:
+            loop.call_soon_threadsafe(event.set)
+
     bound = getattr(of or chat.saver.sessions, method)
 
     def node(state: Any) -> dict[str, Any]:
-        return {"messages": [AIMessage(str(bound(*args, **kwargs)))]}
+        tell(began)
+        answer = str(bound(*args, **kwargs))
+        tell(did)
+        return {"messages": [AIMessage(answer)]}
 
     async def anode(state: Any) -> dict[str, Any]:
-        return {"messages": [AIMessage(str(await bound(*args, **kwargs)))]}
+        tell(began)
+        answer = str(await bound(*args, **kwargs))
+        tell(did)
+        return {"messages": [AIMessage(answer)]}
 
     return chat.compile(graph_builder(anode if chat.is_async else node))
 
@@ -156,6 +182,50 @@ def test_a_session_that_a_node_had_made_has_the_title_of_its_row() -> None:
     assert play(within._make(run), [titled]).error is None
     assert run.put("mine.0", first=True, own="c1", idle=True).title is None
     assert (run.words.untitled, run.words.may_ask) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "configured"),
+    [
+        ("create_user_session", (), {}),
+        ("switch_session", ("other",), {}),
+        ("fork_session", ("t",), {}),
+        ("update_session", ({"title": "Ours"},), {"title": "The config's"}),
+        ("deactivate_session", (), {"is_active": True}),
+        ("delete_session", ("t",), {}),
+    ],
+)
+@pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
+async def test_a_save_under_way_undoes_nothing_of_what_a_node_does(
+    chat: Chat, url: str, method: str, arguments: Any, configured: Any, known: bool
+) -> None:
+    """It goes on beside the first node, and was told before what the config says."""
+    await chat.say("before", user_id="alice", thread_id="other")
+    if known:
+        is_active = "is_active" not in configured
+        await chat.say("before", user_id="alice", thread_id="t", is_active=is_active)
+    began, did = asyncio.Event(), asyncio.Event()
+    graph = doing(chat, method, "alice", *arguments, began=began, did=did)
+    given = config(user_id="alice", thread_id="t", **configured)
+    async with await psycopg.AsyncConnection.connect(url) as beside:
+        await beside.execute("LOCK TABLE checkpoints IN EXCLUSIVE MODE")  # Of saves, not of reads.
+        running = asyncio.create_task(chat.call(graph, "invoke", {"messages": ["Hello"]}, given))
+        async with asyncio.timeout(PATIENCE):
+            await began.wait()
+        with suppress(TimeoutError):  # It waits for the save, which waits for this.
+            async with asyncio.timeout(0.2):
+                await did.wait()
+    with nullcontext() if method != "delete_session" else pytest.raises(SessionNotFoundError):
+        await running
+    found = {session.thread_id: session for session in await chat.sessions()}
+    if method == "update_session":
+        assert found["t"].title == "Ours"
+    elif method == "deactivate_session":
+        assert not any(session.is_active for session in found.values())
+    elif method == "delete_session":
+        assert set(found) == {"other"}
+    else:
+        assert (await chat.current()).thread_id != "t"
 
 
 @pytest.mark.server
