@@ -177,10 +177,18 @@ class UnderWay:
             run.task = weakref.ref(task)
 
     def begin(self, run: ActiveRun) -> None:
-        """Note that *run* begins; one of its thread that was stopped before is over."""
+        """Note that *run* begins; one of its thread that was stopped before is over.
+
+        One by which no session becomes current, such as that of a graph called inside another run,
+        takes no other's place: where the user goes on without a thread id, it is not.
+        """
         with self._lock:
             before = self._runs.get(run.thread_id)
-            self._runs[run.thread_id] = self._runs[None, run.user_id] = run
+            self._runs[run.thread_id] = run
+            if run.makes_current:
+                self._runs[None, run.user_id] = run
+            else:
+                self._runs.setdefault((None, run.user_id), run)
         if before is not None and before.is_stopped:
             before.claim.overtaken = True
 

@@ -205,6 +205,23 @@ def test_a_run_that_goes_on_is_not_over_when_another_begins() -> None:
     assert not first.claim.overtaken
 
 
+async def test_who_goes_on_without_a_thread_id_waits_for_the_run_that_was_left() -> None:
+    """Whatever it, or a job, began meanwhile on another thread of the user's, and has ended."""
+    under_way, left = UnderWay(), [running()]
+    under_way.begin(left[0])
+    under_way.begin(replace(another("u"), makes_current=False))
+
+    async def end() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        left.clear()
+
+    ending = asyncio.create_task(end())
+    await under_way.settle(config(user_id="alice"))
+    assert left == []
+    await ending
+
+
 def test_runs_are_forgotten_with_their_configs() -> None:
     """A saver that lives for years holds no runs."""
     under_way = UnderWay()
