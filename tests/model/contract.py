@@ -165,13 +165,13 @@ class Contract:
     def _find_anew(self, run: Run) -> None:
         """A session is known by its thread: that of one that was deleted may be made anew.
 
-        Of which agent it is, is looked at when a run saves for the first time.
+        Of which agent it is, is looked at when a run saves for the first time, and when it asks.
         """
         if run.session not in self.sessions and run.session.thread is not None:
-            agent = None if run.saved else run.asked.agent
+            agent = run.session.agent if run.turn.asks or not run.saved else None
             if all(session.thread != run.session.thread for session in self.sessions):
                 # One that it may yet make is its user's.
-                run.session = Session(run.asked.user, run.session.thread, run.asked.agent)
+                run.session = Session(run.asked.user, run.session.thread, run.session.agent)
                 return
             with suppress(SessionNotFoundError):
                 run.session = self.get(run.asked.user, run.session.thread, agent)

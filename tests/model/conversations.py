@@ -145,6 +145,14 @@ class Turn:
         return self.reaches_node and last_human(self.at.said).startswith("fail")  # type: ignore[union-attr]
 
     @property
+    def asks(self) -> bool:
+        """Whether the node is to run, and to ask a question."""
+        if self.at is None or not self.reaches_node or self.at.reply is not None:
+            return False
+        answers = (*(self.at.answers or ()), *self._answers)
+        return question(last_human(self.at.said), len(answers)) is not None
+
+    @property
     def calls(self) -> str | None:
         """The thread on which the node is to call a graph, if it is."""
         return called(last_human(self.at.said)) if self.at and self.reaches_node else None

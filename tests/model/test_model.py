@@ -55,15 +55,21 @@ ANEW: dict[str, Callable[[Machine], None]] = {
 
 @pytest.mark.parametrize("anew", ANEW.values(), ids=ANEW)
 @pytest.mark.parametrize("how", ["sync", "exit"])
-@pytest.mark.parametrize("kind", ["sync", "async b"])
+@pytest.mark.parametrize("said", ["hello", "ask"])
+@pytest.mark.parametrize(
+    ("maker", "kind"), [("sync", "sync"), ("async b", "async b"), ("async b", "sync")]
+)
 def test_a_run_whose_thread_is_made_anew_is_overtaken_or_goes_on(
-    product: Product, kind: str, how: str, anew: Callable[[Machine], None]
+    product: Product, maker: str, kind: str, said: str, how: str, anew: Callable[[Machine], None]
 ) -> None:
-    """It goes on where neither it nor anybody else has saved there; another's is no session."""
+    """It goes on where neither it nor anybody else has saved there; another's is no session.
+
+    Nor is another agent's, where that is looked at.
+    """
     Machine.product = product
     lived = Machine()
-    lived.create(1, kind, "Plans", 1)
-    lived.begin(1, kind, 0, "hello", how, title=None)
+    lived.create(1, maker, "Plans", 1)
+    lived.begin(1, kind, 0, said, how, title=None)
     lived.delete_user(1, "sync")
     anew(lived)
     lived.end(0)
