@@ -193,7 +193,7 @@ class Contract:
             if run.activate is not None:
                 session.active = run.activate
             self._rename(session, run.asked.title)
-        self._title(session)
+        self._title(session, points[-1])
 
     def _use(self, session: Session, make_current: bool = True) -> None:
         """Note that it is used after all of its user's, also where their times are to come."""
@@ -206,8 +206,8 @@ class Contract:
         if title is not None:
             session.title, session.titled = title, True
 
-    def _title(self, session: Session) -> None:
-        point = session.points[-1]
+    def _title(self, session: Session, point: Point) -> None:
+        """Title it after what was said, also where an update that was made since then hides it."""
         said = (*point.said, point.given) if point.given else point.said
         if not session.titled and (text := first_human(said)):
             session.title, session.titled = " ".join(text.split()), True
@@ -292,7 +292,7 @@ class Contract:
         session.points.append(point)
         session.active = True
         self._use(session)
-        self._title(session)
+        self._title(session, point)
 
     def delete(self, user: str, thread: str | None, agent: str | None = None) -> None:
         """Delete a session, with all that was said."""

@@ -11,6 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.model.drawing import SAVERS
 from tests.model.machine import Machine
 from tests.model.product import Product
+from tests.model.records import DEFAULT
 
 STEPS = 30
 
@@ -76,12 +77,18 @@ def test_a_run_whose_thread_is_made_anew_is_overtaken_or_goes_on(
     lived.teardown()
 
 
-@pytest.mark.parametrize("said", ["ask", "hello"])
-def test_what_a_late_run_saves_goes_by_when_it_was_made(product: Product, said: str) -> None:
-    """An update made since then hides a question, as in LangGraph, and comes before an answer."""
+@pytest.mark.parametrize("title", ["Plans", DEFAULT])
+@pytest.mark.parametrize("said", ["ask", "hello", "fail"])
+def test_what_a_late_run_saves_goes_by_when_it_was_made(
+    product: Product, said: str, title: str
+) -> None:
+    """An update made since then hides a question, as in LangGraph, and comes before an answer.
+
+    The session is titled after what was said all the same.
+    """
     Machine.product = product
     lived = Machine()
-    lived.create(1, "sync", "Plans", None)
+    lived.create(1, "sync", title, None)
     lived.begin(1, "sync", 0, said, "exit", title=None)
     lived.update_state("async", 0, None)
     lived.end(0)
