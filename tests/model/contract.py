@@ -45,7 +45,8 @@ class Contract:
 
     def of(self, user: str, agent: str | None = None) -> list[Session]:
         """Return a user's sessions that a saver with this agent sees, the last used first."""
-        mine = [s for s in self.sessions if s.user == user and agent in (None, s.agent)]
+        mine = [s for s in self.sessions[::-1] if s.user == user and agent in (None, s.agent)]
+        # Of two that were used at the same time to come, as two users', the newer one is first.
         return sorted(mine, key=lambda session: -session.used)
 
     def get(self, user: str, thread: str | None, agent: str | None = None) -> Session:

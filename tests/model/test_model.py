@@ -107,6 +107,19 @@ def test_a_session_that_was_another_users_at_its_end_is_made_anew(product: Produ
     lived.teardown()
 
 
+def test_of_sessions_used_at_the_same_time_the_newer_comes_first(product: Product) -> None:
+    """In the future, where each of two users' came after the same one; by now all are one's."""
+    Machine.product = product
+    lived = Machine()
+    lived.create(2, "sync", "Plans", None)
+    lived.push_into_future(2, "sync")
+    lived.fork("sync", 0, None, None)
+    lived.transfer(2, 0, "sync", 0)
+    lived.switch("sync", 0)
+    lived.transfer(2, 0, "sync", None)
+    lived.teardown()
+
+
 def test_histories_are_what_the_contract_says(product: Product) -> None:
     """In 50 histories of 30 steps, both savers show what the model says, after each step."""
     histories(product, 50, first=0)
