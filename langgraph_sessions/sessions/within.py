@@ -43,10 +43,18 @@ def made(
 
 def left(plan: Plan[Session], user_id: str, home: str | None, hold: Hold) -> Plan[Session]:
     """Do *plan*, as `made`, by which a session becomes current: the run does not take that back."""
-    session = yield from made(plan, user_id, None, home, hold)
     run = _run(user_id, None, home)
-    if run is not None and session.thread_id != run.thread_id:
-        run.makes_current = False
+    if run is None:
+        return (yield from plan)
+    made_current = run.makes_current
+    if not run.saved:
+        yield from _settle(run, hold, leaves=True)
+    try:
+        session = yield from plan
+    except BaseException:
+        run.makes_current = made_current
+        raise
+    run.makes_current = session.thread_id == run.thread_id
     return session
 
 
@@ -55,15 +63,18 @@ def _run(user_id: str, thread_id: str | None, home: str | None) -> ActiveRun | N
     return run if run is not None and run.home == home else None
 
 
-def _settle(run: ActiveRun, hold: Hold) -> Plan[None]:
+def _settle(run: ActiveRun, hold: Hold, *, leaves: bool = False) -> Plan[None]:
     """Do what the first save of *run* would do to its session, if that is yet to come.
 
-    One that is under way cannot be told any more what is done already: it is waited for.
+    One that is under way cannot be told any more what is done already: it is waited for. What
+    *leaves* the session for another one has no save of the run's make it current any more.
     """
     release: Callable[[], None] = yield Call(hold, (run.turns,))
     try:
         if not (run.saved or run.made):
             yield from _make(run)
+        if leaves:
+            run.makes_current = False
     finally:
         release()
 
@@ -77,5 +88,5 @@ def _make(run: ActiveRun) -> Plan[None]:
         raise refusal(error, put) from None
     # What comes next is not undone by the first save, nor is what was deleted brought back.
     run.title = run.is_active = None
-    run.made, run.makes_current = True, False
+    run.made = True
     run.words.note(row["title_source"], row["titler_tries"])
